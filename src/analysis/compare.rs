@@ -1,0 +1,110 @@
+/// A token with its logit and probability at one position.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ranked {
+    pub id: u32,
+    pub logit: f32,
+    pub prob: f64,
+}
+
+/// `ln Σ exp(logits)`, in f64. NaN if any logit is.
+#[must_use]
+pub fn log_normaliser(logits: &[f32]) -> f64 {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if !max.is_finite() {
+        return if logits.iter().any(|x| x.is_nan()) { f64::NAN } else { f64::from(max) };
+    }
+    let max = f64::from(max);
+    max + logits.iter().map(|x| (f64::from(*x) - max).exp()).sum::<f64>().ln()
+}
+
+/// KL(baseline || edited) in nats between the next-token distributions of two rows of logits `[vocab]`.
+///
+/// `Σ_v p(v) (ln p(v) − ln q(v))` with p of the baseline (Kullback and Leibler, 1951); exactly 0 for equal rows.
+#[must_use]
+pub fn kl_divergence(baseline: &[f32], edited: &[f32]) -> f64 {
+    if baseline == edited {
+        return 0.0;
+    }
+    let (p_norm, q_norm) = (log_normaliser(baseline), log_normaliser(edited));
+    let kl: f64 = baseline
+        .iter()
+        .zip(edited)
+        .map(|(p, q)| {
+            let (ln_p, ln_q) = (f64::from(*p) - p_norm, f64::from(*q) - q_norm);
+            let p = ln_p.exp();
+            if p == 0.0 { 0.0 } else { p * (ln_p - ln_q) }
+        })
+        .sum();
+    // Rounding can leave a few 1e-16 below zero; NaN stays NaN.
+    if kl < 0.0 { 0.0 } else { kl }
+}
+
+/// The `k` likeliest tokens of a row of logits `[vocab]`, best first; ties by id, NaN last.
+#[must_use]
+pub fn top_k(logits: &[f32], k: usize) -> Vec<Ranked> {
+    let key = |i: &u32| {
+        let x = logits[*i as usize];
+        if x.is_nan() { f32::NEG_INFINITY } else { x }
+    };
+    let order = |a: &u32, b: &u32| key(b).total_cmp(&key(a)).then(a.cmp(b));
+    let mut ids: Vec<u32> = (0..u32::try_from(logits.len()).unwrap_or(u32::MAX)).collect();
+    if k < ids.len() {
+        ids.select_nth_unstable_by(k, order);
+        ids.truncate(k);
+    }
+    ids.sort_unstable_by(order);
+    let norm = log_normaliser(logits);
+    let ranked = |id: u32| {
+        let logit = logits[id as usize];
+        Ranked { id, logit, prob: (f64::from(logit) - norm).exp() }
+    };
+    ids.into_iter().map(ranked).collect()
+}
+
+/// `‖after − before‖ / ‖before‖` (L2). Equal infinities, such as masked scores, do not count; NaN where one side has NaN.
+#[must_use]
+#[allow(clippy::float_cmp, reason = "equal values have not moved, infinities included")]
+pub fn relative_change(before: &[f32], after: &[f32]) -> f64 {
+    let (mut change, mut norm) = (0.0f64, 0.0f64);
+    for (&a, &b) in before.iter().zip(after) {
+        if a.is_finite() {
+            norm += f64::from(a).powi(2);
+        }
+        if a != b {
+            change += (f64::from(b) - f64::from(a)).powi(2);
+        }
+    }
+    if change == 0.0 { 0.0 } else { (change / norm).sqrt() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kl_is_that_of_the_definition() {
+        let (p, q) = ([0.5f64, 0.25, 0.25], [0.25f64, 0.25, 0.5]);
+        let logits = |d: [f64; 3], shift: f64| d.map(|x| (x.ln() + shift) as f32);
+        let expected: f64 = p.iter().zip(q).map(|(p, q)| p * (p / q).ln()).sum();
+        assert!((kl_divergence(&logits(p, 3.0), &logits(q, -90.0)) - expected).abs() < 1e-5);
+        assert_eq!(kl_divergence(&[1.0, 2.0], &[1.0, 2.0]), 0.0);
+        assert!(kl_divergence(&[1.0, 2.0], &[f32::NAN, 2.0]).is_nan());
+        // a token that the baseline never predicts does not count
+        assert_eq!(kl_divergence(&[0.0, f32::NEG_INFINITY], &[7.0, f32::NEG_INFINITY]), 0.0);
+    }
+
+    #[test]
+    fn top_k_orders_and_sums_to_one() {
+        let top = top_k(&[0.0, 3.0, f32::NEG_INFINITY, 3.0, -1.0], 9);
+        assert_eq!(top.iter().map(|t| t.id).collect::<Vec<_>>(), [1, 3, 0, 4, 2]);
+        assert!((top.iter().map(|t| t.prob).sum::<f64>() - 1.0).abs() < 1e-12);
+        assert_eq!(top_k(&[0.0, 3.0, 1.0], 1)[0].id, 1);
+    }
+
+    #[test]
+    fn masked_scores_have_not_moved() {
+        let inf = f32::NEG_INFINITY;
+        assert_eq!(relative_change(&[1.0, inf], &[1.0, inf]), 0.0);
+        assert!((relative_change(&[3.0, 4.0, inf], &[3.0, 4.5, inf]) - 0.1).abs() < 1e-12);
+    }
+}

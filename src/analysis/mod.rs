@@ -1,0 +1,9 @@
+//! Pure functions over activations and logits: statistics, comparison, head scores.
+
+mod compare;
+mod heads;
+mod stats;
+
+pub use compare::{Ranked, kl_divergence, log_normaliser, relative_change, top_k};
+pub use heads::{HeadScores, head_scores};
+pub use stats::{Stats, stats};

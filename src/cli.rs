@@ -1,0 +1,55 @@
+//! The command line: raw arguments, lowered to a validated configuration, and the headless subcommands.
+
+mod args;
+mod completions;
+mod explore;
+mod hooks;
+mod prompt;
+mod run;
+
+use std::{ffi::OsString, io::Write, process::ExitCode};
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+use args::{Args, Command};
+
+/// A mistake in how the program was called: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Parse, run, and report; the process's exit code: 0 done, 1 failed, 2 usage.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => return explain(&error),
+    };
+    let result = match args.command {
+        Some(Command::Hooks(args)) => hooks::main(&args),
+        Some(Command::Run(args)) => run::main(&args),
+        Some(Command::Completions { shell }) => completions::main(shell, Args::command()),
+        None => explore::main(&args.explore),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // whoever read our output has had enough of it
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // if stderr is gone as well there is nobody left to tell
+            let _ = writeln!(std::io::stderr(), "pythia-tui: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn explain(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(2),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe))
+}

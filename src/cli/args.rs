@@ -1,0 +1,139 @@
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::ui::ColorDepth;
+
+/// Step through the activations of a Pythia language model, and edit them live.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub explore: ExploreArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Every hook with its shape, in execution order
+    Hooks(HooksArgs),
+    /// One run without the explorer: likeliest next tokens, edits and their effect
+    Run(RunArgs),
+    /// Shell completions, on stdout
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ModelArgs {
+    /// `demo`, a directory in the published layout, or a name in the local Hugging Face cache
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Use the weights as they are (TransformerLens's `from_pretrained_no_processing`)
+    #[arg(long)]
+    pub no_processing: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PromptArgs {
+    /// The text to run the model on
+    #[arg(value_name = "PROMPT", conflicts_with = "tokens")]
+    pub prompt: Option<String>,
+    /// Token ids instead of a text: 7910,21761
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub tokens: Option<Vec<u32>>,
+    /// Put the beginning-of-sequence token before the prompt (and the contrast prompt)
+    #[arg(long)]
+    pub prepend_bos: bool,
+    /// Turn on an opt-in hook, such as `hook_tokens` or `attn.hook_result` (repeatable)
+    #[arg(long, value_name = "HOOK")]
+    pub enable: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EditArgs {
+    /// An edit, such as `blocks.0.attn.hook_z[head=3] = 0` (repeatable)
+    #[arg(long, value_name = "LINE")]
+    pub edit: Vec<String>,
+    /// The prompt that `= patch` takes values from
+    #[arg(long, value_name = "PROMPT", conflicts_with = "contrast_tokens")]
+    pub contrast: Option<String>,
+    /// The same as token ids
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub contrast_tokens: Option<Vec<u32>>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ExploreArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    #[command(flatten)]
+    pub edits: EditArgs,
+    /// How many colours to use
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// Draw with ASCII characters only
+    #[arg(long)]
+    pub ascii: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct HooksArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// A JSON array, with axes, description and checkpoint tensors
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    #[command(flatten)]
+    pub edits: EditArgs,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// How many next tokens to tell at each position
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub top: u16,
+    /// Write every activation and the logits of the (edited) run: .safetensors or .npz
+    #[arg(long, value_name = "FILE")]
+    pub save_cache: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Color {
+    Auto,
+    Truecolor,
+    #[value(name = "256")]
+    C256,
+    #[value(name = "16")]
+    C16,
+    None,
+}
+
+impl Color {
+    /// What the terminal can do, unless the user said.
+    pub fn depth(self) -> ColorDepth {
+        match self {
+            Self::Auto => match supports_color::on(supports_color::Stream::Stdout) {
+                Some(level) if level.has_16m => ColorDepth::True,
+                Some(level) if level.has_256 => ColorDepth::Ansi256,
+                Some(_) => ColorDepth::Ansi16,
+                None => ColorDepth::None,
+            },
+            Self::Truecolor => ColorDepth::True,
+            Self::C256 => ColorDepth::Ansi256,
+            Self::C16 => ColorDepth::Ansi16,
+            Self::None => ColorDepth::None,
+        }
+    }
+}

@@ -1,0 +1,47 @@
+use std::io::Write;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{args::HooksArgs, prompt};
+use crate::hooks::{HookPoint, Schema, description, formula, sources};
+
+pub(super) fn main(args: &HooksArgs) -> Result<()> {
+    let loaded = prompt::load(&args.model)?;
+    let tokens = prompt::tokens(&loaded, &args.prompt)?;
+    let engine = prompt::engine(loaded, &args.prompt)?;
+    let (schema, folded) = (&engine.schema, engine.loaded.model.processing.is_folded());
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    if args.json {
+        let all: Vec<Value> = schema.points().into_iter().map(|p| describe(p, schema, tokens.len(), folded)).collect();
+        serde_json::to_writer_pretty(&mut out, &all)?;
+        writeln!(out)?;
+    } else {
+        for point in schema.points() {
+            writeln!(out, "{point} {:?}", schema.shape(point, tokens.len()))?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// One hook, as an object.
+fn describe(point: HookPoint, schema: &Schema, n_pos: usize, folded: bool) -> Value {
+    let shape = schema.shape(point, n_pos);
+    let axes: Vec<&str> = schema.axes(point).iter().map(|axis| axis.name()).collect();
+    let tensors: Vec<Value> = sources(point, &schema.dims, folded, None)
+        .into_iter()
+        .map(|source| json!({"name": source.tensor, "part": source.part.to_string()}))
+        .collect();
+    json!({
+        "name": point.to_string(),
+        "shape": shape,
+        "axes": axes,
+        "dims": format!("[{}]", axes.join(", ")),
+        "description": description(point, &schema.dims),
+        "formula": formula(point, &schema.dims, folded),
+        "dtype": if point == HookPoint::Tokens { "u32" } else { "f32" },
+        "bytes": shape.iter().product::<usize>() * 4,
+        "tensors": tensors,
+    })
+}

@@ -1,0 +1,158 @@
+use std::{io::Write, sync::atomic::AtomicBool, time::Instant};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{Usage, args::RunArgs, prompt};
+use crate::{
+    engine::{Control, Engine, Outcome, Summary, save_cache},
+    hooks::{Capture, EditError},
+};
+
+/// Milliseconds spent.
+struct Times {
+    load: f64,
+    run: f64,
+    total: f64,
+}
+
+pub(super) fn main(args: &RunArgs) -> Result<()> {
+    let began = Instant::now();
+    let ms = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
+    let loaded = prompt::load(&args.model)?;
+    let tokens = prompt::tokens(&loaded, &args.prompt)?;
+    let spec = prompt::spec(&loaded, tokens, args.prompt.prepend_bos, &args.edits)?;
+    let mut engine = prompt::engine(loaded, &args.prompt)?;
+    let load = ms(began);
+
+    let keep = if args.save_cache.is_some() { Capture::All } else { Capture::None };
+    let cancel = AtomicBool::new(false);
+    let running = Instant::now();
+    let outcome = engine.run(&spec, &keep, Control { cancel: &cancel, progress: &|_, _| {} }).map_err(classify)?;
+    let summary = outcome.summary(args.top.into(), 0)?;
+    let run = ms(running);
+    if let Some(path) = &args.save_cache {
+        save_cache(&outcome.run, path)?;
+    }
+    let times = Times { load, run, total: ms(began) };
+    warn(&summary);
+
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    if args.json {
+        serde_json::to_writer(&mut out, &json_report(&engine, &outcome, &summary, &times))?;
+        writeln!(out)?;
+    } else {
+        print(&mut out, &engine, &outcome, &summary, &times)?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// An edit that this model or prompt does not allow is a mistake in the call.
+fn classify(error: EditError) -> anyhow::Error {
+    match error {
+        EditError::Tensor(_) | EditError::Cancelled => error.into(),
+        asked => Usage(asked.to_string()).into(),
+    }
+}
+
+fn warn(summary: &Summary) {
+    if summary.undefined_rows > 0 {
+        eprintln!(
+            "pythia-tui: note: {} attention rows had no finite score, so their softmax is undefined; they were set to 0, as \
+             TransformerLens does",
+            summary.undefined_rows
+        );
+    }
+}
+
+fn last(kl: &[f64]) -> f64 {
+    kl.last().copied().unwrap_or(0.0)
+}
+
+/// Numbers that are not finite are `null`: JSON has no other way to write them.
+fn json_report(engine: &Engine, outcome: &Outcome, summary: &Summary, times: &Times) -> Value {
+    let text = |id: u32| engine.loaded.tokenizer.token(id);
+    let tokens: Vec<Value> = outcome.spec.tokens.iter().map(|&id| json!({"id": id, "text": text(id)})).collect();
+    let positions: Vec<Value> = summary
+        .top
+        .iter()
+        .enumerate()
+        .map(|(pos, top)| {
+            let top: Vec<Value> = top
+                .iter()
+                .map(|t| {
+                    json!({"id": t.id, "text": text(t.id), "logit": t.logit, "prob": t.prob, "baseline_prob": t.baseline_prob})
+                })
+                .collect();
+            json!({"pos": pos, "kl": summary.kl.get(pos).copied().unwrap_or(0.0), "top": top})
+        })
+        .collect();
+    let edits: Vec<Value> = outcome
+        .spec
+        .edits
+        .iter()
+        .zip(&summary.effects)
+        .map(|(edit, e)| {
+            json!({
+                "edit": edit.to_string(),
+                "touched": e.effect.touched,
+                "changed": e.effect.changed,
+                "delta_l2": e.effect.delta_l2,
+                "kl": last(&e.kl),
+                "kl_by_position": e.kl,
+            })
+        })
+        .collect();
+    json!({
+        "model": engine.loaded.name,
+        "revision": engine.loaded.revision,
+        "processing": engine.loaded.model.processing.name(),
+        "tokens": tokens,
+        "positions": positions,
+        "edits": edits,
+        "undefined_attention_rows": summary.undefined_rows,
+        "time_ms": {"load": times.load, "forward": summary.elapsed_ms, "run": times.run, "total": times.total},
+    })
+}
+
+fn print(out: &mut impl Write, engine: &Engine, outcome: &Outcome, summary: &Summary, times: &Times) -> Result<()> {
+    let loaded = &engine.loaded;
+    let text = |id: u32| format!("{:?}", loaded.tokenizer.token(id));
+    writeln!(
+        out,
+        "{} · {} · {} tokens · load {:.0} ms, run {:.0} ms",
+        loaded.name,
+        loaded.model.processing.name(),
+        outcome.spec.tokens.len(),
+        times.load,
+        times.run
+    )?;
+    let edited = !outcome.spec.edits.is_empty();
+    if edited {
+        let widest = outcome.spec.edits.iter().map(|e| e.to_string().chars().count()).max().unwrap_or(0).max(4);
+        writeln!(out, "\n{:widest$}  {:>9}  {:>10}  {:>9}", "edit", "touched", "|Δ|", "KL alone")?;
+        for (edit, e) in outcome.spec.edits.iter().zip(&summary.effects) {
+            let note = if e.effect.changed == 0 { "  changed nothing" } else { "" };
+            let line = edit.to_string();
+            let (touched, delta, kl) = (e.effect.touched, e.effect.delta_l2, last(&e.kl));
+            writeln!(out, "{line:widest$}  {touched:>9}  {delta:>10.4}  {kl:>9.4}{note}")?;
+        }
+        writeln!(out, "KL is KL(baseline || edited) of the next token after the last position, in nats.")?;
+    }
+    let widest = outcome.spec.tokens.iter().map(|&id| text(id).chars().count()).max().unwrap_or(0).max(5);
+    let kl_title = if edited { format!("  {:>8}", "KL") } else { String::new() };
+    writeln!(out, "\n{:>4}  {:widest$}{kl_title}  next tokens{}", "pos", "token", if edited { " (baseline)" } else { "" })?;
+    for (pos, (&id, top)) in outcome.spec.tokens.iter().zip(&summary.top).enumerate() {
+        let next: Vec<String> = top
+            .iter()
+            .map(|t| {
+                let before = if edited { format!(" ({:.1} %)", t.baseline_prob * 100.0) } else { String::new() };
+                format!("{} {:.1} %{before}", text(t.id), t.prob * 100.0)
+            })
+            .collect();
+        let kl = summary.kl.get(pos).map(|kl| format!("  {kl:>8.4}")).unwrap_or_default();
+        writeln!(out, "{pos:>4}  {:widest$}{kl}  {}", text(id), next.join("  "))?;
+    }
+    Ok(())
+}

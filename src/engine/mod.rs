@@ -1,0 +1,15 @@
+//! Runs of a model with edits, always beside the unedited run of the same prompt, and the worker thread they run on.
+
+mod effects;
+mod live;
+mod look;
+mod run;
+mod save;
+mod worker;
+
+pub use effects::{EditEffect, HookChange, Prediction, Summary};
+pub use live::Live;
+pub use look::{Look, View, WhichAttention};
+pub use run::{Control, Engine, Outcome, Run, Spec};
+pub use save::{SaveError, save_cache};
+pub use worker::{Answer, Report, Want, Worker};

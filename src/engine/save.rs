@@ -1,0 +1,64 @@
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{DType, Tensor};
+
+use super::Run;
+
+/// A cache that could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    #[error("{0}: the name should end in .safetensors or .npz")]
+    Format(PathBuf),
+    #[error("can't write {path}: {reason}")]
+    Write { path: PathBuf, reason: String },
+}
+
+/// Write every activation the run kept under its TransformerLens name, without the batch axis, and `logits` `[pos, vocab]`,
+/// all f32: as safetensors, or as npz where the name ends so. The file appears whole or not at all.
+///
+/// # Errors
+/// Another ending, or a file that can't be written; what stood there before is then untouched.
+pub fn save_cache(run: &Run, path: &Path) -> Result<(), SaveError> {
+    let npz = match path.extension().and_then(|e| e.to_str()) {
+        Some("safetensors") => false,
+        Some("npz") => true,
+        _ => return Err(SaveError::Format(path.to_path_buf())),
+    };
+    let failed = |reason: String| SaveError::Write { path: path.to_path_buf(), reason };
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let partial = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+    let written = tensors(run).and_then(|tensors| match npz {
+        true => Tensor::write_npz(&tensors, &partial),
+        false => {
+            let map: std::collections::HashMap<String, Tensor> = tensors.into_iter().collect();
+            candle_core::safetensors::save(&map, &partial)
+        }
+    });
+    let renamed = match written {
+        Ok(()) => std::fs::rename(&partial, path).map_err(|e| failed(e.to_string())),
+        Err(e) => Err(failed(plain(&e))),
+    };
+    if renamed.is_err() {
+        // nothing more can be done if the partial file can't be removed either
+        let _ = std::fs::remove_file(&partial);
+    }
+    renamed
+}
+
+/// candle's message without the backtrace it appends.
+fn plain(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_string()
+}
+
+fn tensors(run: &Run) -> candle_core::Result<Vec<(String, Tensor)>> {
+    let flat = |t: &Tensor| t.squeeze(0)?.to_dtype(DType::F32)?.contiguous();
+    let mut all: BTreeMap<String, Tensor> = BTreeMap::new();
+    for (point, value) in run.cache.iter() {
+        all.insert(point.to_string(), flat(value)?);
+    }
+    all.insert("logits".to_string(), flat(&run.logits)?);
+    Ok(all.into_iter().collect())
+}

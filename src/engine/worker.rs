@@ -1,0 +1,148 @@
+//! The worker thread: a mailbox of one, in which the newest request wins.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use super::{Look, Spec, Summary, View};
+use crate::hooks::EditError;
+
+/// All that the explorer wants to see. Each request says everything, so an unread one can be replaced by a newer one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Want {
+    /// Number of the run; goes up whenever `spec` changes.
+    pub run: u64,
+    pub spec: Spec,
+    pub look: Option<Look>,
+}
+
+/// What the worker tells. Every report says which run it belongs to; the receiver drops those of an earlier one.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    Progress { run: u64, block: usize, blocks: usize },
+    Ran { run: u64, summary: Arc<Summary> },
+    Saw { run: u64, look: Look, view: Arc<View> },
+    /// The run could not be done, or the worker panicked.
+    Failed { run: u64, message: String },
+}
+
+/// Whoever answers requests; the engine, or a stand-in in tests.
+pub trait Answer {
+    /// # Errors
+    /// [`EditError::Cancelled`] when `cancel` was set; any other error is reported.
+    fn answer(&mut self, want: &Want, cancel: &AtomicBool, report: &dyn Fn(Report)) -> Result<(), EditError>;
+}
+
+#[derive(Default)]
+struct Mailbox {
+    slot: Mutex<Slot>,
+    filled: Condvar,
+    cancel: AtomicBool,
+}
+
+#[derive(Default)]
+struct Slot {
+    want: Option<Want>,
+    /// Number of the run that is being answered.
+    running: Option<u64>,
+    closed: bool,
+}
+
+impl Mailbox {
+    /// The slot holds plain data, so a panic while it was locked can't have left it half-changed.
+    fn lock(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wait for a request; None once the worker is to end.
+    fn take(&self) -> Option<Want> {
+        let mut slot = self.lock();
+        loop {
+            if slot.closed {
+                return None;
+            }
+            if let Some(want) = slot.want.take() {
+                slot.running = Some(want.run);
+                self.cancel.store(false, Ordering::Relaxed);
+                return Some(want);
+            }
+            slot.running = None;
+            slot = self.filled.wait(slot).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// A thread that answers one request at a time. Dropping it cancels what it does and waits for it to end.
+pub struct Worker {
+    mailbox: Arc<Mailbox>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Answer requests with `answer`, telling `report` from the worker's thread.
+    ///
+    /// # Errors
+    /// The thread can't be started.
+    pub fn start<A: Answer + Send + 'static>(
+        answer: A,
+        report: impl Fn(Report) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let mailbox = Arc::new(Mailbox::default());
+        let inbox = mailbox.clone();
+        let thread = std::thread::Builder::new().name("worker".into()).spawn(move || work(&inbox, answer, &report))?;
+        Ok(Self { mailbox, thread: Some(thread) })
+    }
+
+    /// Ask for `want`. It replaces a request that was not begun, and cancels one of another run that was.
+    pub fn post(&self, want: Want) {
+        let mut slot = self.mailbox.lock();
+        if slot.running.is_some_and(|run| run != want.run) {
+            self.mailbox.cancel.store(true, Ordering::Relaxed);
+        }
+        slot.want = Some(want);
+        drop(slot);
+        self.mailbox.filled.notify_one();
+    }
+
+    /// Stop what is being done and forget what was asked.
+    pub fn cancel(&self) {
+        let mut slot = self.mailbox.lock();
+        slot.want = None;
+        self.mailbox.cancel.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.mailbox.lock().closed = true;
+        self.mailbox.cancel.store(true, Ordering::Relaxed);
+        self.mailbox.filled.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // a panic there was already reported
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(inbox: &Mailbox, mut answer: impl Answer, report: &dyn Fn(Report)) {
+    while let Some(want) = inbox.take() {
+        let run = want.run;
+        let answered = catch_unwind(AssertUnwindSafe(|| answer.answer(&want, &inbox.cancel, report)));
+        let message = match answered {
+            Ok(Ok(()) | Err(EditError::Cancelled)) => continue,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => format!("internal error: {}", panic_message(panic.as_ref())),
+        };
+        report(Report::Failed { run, message });
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("the worker panicked")
+}

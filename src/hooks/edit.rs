@@ -1,0 +1,69 @@
+use std::{fmt, str::FromStr};
+
+use super::{ParseError, Selection, Target, parse::Parser};
+
+/// What an edit does to the values it selects.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Op {
+    /// `= NUMBER`
+    Set(f32),
+    /// `*= NUMBER`
+    Scale(f32),
+    /// `+= NUMBER`
+    Add(f32),
+    /// `= mean`: each unit's mean over `pos` (over `query` for scores and patterns), of the values as they arrive.
+    Mean,
+    /// `= patch`: the contrast prompt's value at the same place.
+    Patch,
+    /// `= freeze`: the unedited run's value.
+    Freeze,
+    /// `+= noise SD [seed N]`: Gaussian with standard deviation SD.
+    Noise { sd: f32, seed: u64 },
+}
+
+/// One line of the edit grammar: `TARGET [ '[' SELECTION ']' ] OP`.
+///
+/// Parsing checks the names; whether blocks, axes and indices exist is checked against a model and a prompt.
+/// `Display` writes the canonical form, which parses to an equal edit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edit {
+    pub target: Target,
+    pub selection: Selection,
+    pub op: Op,
+}
+
+impl FromStr for Edit {
+    type Err = ParseError;
+
+    fn from_str(line: &str) -> Result<Self, ParseError> {
+        let mut parser = Parser::new(line);
+        let edit = parser.edit()?;
+        parser.end()?;
+        Ok(edit)
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Set(x) => write!(f, "= {x}"),
+            Self::Scale(x) => write!(f, "*= {x}"),
+            Self::Add(x) => write!(f, "+= {x}"),
+            Self::Mean => f.write_str("= mean"),
+            Self::Patch => f.write_str("= patch"),
+            Self::Freeze => f.write_str("= freeze"),
+            Self::Noise { sd, seed: 0 } => write!(f, "+= noise {sd}"),
+            Self::Noise { sd, seed } => write!(f, "+= noise {sd} seed {seed}"),
+        }
+    }
+}
+
+impl fmt::Display for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.target)?;
+        if !self.selection.0.is_empty() {
+            write!(f, "[{}]", self.selection)?;
+        }
+        write!(f, " {}", self.op)
+    }
+}

@@ -1,0 +1,76 @@
+use std::ops::Range;
+
+use super::{Axis, HookPoint, UnknownHook, point::did_you_mean};
+
+/// A line that is not an edit. Displays the line with the place marked under it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}{}\n  {line}\n  {}{}", did_you_mean(.nearest), " ".repeat(self.column()), "^".repeat(self.width()))]
+pub struct ParseError {
+    pub line: String,
+    /// Byte range in `line` that is wrong.
+    pub span: Range<usize>,
+    pub message: String,
+    pub nearest: Vec<String>,
+}
+
+impl ParseError {
+    /// Characters before the place that is wrong.
+    #[must_use]
+    pub fn column(&self) -> usize {
+        self.line.get(..self.span.start).map_or(0, |before| before.chars().count())
+    }
+
+    fn width(&self) -> usize {
+        self.line.get(self.span.clone()).map_or(1, |part| part.chars().count().max(1))
+    }
+}
+
+/// A hook that can't be used as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HookError {
+    #[error(transparent)]
+    Unknown(#[from] UnknownHook),
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    #[error("`{point}`: there is no block {block}; this model has blocks 0 to {}", .n_layers - 1)]
+    NoBlock { point: String, block: usize, n_layers: usize },
+    #[error("`{}` is off by default, as in TransformerLens; turn it on with --enable {}", .0, .0.short_name())]
+    Off(HookPoint),
+    #[error("`{0}` is always on; only opt-in hooks are enabled")]
+    NotOptIn(HookPoint),
+    #[error(
+        "`{0}` can't be edited: this model's blocks are parallel, so the forward pass never computes it \
+         (it is shown as derived, resid_pre + attn_out)"
+    )]
+    Derived(HookPoint),
+}
+
+/// An edit that can't be carried out on this model and prompt.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    #[error("`{edit}`: {source}")]
+    Hook { edit: String, source: HookError },
+    #[error("`{edit}`: `{hook}` has no axis `{axis}`; its axes are {}", list(.axes))]
+    NoAxis { edit: String, hook: HookPoint, axis: Axis, axes: Vec<Axis> },
+    #[error("`{edit}`: {axis} {index} is out of range; `{hook}` has {axis} {valid}")]
+    OutOfRange { edit: String, hook: HookPoint, axis: Axis, index: String, valid: String },
+    #[error("`{edit}`: {axis}={slice} selects nothing")]
+    Empty { edit: String, axis: Axis, slice: String },
+    #[error("`{edit}`: patching needs a contrast prompt (--contrast)")]
+    NoContrast { edit: String },
+    #[error(
+        "`{edit}`: the contrast prompt has {contrast} tokens and the prompt {prompt}: they must have as many, or the edit \
+         must select the same number of positions in both ({axis}=…)"
+    )]
+    ContrastLength { edit: String, prompt: usize, contrast: usize, axis: Axis },
+    #[error("`{edit}`: hook_tokens holds token ids, whole numbers from 0 to {}; the edit makes one {value}", .d_vocab - 1)]
+    NotAToken { edit: String, value: f32, d_vocab: usize },
+    #[error("the run was cancelled")]
+    Cancelled,
+    #[error("{0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+fn list(axes: &[Axis]) -> String {
+    axes.iter().filter(|axis| **axis != Axis::One).map(|axis| axis.name()).collect::<Vec<_>>().join(", ")
+}

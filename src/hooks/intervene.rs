@@ -1,0 +1,264 @@
+//! What the forward pass calls at each hook point, and the edits carried out there.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{DType, Tensor};
+
+use super::{
+    ActivationCache, Capture, Edit, EditError, HookPoint, Indices, Op, Schema,
+    apply::{Sources, apply},
+};
+
+/// The forward pass's view of whoever watches it.
+pub trait Hooks {
+    /// Whether anybody captures or edits this point; the pass may skip work that only this point needs.
+    fn wants(&self, point: HookPoint) -> bool;
+
+    /// The value computed at `point`; returns the value to go on with.
+    ///
+    /// # Shapes
+    /// `value`: `[batch, axes of the hook]`; the result has the same shape.
+    ///
+    /// # Errors
+    /// Whatever makes an edit impossible.
+    fn at(&mut self, point: HookPoint, value: Tensor) -> Result<Tensor, EditError>;
+
+    /// Called before each block.
+    ///
+    /// # Errors
+    /// [`EditError::Cancelled`] stops the pass.
+    fn entering(&mut self, block: usize) -> Result<(), EditError> {
+        let _ = block;
+        Ok(())
+    }
+
+    /// `rows` rows of a block's pattern had no finite score, so that their softmax is undefined; they were set to 0.
+    fn undefined_rows(&mut self, block: usize, rows: usize) {
+        let _ = (block, rows);
+    }
+}
+
+/// One edit at one hook point, its selection resolved against the prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Number of the edit in the list.
+    pub edit: usize,
+    pub point: HookPoint,
+    pub indices: Indices,
+    /// For `patch`, the same selection resolved against the contrast prompt.
+    pub contrast: Option<Indices>,
+    pub op: Op,
+}
+
+/// The edits of one run (one row of a batch), resolved against a model and a prompt.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// How many edits it was made from.
+    pub edits: usize,
+}
+
+impl Plan {
+    /// # Errors
+    /// The first edit that this model or prompt can't carry out, and why.
+    pub fn resolve(edits: &[Edit], schema: &Schema, n_pos: usize, contrast: Option<usize>) -> Result<Self, EditError> {
+        let mut steps = Vec::new();
+        for (number, edit) in edits.iter().enumerate() {
+            let line = edit.to_string();
+            let in_edit = |source| EditError::Hook { edit: line.clone(), source };
+            for point in edit.target.points(&schema.dims).map_err(in_edit)? {
+                schema.check(point).map_err(in_edit)?;
+                let axes = schema.axes(point);
+                let indices = edit.selection.resolve(&line, point, &axes, &schema.shape(point, n_pos))?;
+                let contrast = match edit.op {
+                    Op::Patch => Some(contrast_indices(edit, &line, schema, point, &indices, n_pos, contrast)?),
+                    _ => None,
+                };
+                steps.push(Step { edit: number, point, indices, contrast, op: edit.op });
+            }
+        }
+        Ok(Self { steps, edits: edits.len() })
+    }
+
+    /// The hook points whose unedited values the plan reads.
+    pub fn frozen(&self) -> impl Iterator<Item = HookPoint> {
+        self.steps.iter().filter(|step| step.op == Op::Freeze).map(|step| step.point)
+    }
+
+    /// The hook points whose values in the contrast run the plan reads.
+    pub fn patched(&self) -> impl Iterator<Item = HookPoint> {
+        self.steps.iter().filter(|step| step.op == Op::Patch).map(|step| step.point)
+    }
+
+    /// The earliest block that an edit touches: everything before it is as in the unedited run. `None` if an edit comes
+    /// before the blocks; `n_layers` if all come after them (or there are none).
+    #[must_use]
+    pub fn first_block(&self, n_layers: usize) -> Option<usize> {
+        let block = |point| match point {
+            HookPoint::Tokens | HookPoint::Embed => None,
+            HookPoint::Block(block, _) => Some(block),
+            HookPoint::LnFinalScale | HookPoint::LnFinalNormalized => Some(n_layers),
+        };
+        self.steps.iter().map(|step| block(step.point)).min().unwrap_or(Some(n_layers))
+    }
+}
+
+/// The selection on the contrast prompt. Negative indices count from the end of each prompt, so `pos=-1` patches the
+/// last position from the last.
+fn contrast_indices(
+    edit: &Edit,
+    line: &str,
+    schema: &Schema,
+    point: HookPoint,
+    indices: &Indices,
+    n_pos: usize,
+    contrast: Option<usize>,
+) -> Result<Indices, EditError> {
+    let n_contrast = contrast.ok_or_else(|| EditError::NoContrast { edit: line.to_string() })?;
+    let axes = schema.axes(point);
+    let there = edit.selection.resolve(line, point, &axes, &schema.shape(point, n_contrast))?;
+    for (i, &axis) in axes.iter().enumerate() {
+        if there.count(i) != indices.count(i) {
+            return Err(EditError::ContrastLength { edit: line.to_string(), prompt: n_pos, contrast: n_contrast, axis });
+        }
+    }
+    Ok(there)
+}
+
+/// What an edit did in a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Effect {
+    /// Values it was applied to, over all its hook points.
+    pub touched: usize,
+    /// Of those, the values that differ afterwards.
+    pub changed: usize,
+    /// L2 norm of the change it made there, at the moment it was applied.
+    pub delta_l2: f64,
+}
+
+/// The runs that `freeze` and `patch` read from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct References<'a> {
+    pub baseline: Option<&'a ActivationCache>,
+    pub contrast: Option<&'a ActivationCache>,
+}
+
+/// Carries out edits during a forward pass, and keeps what was asked for.
+pub struct Interventions<'a> {
+    plans: &'a [Plan],
+    references: References<'a>,
+    capture: Capture,
+    d_vocab: usize,
+    lines: &'a [Edit],
+    cancel: Option<&'a AtomicBool>,
+    progress: Option<&'a (dyn Fn(usize) + 'a)>,
+    /// The activations that `capture` asked for, as they were after the edits.
+    pub cache: ActivationCache,
+    /// For each row of the batch, what each edit did.
+    pub effects: Vec<Vec<Effect>>,
+    /// Rows of attention patterns whose scores were all -inf or NaN.
+    pub undefined_rows: usize,
+}
+
+impl<'a> Interventions<'a> {
+    /// Run rows of a batch, row `i` with the edits of `plans[i]`; `lines` are the edits that all plans number.
+    #[must_use]
+    pub fn new(plans: &'a [Plan], lines: &'a [Edit], capture: Capture, references: References<'a>, d_vocab: usize) -> Self {
+        let effects = plans.iter().map(|plan| vec![Effect::default(); plan.edits]).collect();
+        let cache = ActivationCache::default();
+        Self { plans, references, capture, d_vocab, lines, cancel: None, progress: None, cache, effects, undefined_rows: 0 }
+    }
+
+    /// Stop at the next block once `flag` is set.
+    #[must_use]
+    pub fn cancelled_by(mut self, flag: &'a AtomicBool) -> Self {
+        self.cancel = Some(flag);
+        self
+    }
+
+    /// Call `report` with each block's number as the pass enters it.
+    #[must_use]
+    pub fn reporting(mut self, report: &'a (dyn Fn(usize) + 'a)) -> Self {
+        self.progress = Some(report);
+        self
+    }
+
+    fn edit_row(&mut self, row: usize, point: HookPoint, value: Tensor) -> Result<Tensor, EditError> {
+        let sources = Sources {
+            baseline: self.references.baseline.and_then(|cache| cache.get(point)),
+            contrast: self.references.contrast.and_then(|cache| cache.get(point)),
+        };
+        let mut value = value;
+        for step in self.plans[row].steps.iter().filter(|step| step.point == point) {
+            let (edited, change) = if point == HookPoint::Tokens {
+                self.edit_tokens(&value, step, &sources)?
+            } else {
+                apply(&value, step, &sources)?
+            };
+            value = edited;
+            let effect = &mut self.effects[row][step.edit];
+            effect.touched += change.touched;
+            effect.changed += change.changed;
+            effect.delta_l2 = (effect.delta_l2.powi(2) + change.squared).sqrt();
+        }
+        Ok(value)
+    }
+
+    /// Token ids are edited as numbers, and must still be token ids afterwards.
+    fn edit_tokens(
+        &self,
+        value: &Tensor,
+        step: &Step,
+        sources: &Sources<'_>,
+    ) -> Result<(Tensor, super::apply::Change), EditError> {
+        let float = |t: Option<&Tensor>| t.map(|t| t.to_dtype(DType::F32)).transpose();
+        let (baseline, contrast) = (float(sources.baseline)?, float(sources.contrast)?);
+        let sources = Sources { baseline: baseline.as_ref(), contrast: contrast.as_ref() };
+        let (edited, change) = apply(&value.to_dtype(DType::F32)?, step, &sources)?;
+        #[allow(clippy::cast_precision_loss, reason = "vocabularies are far below 2^24")]
+        let valid = |x: f32| x.fract() == 0.0 && x >= 0.0 && x < self.d_vocab as f32;
+        if let Some(&value) = edited.flatten_all()?.to_vec1::<f32>()?.iter().find(|x| !valid(**x)) {
+            let edit = self.lines.get(step.edit).map(ToString::to_string).unwrap_or_default();
+            return Err(EditError::NotAToken { edit, value, d_vocab: self.d_vocab });
+        }
+        Ok((edited.to_dtype(DType::U32)?, change))
+    }
+}
+
+impl Hooks for Interventions<'_> {
+    fn wants(&self, point: HookPoint) -> bool {
+        self.capture.wants(point) || self.plans.iter().any(|plan| plan.steps.iter().any(|step| step.point == point))
+    }
+
+    fn at(&mut self, point: HookPoint, value: Tensor) -> Result<Tensor, EditError> {
+        let edited = |plan: &Plan| plan.steps.iter().any(|step| step.point == point);
+        let mut value = value;
+        if self.plans.iter().any(edited) {
+            let rows = (0..self.plans.len())
+                .map(|row| self.edit_row(row, point, value.narrow(0, row, 1)?))
+                .collect::<Result<Vec<_>, EditError>>()?;
+            value = match rows.as_slice() {
+                [row] => row.clone(),
+                rows => Tensor::cat(rows, 0)?,
+            };
+        }
+        if self.capture.wants(point) {
+            self.cache.insert(point, value.clone());
+        }
+        Ok(value)
+    }
+
+    fn entering(&mut self, block: usize) -> Result<(), EditError> {
+        if self.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            return Err(EditError::Cancelled);
+        }
+        if let Some(report) = self.progress {
+            report(block);
+        }
+        Ok(())
+    }
+
+    fn undefined_rows(&mut self, _block: usize, rows: usize) {
+        self.undefined_rows += rows;
+    }
+}

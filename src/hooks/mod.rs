@@ -1,0 +1,28 @@
+//! Hook points, their axes, the activations they hold and the edits made at them.
+//!
+//! Names, order and shapes are those of TransformerLens 2.18.0's `HookedTransformer`.
+
+mod apply;
+mod axis;
+mod cache;
+mod describe;
+mod edit;
+mod error;
+mod intervene;
+mod noise;
+mod parse;
+mod point;
+mod schema;
+mod select;
+mod target;
+
+pub use axis::Axis;
+pub use cache::{ActivationCache, Capture};
+pub use describe::{Part, Source, description, formula, sources};
+pub use edit::{Edit, Op};
+pub use error::{EditError, HookError, ParseError};
+pub use intervene::{Effect, Hooks, Interventions, Plan, References};
+pub use point::{BlockHook, HookPoint, UnknownHook};
+pub use schema::{Dims, Schema};
+pub use select::{AxisSelection, Indices, Selection, Slot};
+pub use target::{Blocks, Target};

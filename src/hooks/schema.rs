@@ -1,0 +1,145 @@
+use std::collections::BTreeSet;
+
+use super::{Axis, BlockHook, HookError, HookPoint, Target};
+
+/// The sizes that decide which hooks a model has and how large they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dims {
+    pub n_layers: usize,
+    pub n_heads: usize,
+    pub d_head: usize,
+    pub d_model: usize,
+    pub d_mlp: usize,
+    pub d_vocab: usize,
+    /// Attention and MLP both read `resid_pre`; otherwise the MLP reads `resid_mid`.
+    pub parallel: bool,
+}
+
+/// Which hook points exist in one model, with the opt-in ones that were enabled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schema {
+    pub dims: Dims,
+    enabled: BTreeSet<HookPoint>,
+}
+
+impl Schema {
+    #[must_use]
+    pub fn new(dims: Dims) -> Self {
+        Self { dims, enabled: BTreeSet::new() }
+    }
+
+    /// Turn on opt-in hooks: `hook_tokens`, `attn.hook_result` (in every block) or `blocks.2.attn.hook_result`.
+    ///
+    /// # Errors
+    /// An unknown name, a block that does not exist, or a hook that is on anyway.
+    pub fn enable(&mut self, name: &str) -> Result<(), HookError> {
+        let everywhere = BlockHook::ALL
+            .into_iter()
+            .filter(|hook| hook.is_opt_in())
+            .find(|hook| hook.name() == name || hook.name().strip_prefix("attn.") == Some(name));
+        let points = match everywhere {
+            Some(hook) => (0..self.dims.n_layers).map(|block| HookPoint::Block(block, hook)).collect(),
+            None => name.parse::<Target>()?.points(&self.dims)?,
+        };
+        if let Some(point) = points.iter().find(|point| !point.is_opt_in()) {
+            return Err(HookError::NotOptIn(*point));
+        }
+        self.enabled.extend(points);
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn is_enabled(&self, point: HookPoint) -> bool {
+        self.enabled.contains(&point)
+    }
+
+    /// The forward pass computes it and lets it be edited.
+    ///
+    /// # Errors
+    /// Says why not: no such block, opt-in and off, or derived.
+    pub fn check(&self, point: HookPoint) -> Result<(), HookError> {
+        match point {
+            HookPoint::Block(block, _) if block >= self.dims.n_layers => {
+                Err(HookError::NoBlock { point: point.to_string(), block, n_layers: self.dims.n_layers })
+            }
+            HookPoint::Block(_, BlockHook::ResidMid) if self.dims.parallel => Err(HookError::Derived(point)),
+            point if point.is_opt_in() && !self.is_enabled(point) => Err(HookError::Off(point)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every hook point that fires, in execution order.
+    #[must_use]
+    pub fn points(&self) -> Vec<HookPoint> {
+        self.all_points().into_iter().filter(|point| self.check(*point).is_ok()).collect()
+    }
+
+    /// Every hook point that could be shown: those that fire, those that are off, and the derived ones.
+    #[must_use]
+    pub fn all_points(&self) -> Vec<HookPoint> {
+        let blocks =
+            (0..self.dims.n_layers).flat_map(|block| BlockHook::ALL.map(|hook| HookPoint::Block(block, hook)));
+        [HookPoint::Tokens, HookPoint::Embed]
+            .into_iter()
+            .chain(blocks)
+            .chain([HookPoint::LnFinalScale, HookPoint::LnFinalNormalized])
+            .collect()
+    }
+
+    /// Whether `ln1` of a block sees one input per head, as it does with `hook_attn_in` or a split q, k, v input on.
+    #[must_use]
+    pub fn ln1_per_head(&self, block: usize) -> bool {
+        [BlockHook::AttnIn, BlockHook::QInput, BlockHook::KInput, BlockHook::VInput]
+            .into_iter()
+            .any(|hook| self.is_enabled(HookPoint::Block(block, hook)))
+    }
+
+    /// The axes of an activation, without the batch axis.
+    #[must_use]
+    pub fn axes(&self, point: HookPoint) -> Vec<Axis> {
+        use Axis::{DHead, DMlp, DModel, Head, Key, One, Pos, Query};
+        use BlockHook as B;
+        match point {
+            HookPoint::Tokens => vec![Pos],
+            HookPoint::Embed | HookPoint::LnFinalNormalized => vec![Pos, DModel],
+            HookPoint::LnFinalScale => vec![Pos, One],
+            HookPoint::Block(block, hook) => match hook {
+                B::Ln1Scale if self.ln1_per_head(block) => vec![Pos, Head, One],
+                B::Ln1Normalized if self.ln1_per_head(block) => vec![Pos, Head, DModel],
+                B::Ln1Scale | B::Ln2Scale => vec![Pos, One],
+                B::AttnIn | B::QInput | B::KInput | B::VInput | B::Result => vec![Pos, Head, DModel],
+                B::Q | B::K | B::V | B::RotQ | B::RotK | B::Z => vec![Pos, Head, DHead],
+                B::AttnScores | B::Pattern => vec![Head, Query, Key],
+                B::MlpPre | B::MlpPost => vec![Pos, DMlp],
+                B::ResidPre
+                | B::Ln1Normalized
+                | B::AttnOut
+                | B::ResidMid
+                | B::MlpIn
+                | B::Ln2Normalized
+                | B::MlpOut
+                | B::ResidPost => vec![Pos, DModel],
+            },
+        }
+    }
+
+    /// The size of one axis for a prompt of `n_pos` tokens.
+    #[must_use]
+    pub fn size(&self, axis: Axis, n_pos: usize) -> usize {
+        match axis {
+            Axis::Pos | Axis::Query | Axis::Key => n_pos,
+            Axis::Head => self.dims.n_heads,
+            Axis::DHead => self.dims.d_head,
+            Axis::DModel => self.dims.d_model,
+            Axis::DMlp => self.dims.d_mlp,
+            Axis::Vocab => self.dims.d_vocab,
+            Axis::One => 1,
+        }
+    }
+
+    /// The shape of an activation, without the batch axis, for a prompt of `n_pos` tokens.
+    #[must_use]
+    pub fn shape(&self, point: HookPoint, n_pos: usize) -> Vec<usize> {
+        self.axes(point).into_iter().map(|axis| self.size(axis, n_pos)).collect()
+    }
+}

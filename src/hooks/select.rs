@@ -1,0 +1,122 @@
+use std::fmt;
+
+use super::{Axis, EditError, HookPoint};
+
+/// One entry of an axis's list: an index or a half-open slice, counted as in Python.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    Index(i64),
+    Slice(Option<i64>, Option<i64>),
+}
+
+/// What is selected along one axis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AxisSelection {
+    pub axis: Axis,
+    pub slots: Vec<Slot>,
+}
+
+/// The part of an activation that an edit is about. An axis that is not named is taken whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection(pub Vec<AxisSelection>);
+
+/// The selected indices along each axis of an activation; `None` is the whole axis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Indices {
+    pub axes: Vec<Axis>,
+    pub shape: Vec<usize>,
+    pub along: Vec<Option<Vec<usize>>>,
+}
+
+impl Indices {
+    /// How many indices are selected along axis number `i`.
+    #[must_use]
+    pub fn count(&self, i: usize) -> usize {
+        self.along[i].as_ref().map_or(self.shape[i], Vec::len)
+    }
+
+    /// How many values are selected in all.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        (0..self.shape.len()).map(|i| self.count(i)).product()
+    }
+}
+
+impl Selection {
+    /// Resolve against an activation's axes and shape (both without the batch axis).
+    ///
+    /// # Errors
+    /// An axis that the hook does not have, an index out of range, an empty slice; `edit` is quoted in the message.
+    pub fn resolve(&self, edit: &str, hook: HookPoint, axes: &[Axis], shape: &[usize]) -> Result<Indices, EditError> {
+        let mut along = vec![None; axes.len()];
+        for AxisSelection { axis, slots } in &self.0 {
+            let Some(i) = axes.iter().position(|a| a == axis) else {
+                let axes = axes.to_vec();
+                return Err(EditError::NoAxis { edit: edit.to_string(), hook, axis: *axis, axes });
+            };
+            let mut indices = Vec::new();
+            for slot in slots {
+                indices.extend(slot.resolve(edit, hook, *axis, shape[i])?);
+            }
+            indices.sort_unstable();
+            indices.dedup();
+            let whole = indices.len() == shape[i];
+            along[i] = if whole { None } else { Some(indices) };
+        }
+        Ok(Indices { axes: axes.to_vec(), shape: shape.to_vec(), along })
+    }
+}
+
+impl Slot {
+    fn resolve(self, edit: &str, hook: HookPoint, axis: Axis, n: usize) -> Result<std::ops::Range<usize>, EditError> {
+        let size = i64::try_from(n).unwrap_or(i64::MAX);
+        let out_of_range = |index: i64, valid: String| EditError::OutOfRange {
+            edit: edit.to_string(),
+            hook,
+            axis,
+            index: index.to_string(),
+            valid,
+        };
+        let from_start = |index: i64, limit: i64| {
+            let counted = if index < 0 { index + size } else { index };
+            usize::try_from(counted).ok().filter(|_| counted <= limit)
+        };
+        match self {
+            Self::Index(index) => {
+                let at = from_start(index, size - 1)
+                    .ok_or_else(|| out_of_range(index, format!("0 to {} (or -{n} to -1)", n.saturating_sub(1))))?;
+                Ok(at..at + 1)
+            }
+            Self::Slice(start, end) => {
+                let bound = |index: i64| {
+                    from_start(index, size).ok_or_else(|| out_of_range(index, format!("slices from 0 to {n} (or -{n} to -1)")))
+                };
+                let (a, b) = (start.map_or(Ok(0), bound)?, end.map_or(Ok(n), bound)?);
+                if a >= b {
+                    return Err(EditError::Empty { edit: edit.to_string(), axis, slice: self.to_string() });
+                }
+                Ok(a..b)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bound = |b: &Option<i64>| b.map(|b| b.to_string()).unwrap_or_default();
+        match self {
+            Self::Index(index) => write!(f, "{index}"),
+            Self::Slice(start, end) => write!(f, "{}:{}", bound(start), bound(end)),
+        }
+    }
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, AxisSelection { axis, slots }) in self.0.iter().enumerate() {
+            let slots = slots.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            write!(f, "{}{axis}={slots}", if i == 0 { "" } else { " " })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,21 @@
+//! Step through the activations of a Pythia language model, and edit them live.
+//!
+//! The modules, each importing only those before it:
+//!
+//! - [`hooks`]: the vocabulary: hook points, axes, the activation cache, edits.
+//! - [`model`]: GPT-NeoX on candle: checkpoints, weight processing, the hooked forward pass.
+//! - [`analysis`]: pure functions over runs: statistics, comparison, head scores.
+//! - [`engine`]: runs, what is reused between them, and the worker thread.
+//! - [`app`]: the explorer's state and its pure update function.
+//! - [`ui`]: state to frame.
+//! - [`term`]: the terminal guard, signals and the input thread.
+//! - [`cli`]: the command line.
+
+pub mod analysis;
+pub mod app;
+pub mod cli;
+pub mod engine;
+pub mod hooks;
+pub mod model;
+pub mod term;
+pub mod ui;

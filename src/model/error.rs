@@ -1,0 +1,44 @@
+use std::path::PathBuf;
+
+/// A model that can't be loaded or run as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error(
+        "no model `{name}`: it is not `demo`, not a directory, and not in the Hugging Face cache at {cache}; \
+         name one with --model (this version does not download models)"
+    )]
+    NotCached { name: String, cache: PathBuf },
+    #[error("no model directory at {0}; a model is `demo` or a directory with config.json, *.safetensors and tokenizer.json")]
+    NoDirectory(PathBuf),
+    #[error("{0} has no {1}; a checkpoint directory holds config.json, model.safetensors (or shards and their index) and tokenizer.json")]
+    MissingFile(PathBuf, &'static str),
+    #[error("{path}: not valid JSON: {source}")]
+    Json { path: PathBuf, source: serde_json::Error },
+    #[error("config.json: {0}")]
+    Config(String),
+    #[error("{path}: not a readable safetensors file ({reason}); it may be truncated: fetch it again")]
+    Broken { path: PathBuf, reason: String },
+    #[error("the checkpoint does not fit its config.json:\n{}", .0.join("\n"))]
+    Tensors(Vec<String>),
+    #[error("tokenizer.json: {0}")]
+    Tokenizer(String),
+    #[error("this checkpoint has no tokenizer.json, so text can't be encoded; give token ids instead: --tokens 7910,21761")]
+    NoTokenizer,
+    #[error("the prompt has no tokens; give at least one")]
+    EmptyPrompt,
+    #[error("the prompt has {tokens} tokens; this model's context holds {context}")]
+    TooLong { tokens: usize, context: usize },
+    #[error("token id {id} is out of range; this model's vocabulary has ids 0 to {}", .d_vocab - 1)]
+    NoSuchToken { id: u32, d_vocab: usize },
+    #[error("{0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl ModelError {
+    pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

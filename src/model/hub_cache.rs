@@ -1,0 +1,31 @@
+//! Models that are already in the local Hugging Face cache, in the layout that its Python library writes.
+
+use std::path::PathBuf;
+
+use super::{ModelError, Source};
+
+/// The snapshot of a model's `main` in the cache: `pythia-70m-deduped`, or `OWNER/NAME`.
+///
+/// # Errors
+/// It is not there.
+pub fn find(name: &str) -> Result<Source, ModelError> {
+    let repository = if name.contains('/') { name.to_string() } else { format!("EleutherAI/{name}") };
+    let cache = directory();
+    let not_there = || ModelError::NotCached { name: name.to_string(), cache: cache.clone() };
+    let folder = cache.join(format!("models--{}", repository.replace('/', "--")));
+    let commit = std::fs::read_to_string(folder.join("refs").join("main")).map_err(|_| not_there())?;
+    let snapshot = folder.join("snapshots").join(commit.trim());
+    if !snapshot.join("config.json").is_file() {
+        return Err(not_there());
+    }
+    let name = repository.rsplit('/').next().unwrap_or(name).to_string();
+    Ok(Source::Snapshot { directory: snapshot, name, commit: commit.trim().to_string() })
+}
+
+/// `HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`.
+fn directory() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let home = || std::env::home_dir().unwrap_or_default();
+    let cache = || set("XDG_CACHE_HOME").unwrap_or_else(|| home().join(".cache"));
+    set("HF_HUB_CACHE").unwrap_or_else(|| set("HF_HOME").unwrap_or_else(|| cache().join("huggingface")).join("hub"))
+}

@@ -1,0 +1,19 @@
+//! GPT-NeoX on candle: where checkpoints come from, how weights are processed, and the hooked forward pass.
+
+mod checkpoint;
+mod config;
+mod demo;
+mod error;
+pub mod hub_cache;
+mod neox;
+mod rotary;
+mod source;
+mod tokenizer;
+mod weights;
+
+pub use config::Config;
+pub use error::ModelError;
+pub use neox::{Model, Start};
+pub use source::{Loaded, Source};
+pub use tokenizer::Tokenizer;
+pub use weights::Processing;

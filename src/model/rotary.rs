@@ -1,0 +1,44 @@
+use candle_core::{D, Device, Tensor};
+
+use super::Config;
+
+/// Rotary position embedding (Su et al., "`RoFormer`", 2021) of the first `rotary_dims` dimensions of each head, in
+/// GPT-NeoX's form: dimension `i` is paired with `i + rotary_dims / 2`.
+pub(super) struct Rotary {
+    /// `[context, rotary_dims]`, each half the same angles.
+    cos: Tensor,
+    sin: Tensor,
+    dims: usize,
+}
+
+impl Rotary {
+    /// Angles are computed in f32 and as a quotient, as the reference does: at position 2000 another order of operations
+    /// differs by 1e-4.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "positions and dimensions are small")]
+    pub(super) fn new(config: &Config, device: &Device) -> candle_core::Result<Self> {
+        let half = config.rotary_dims / 2;
+        let period: Vec<f32> = (0..half).map(|i| config.rotary_base.powf(i as f32 / half as f32)).collect();
+        let table = |f: fn(f64) -> f64| {
+            let angles = (0..config.context).flat_map(|pos| {
+                let period = &period;
+                (0..config.rotary_dims).map(move |i| f(f64::from(pos as f32 / period[i % half])) as f32)
+            });
+            Tensor::from_iter(angles, device)?.reshape((config.context, config.rotary_dims))
+        };
+        Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)?, dims: config.rotary_dims })
+    }
+
+    /// Turn `x` of shape `[batch, pos, head, d_head]`, whose first position is 0.
+    pub(super) fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let (_, n_pos, _, d_head) = x.dims4()?;
+        let at = |table: &Tensor| table.narrow(0, 0, n_pos)?.reshape((1, n_pos, 1, self.dims));
+        let turned = x.narrow(D::Minus1, 0, self.dims)?;
+        let (first, second) = (turned.narrow(D::Minus1, 0, self.dims / 2)?, turned.narrow(D::Minus1, self.dims / 2, self.dims / 2)?);
+        let flipped = Tensor::cat(&[&second.neg()?, &first], D::Minus1)?;
+        let turned = (turned.broadcast_mul(&at(&self.cos)?)? + flipped.broadcast_mul(&at(&self.sin)?)?)?;
+        if self.dims == d_head {
+            return Ok(turned);
+        }
+        Tensor::cat(&[&turned, &x.narrow(D::Minus1, self.dims, d_head - self.dims)?], D::Minus1)
+    }
+}

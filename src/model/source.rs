@@ -1,0 +1,76 @@
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+
+use super::{Config, Model, ModelError, Processing, Tokenizer, checkpoint::Checkpoint, demo};
+
+/// Where a model comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The model embedded in the program.
+    Demo,
+    /// A directory in the published layout.
+    Directory(PathBuf),
+    /// A snapshot in the Hugging Face cache.
+    Snapshot { directory: PathBuf, name: String, commit: String },
+}
+
+/// A model with its tokenizer and the names it goes by.
+pub struct Loaded {
+    pub model: Model,
+    pub tokenizer: Tokenizer,
+    /// As the header shows it: `demo`, or the directory's name.
+    pub name: String,
+    /// The commit or training step, where the source tells it.
+    pub revision: Option<String>,
+}
+
+impl Source {
+    /// # Errors
+    /// A missing or unreadable file, an unsupported config, tensors that do not fit.
+    pub fn load(&self, processing: Processing, device: Device) -> Result<Loaded, ModelError> {
+        match self {
+            Self::Demo => {
+                let config = parse_config(demo::CONFIG, Path::new("config.json"))?;
+                let checkpoint = Checkpoint::embedded(demo::WEIGHTS)?;
+                let model = Model::new(config, &checkpoint, processing, device)?;
+                let tokenizer = Tokenizer::from_bytes(demo::TOKENIZER)?;
+                Ok(Loaded { model, tokenizer, name: "demo".into(), revision: None })
+            }
+            Self::Directory(dir) => {
+                if !dir.is_dir() {
+                    return Err(ModelError::NoDirectory(dir.clone()));
+                }
+                let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+                let name = absolute.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
+                load_directory(dir, name, None, processing, device)
+            }
+            Self::Snapshot { directory, name, commit } => {
+                load_directory(directory, name.clone(), Some(commit.clone()), processing, device)
+            }
+        }
+    }
+}
+
+fn load_directory(
+    dir: &Path,
+    name: String,
+    revision: Option<String>,
+    processing: Processing,
+    device: Device,
+) -> Result<Loaded, ModelError> {
+    let path = dir.join("config.json");
+    if !path.is_file() {
+        return Err(ModelError::MissingFile(dir.to_path_buf(), "config.json"));
+    }
+    let text = std::fs::read_to_string(&path).map_err(ModelError::io(&path))?;
+    let config = parse_config(&text, &path)?;
+    let tokenizer = Tokenizer::open(dir)?;
+    let model = Model::new(config, &Checkpoint::open(dir)?, processing, device)?;
+    Ok(Loaded { model, tokenizer, name, revision })
+}
+
+fn parse_config(text: &str, path: &Path) -> Result<Config, ModelError> {
+    let json = serde_json::from_str(text).map_err(|source| ModelError::Json { path: path.to_path_buf(), source })?;
+    Config::from_json(&json)
+}

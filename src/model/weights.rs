@@ -1,0 +1,308 @@
+//! From a checkpoint's tensors to the weights that the forward pass uses, processed as TransformerLens does.
+
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
+
+use super::{Config, ModelError, checkpoint::Checkpoint};
+
+/// How weights are changed on loading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processing {
+    /// As `HookedTransformer.from_pretrained`: fold LayerNorm into what reads it, centre the weights that write to the
+    /// residual stream, centre the unembedding, fold the value biases into `b_O`. The log-probabilities do not change.
+    Folded,
+    /// As `HookedTransformer.from_pretrained_no_processing`: the checkpoint as it is.
+    None,
+}
+
+impl Processing {
+    #[must_use]
+    pub fn is_folded(self) -> bool {
+        self == Self::Folded
+    }
+
+    /// As headers and JSON call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Folded => "processed",
+            Self::None => "unprocessed",
+        }
+    }
+}
+
+/// `x · weightᵀ + bias`; weight `[out, in]`, bias `[out]`.
+pub(super) struct Linear {
+    pub weight: Tensor,
+    pub bias: Option<Tensor>,
+}
+
+/// A LayerNorm's weight and bias, each `[d_model]`.
+pub(super) struct Affine {
+    pub weight: Tensor,
+    pub bias: Tensor,
+}
+
+pub(super) struct BlockWeights {
+    pub ln1: Option<Affine>,
+    /// Rows `(q|k|v, head, d_head)`.
+    pub qkv: Linear,
+    pub attn_out: Linear,
+    pub ln2: Option<Affine>,
+    pub mlp_in: Linear,
+    pub mlp_out: Linear,
+}
+
+pub(super) struct Weights {
+    /// `[vocab, d_model]`
+    pub embed: Tensor,
+    pub blocks: Vec<BlockWeights>,
+    pub ln_final: Option<Affine>,
+    /// `[vocab, d_model]`
+    pub unembed: Linear,
+}
+
+impl Weights {
+    /// # Errors
+    /// Every tensor that is missing, unknown or of another shape than `config` implies, by name.
+    pub(super) fn load(
+        checkpoint: &Checkpoint,
+        config: &Config,
+        processing: Processing,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        check(checkpoint, config)?;
+        let reader = Reader { checkpoint, folded: processing.is_folded(), device };
+        let (vocab, d_model) = (config.d_vocab, config.d_model);
+
+        let mut embed = reader.matrix("gpt_neox.embed_in.weight", vocab, d_model)?;
+        let unembed_name = if config.tied { "gpt_neox.embed_in.weight" } else { "embed_out.weight" };
+        let mut unembed = reader.matrix(unembed_name, vocab, d_model)?;
+        if reader.folded {
+            embed.centre_rows();
+        }
+        let embed = embed.tensor(device)?;
+        let blocks = (0..config.n_layers).map(|i| reader.block(config, i)).collect::<Result<_, _>>()?;
+        let (ln_final, unembed_bias) = if reader.folded {
+            let mut bias = vec![0.0; vocab];
+            let (w, b) = reader.norm("gpt_neox.final_layer_norm")?;
+            unembed.fold_norm(&mut bias, &w, &b);
+            unembed.centre_columns();
+            centre(&mut bias);
+            (None, Some(bias))
+        } else {
+            (Some(reader.affine("gpt_neox.final_layer_norm")?), None)
+        };
+        let unembed = linear(unembed, unembed_bias, device)?;
+        Ok(Self { embed, blocks, ln_final, unembed })
+    }
+}
+
+struct Reader<'a> {
+    checkpoint: &'a Checkpoint,
+    folded: bool,
+    device: &'a Device,
+}
+
+impl Reader<'_> {
+    fn vector(&self, name: &str) -> Result<Vec<f32>, ModelError> {
+        self.checkpoint.read(name)
+    }
+
+    fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix, ModelError> {
+        Ok(Matrix { rows, columns, data: self.checkpoint.read(name)? })
+    }
+
+    fn norm(&self, name: &str) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
+        Ok((self.vector(&format!("{name}.weight"))?, self.vector(&format!("{name}.bias"))?))
+    }
+
+    fn affine(&self, name: &str) -> Result<Affine, ModelError> {
+        let (weight, bias) = self.norm(name)?;
+        let n = weight.len();
+        Ok(Affine { weight: Tensor::from_vec(weight, n, self.device)?, bias: Tensor::from_vec(bias, n, self.device)? })
+    }
+
+    fn block(&self, config: &Config, number: usize) -> Result<BlockWeights, ModelError> {
+        let name = |part: &str| format!("gpt_neox.layers.{number}.{part}");
+        let (d_model, d_mlp) = (config.d_model, config.d_mlp);
+        let read = |part: &str, rows, columns| -> Result<(Matrix, Vec<f32>), ModelError> {
+            Ok((self.matrix(&name(&format!("{part}.weight")), rows, columns)?, self.vector(&name(&format!("{part}.bias")))?))
+        };
+        let (fused, fused_bias) = read("attention.query_key_value", 3 * d_model, d_model)?;
+        let (mut qkv, mut qkv_bias) = (fused.unfuse(config), unfuse(&fused_bias, config, 1));
+        let (mut attn_out, mut attn_out_bias) = read("attention.dense", d_model, d_model)?;
+        let (mut mlp_in, mut mlp_in_bias) = read("mlp.dense_h_to_4h", d_mlp, d_model)?;
+        let (mut mlp_out, mut mlp_out_bias) = read("mlp.dense_4h_to_h", d_model, d_mlp)?;
+        let (mut ln1, mut ln2) = (None, None);
+        if self.folded {
+            let (w, b) = self.norm(&name("input_layernorm"))?;
+            qkv.fold_norm(&mut qkv_bias, &w, &b);
+            let (w, b) = self.norm(&name("post_attention_layernorm"))?;
+            mlp_in.fold_norm(&mut mlp_in_bias, &w, &b);
+            for (weight, bias) in [(&mut attn_out, &mut attn_out_bias), (&mut mlp_out, &mut mlp_out_bias)] {
+                weight.centre_columns();
+                centre(bias);
+            }
+            // Patterns sum to 1, so a head's value bias adds the same to every position: move it into b_O.
+            let value_bias = &mut qkv_bias[2 * d_model..];
+            attn_out.add_product(value_bias, &mut attn_out_bias);
+            value_bias.fill(0.0);
+        } else {
+            ln1 = Some(self.affine(&name("input_layernorm"))?);
+            ln2 = Some(self.affine(&name("post_attention_layernorm"))?);
+        }
+        Ok(BlockWeights {
+            ln1,
+            qkv: linear(qkv, Some(qkv_bias), self.device)?,
+            attn_out: linear(attn_out, Some(attn_out_bias), self.device)?,
+            ln2,
+            mlp_in: linear(mlp_in, Some(mlp_in_bias), self.device)?,
+            mlp_out: linear(mlp_out, Some(mlp_out_bias), self.device)?,
+        })
+    }
+}
+
+fn linear(weight: Matrix, bias: Option<Vec<f32>>, device: &Device) -> Result<Linear, ModelError> {
+    let rows = weight.rows;
+    let bias = bias.map(|bias| Tensor::from_vec(bias, rows, device)).transpose()?;
+    Ok(Linear { weight: weight.tensor(device)?, bias })
+}
+
+/// Rows of a fused query_key_value tensor from the checkpoint's order (head, q|k|v, d_head) to (q|k|v, head, d_head).
+fn unfuse(fused: &[f32], config: &Config, columns: usize) -> Vec<f32> {
+    let rows_of_head = config.d_head * columns;
+    let mut out = Vec::with_capacity(fused.len());
+    for which in 0..3 {
+        for head in 0..config.n_heads {
+            let at = (head * 3 + which) * rows_of_head;
+            out.extend_from_slice(&fused[at..at + rows_of_head]);
+        }
+    }
+    out
+}
+
+/// Subtract the mean.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "sums are kept in f64, results in f32")]
+fn centre(values: &mut [f32]) {
+    let mean = (values.iter().map(|x| f64::from(*x)).sum::<f64>() / values.len() as f64) as f32;
+    values.iter_mut().for_each(|x| *x -= mean);
+}
+
+/// A weight `[out, in]` while it is processed; sums are kept in f64.
+struct Matrix {
+    rows: usize,
+    columns: usize,
+    data: Vec<f32>,
+}
+
+impl Matrix {
+    fn tensor(self, device: &Device) -> Result<Tensor, ModelError> {
+        Ok(Tensor::from_vec(self.data, (self.rows, self.columns), device)?)
+    }
+
+    fn unfuse(self, config: &Config) -> Self {
+        Self { data: unfuse(&self.data, config, self.columns), ..self }
+    }
+
+    /// Let this weight read a LayerNorm without weight `w` and bias `b`: they move into it and its `bias`. What it reads
+    /// has mean 0, so each row's mean does not matter and is removed.
+    #[allow(clippy::cast_possible_truncation, reason = "results are f32")]
+    fn fold_norm(&mut self, bias: &mut [f32], w: &[f32], b: &[f32]) {
+        self.data.par_chunks_mut(self.columns).zip(bias.par_iter_mut()).for_each(|(row, bias)| {
+            let shift: f64 = row.iter().zip(b).map(|(x, b)| f64::from(*x) * f64::from(*b)).sum();
+            *bias = (f64::from(*bias) + shift) as f32;
+            row.iter_mut().zip(w).for_each(|(x, w)| *x *= w);
+            centre(row);
+        });
+    }
+
+    fn centre_rows(&mut self) {
+        self.data.par_chunks_mut(self.columns).for_each(centre);
+    }
+
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "sums are kept in f64, results in f32")]
+    fn centre_columns(&mut self) {
+        let zeros = || vec![0.0f64; self.columns];
+        let add = |mut sums: Vec<f64>, row: &[f32]| {
+            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+            sums
+        };
+        let merge = |mut a: Vec<f64>, b: Vec<f64>| {
+            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+            a
+        };
+        let sums = self.data.par_chunks(self.columns).fold(zeros, add).reduce(zeros, merge);
+        let means: Vec<f32> = sums.iter().map(|sum| (sum / self.rows as f64) as f32).collect();
+        self.data.par_chunks_mut(self.columns).for_each(|row| row.iter_mut().zip(&means).for_each(|(x, mean)| *x -= mean));
+    }
+
+    /// `out += self · x`
+    #[allow(clippy::cast_possible_truncation, reason = "results are f32")]
+    fn add_product(&self, x: &[f32], out: &mut [f32]) {
+        self.data.par_chunks(self.columns).zip(out.par_iter_mut()).for_each(|(row, out)| {
+            let product: f64 = row.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+            *out = (f64::from(*out) + product) as f32;
+        });
+    }
+}
+
+/// Every parameter of the published layout with its shape.
+fn expected(config: &Config) -> Vec<(String, Vec<usize>)> {
+    let (d, m) = (config.d_model, config.d_mlp);
+    let norm = |name: &str| [(format!("{name}.weight"), vec![d]), (format!("{name}.bias"), vec![d])];
+    let mut all = vec![("gpt_neox.embed_in.weight".to_string(), vec![config.d_vocab, d])];
+    for i in 0..config.n_layers {
+        let layer = format!("gpt_neox.layers.{i}");
+        all.extend(norm(&format!("{layer}.input_layernorm")));
+        all.extend(norm(&format!("{layer}.post_attention_layernorm")));
+        for (part, rows, columns) in [
+            ("attention.query_key_value", 3 * d, d),
+            ("attention.dense", d, d),
+            ("mlp.dense_h_to_4h", m, d),
+            ("mlp.dense_4h_to_h", d, m),
+        ] {
+            all.push((format!("{layer}.{part}.weight"), vec![rows, columns]));
+            all.push((format!("{layer}.{part}.bias"), vec![rows]));
+        }
+    }
+    all.extend(norm("gpt_neox.final_layer_norm"));
+    if !config.tied {
+        all.push(("embed_out.weight".to_string(), vec![config.d_vocab, d]));
+    }
+    all
+}
+
+/// Buffers that checkpoints carry beside their parameters; they are computed from the config.
+fn is_buffer(name: &str) -> bool {
+    [".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq", "rotary_emb.inv_freq"]
+        .iter()
+        .any(|suffix| name.ends_with(suffix))
+}
+
+fn check(checkpoint: &Checkpoint, config: &Config) -> Result<(), ModelError> {
+    const SHOWN: usize = 12;
+    let expected = expected(config);
+    let mut wrong: Vec<String> = Vec::new();
+    for (name, shape) in &expected {
+        match checkpoint.shape(name) {
+            None => wrong.push(format!("  missing {name}: expected shape {shape:?}")),
+            Some(found) if found != shape => wrong.push(format!("  {name}: expected shape {shape:?}, found {found:?}")),
+            Some(_) => {}
+        }
+    }
+    let tied_copy = |name: &str| config.tied && name == "embed_out.weight";
+    let known: std::collections::HashSet<&str> = expected.iter().map(|(name, _)| name.as_str()).collect();
+    for name in checkpoint.names().filter(|name| !known.contains(name) && !is_buffer(name) && !tied_copy(name)) {
+        wrong.push(format!("  unknown {name}: shape {:?}", checkpoint.shape(name).unwrap_or_default()));
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let more = wrong.len().saturating_sub(SHOWN);
+    wrong.truncate(SHOWN);
+    if more > 0 {
+        wrong.push(format!("  and {more} more"));
+    }
+    Err(ModelError::Tensors(wrong))
+}

@@ -1,0 +1,2 @@
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColorDepth { True, Ansi256, Ansi16, None }

@@ -1,0 +1,51 @@
+//! What several test files need.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
+
+use candle_core::Device;
+use pythia_tui::{
+    engine::{Control, Engine, Outcome, Spec},
+    hooks::{Capture, Edit, EditError, Schema},
+    model::{Processing, Source},
+};
+
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// A micro checkpoint, or `demo`.
+pub fn engine(name: &str, processing: Processing, enable: &[String]) -> Engine {
+    let source = if name == "demo" { Source::Demo } else { Source::Directory(fixture(name)) };
+    let loaded = source.load(processing, Device::Cpu).unwrap();
+    let mut schema = Schema::new(loaded.model.config.dims());
+    for hook in enable {
+        schema.enable(hook).unwrap();
+    }
+    Engine::new(loaded, schema)
+}
+
+pub fn run(engine: &mut Engine, spec: &Spec) -> Result<Outcome, EditError> {
+    let cancel = AtomicBool::new(false);
+    engine.run(spec, &Capture::All, Control { cancel: &cancel, progress: &|_, _| {} })
+}
+
+pub fn spec(tokens: &[u32], edits: &[&str]) -> Spec {
+    let edits = edits.iter().map(|line| line.parse::<Edit>().unwrap()).collect();
+    Spec { tokens: tokens.to_vec(), contrast: None, edits }
+}
+
+/// Every activation and the logits of an outcome's run, flattened, by name.
+pub fn activations(outcome: &Outcome) -> HashMap<String, Vec<f32>> {
+    let flat = |t: &candle_core::Tensor| {
+        t.flatten_all().unwrap().to_dtype(candle_core::DType::F32).unwrap().to_vec1::<f32>().unwrap()
+    };
+    let mut all: HashMap<String, Vec<f32>> =
+        outcome.run.cache.iter().map(|(point, t)| (point.to_string(), flat(t))).collect();
+    all.insert("logits".into(), flat(&outcome.run.logits));
+    all
+}

@@ -1,0 +1,182 @@
+//! Every hook and edit against TransformerLens 2.18.0, as `tests/golden/generate.py` wrote it down.
+
+mod common;
+
+use std::collections::{BTreeMap, HashMap};
+
+use common::{activations, engine, fixture, run};
+use pythia_tui::{
+    engine::{Engine, Spec},
+    hooks::HookPoint,
+    model::Processing,
+};
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+/// Largest error allowed, relative to the largest value of the tensor. The largest one measured over all goldens is
+/// 2.5e-6 (both sides compute in f32); a mistake shows as 1e-3 or more.
+const TOLERANCE: f64 = 1e-5;
+
+const SAMPLES: usize = 256;
+
+struct Golden {
+    tensors: BTreeMap<String, Vec<f32>>,
+    metadata: HashMap<String, String>,
+}
+
+impl Golden {
+    fn open(name: &str) -> Self {
+        let bytes = std::fs::read(fixture(&format!("golden-{name}.safetensors"))).unwrap();
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let floats = |bytes: &[u8]| bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        Self {
+            tensors: tensors.tensors().into_iter().map(|(name, view)| (name, floats(view.data()))).collect(),
+            metadata: metadata.metadata().clone().unwrap(),
+        }
+    }
+
+    fn json(&self, key: &str) -> Value {
+        serde_json::from_str(&self.metadata[key]).unwrap()
+    }
+
+    /// The tensors under `prefix/`, without it.
+    fn under(&self, prefix: &str) -> Vec<(String, &[f32])> {
+        let prefix = format!("{prefix}/");
+        let inside = |(name, values): (&String, &'_ Vec<f32>)| Some((name.strip_prefix(&prefix)?.to_string(), values.as_ptr(), values.len()));
+        let names: Vec<_> = self.tensors.iter().filter_map(inside).map(|(name, ..)| name).collect();
+        names.into_iter().map(|name| { let full = format!("{prefix}{name}"); (name, self.tensors[&full].as_slice()) }).collect()
+    }
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| u32::try_from(id.as_u64().unwrap()).unwrap()).collect()
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    value.as_array().unwrap().iter().map(|s| s.as_str().unwrap().to_string()).collect()
+}
+
+/// Of a tensor, what the golden keeps.
+fn sample(values: &[f32]) -> Vec<f32> {
+    if values.len() <= SAMPLES {
+        return values.to_vec();
+    }
+    let norm = values.iter().filter(|x| x.is_finite()).map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    (0..SAMPLES).map(|k| values[k * values.len() / SAMPLES]).chain([norm as f32]).collect()
+}
+
+/// The largest error, relative to the largest finite value expected.
+fn error(expected: &[f32], found: &[f32]) -> f64 {
+    let found = sample(found);
+    assert_eq!(expected.len(), found.len(), "number of values");
+    let body = expected.len().min(SAMPLES);
+    let scale = expected[..body].iter().filter(|x| x.is_finite()).fold(1e-30f64, |m, x| m.max(f64::from(x.abs())));
+    let off = |(i, (a, b)): (usize, (&f32, &f32))| match (a, b) {
+        (a, b) if a == b => 0.0,
+        (a, b) if !a.is_finite() || !b.is_finite() => f64::INFINITY,
+        // the norm is on a scale of its own
+        (a, b) if i == SAMPLES => (f64::from(*a) - f64::from(*b)).abs() / f64::from(a.abs()),
+        (a, b) => (f64::from(*a) - f64::from(*b)).abs() / scale,
+    };
+    expected.iter().zip(&found).enumerate().map(off).fold(0.0, f64::max)
+}
+
+/// Compare in execution order; the first hook that diverges is the one named.
+fn compare(what: &str, expected: &[(String, &[f32])], found: &HashMap<String, Vec<f32>>) -> f64 {
+    let order = |name: &str| name.parse::<HookPoint>().map_or((1, None), |point| (0, Some(point)));
+    let mut expected = expected.to_vec();
+    expected.sort_by_key(|(name, _)| order(name));
+    let mut worst = 0.0f64;
+    for (name, values) in expected {
+        let found = found.get(&name).unwrap_or_else(|| panic!("{what}: {name} was not captured"));
+        let error = error(values, found);
+        assert!(error <= TOLERANCE, "{what}: {name} diverges first, by {error:.1e} of its scale");
+        worst = worst.max(error);
+    }
+    worst
+}
+
+const CHECKPOINTS: [&str; 4] = ["parallel-25", "parallel-100", "sequential-25", "sequential-100"];
+const PROCESSINGS: [(Processing, &str); 2] = [(Processing::Folded, "processed"), (Processing::None, "unprocessed")];
+
+fn run_tokens(engine: &mut Engine, tokens: Vec<u32>) -> HashMap<String, Vec<f32>> {
+    activations(&run(engine, &Spec { tokens, ..Spec::default() }).unwrap())
+}
+
+#[test]
+fn every_hook_of_every_form() {
+    let mut worst = 0.0f64;
+    for checkpoint in CHECKPOINTS {
+        for (processing, kind) in PROCESSINGS {
+            let golden = Golden::open(&format!("{checkpoint}-{kind}"));
+            let mut engine = engine(checkpoint, processing, &[]);
+            for (length, prompt) in golden.json("prompts").as_object().unwrap() {
+                let found = run_tokens(&mut engine, ids(prompt));
+                let expected = golden.under(length);
+                let what = format!("{checkpoint} {kind}, {length} tokens");
+                assert_eq!(expected.len(), found.len(), "{what}: number of hooks");
+                worst = worst.max(compare(&what, &expected, &found));
+            }
+        }
+    }
+    println!("largest error {worst:.1e}");
+}
+
+#[test]
+fn every_opt_in_hook() {
+    let mut worst = 0.0f64;
+    for checkpoint in ["parallel-25", "sequential-25"] {
+        for (processing, kind) in PROCESSINGS {
+            let golden = Golden::open(&format!("{checkpoint}-{kind}-opt-in"));
+            for (set, enable) in golden.json("enable").as_object().unwrap() {
+                let mut engine = engine(checkpoint, processing, &strings(enable));
+                let found = run_tokens(&mut engine, ids(&golden.json("prompt")));
+                let expected = golden.under(set);
+                let what = format!("{checkpoint} {kind}, {set}");
+                assert_eq!(expected.len(), found.len(), "{what}: number of hooks");
+                worst = worst.max(compare(&what, &expected, &found));
+            }
+        }
+    }
+    println!("largest error {worst:.1e}");
+}
+
+#[test]
+fn every_edit() {
+    let (mut worst, mut worst_effect) = (0.0f64, 0.0f64);
+    for checkpoint in ["parallel-25", "sequential-25"] {
+        for (processing, kind) in PROCESSINGS {
+            let golden = Golden::open(&format!("{checkpoint}-{kind}-edits"));
+            for (number, case) in golden.json("cases").as_array().unwrap().iter().enumerate() {
+                let lines: Vec<String> = case["edits"].as_array().unwrap().iter().map(|e| e["edit"].as_str().unwrap().into()).collect();
+                let what = format!("{checkpoint} {kind}, {}", lines.join("; "));
+                let mut engine = engine(checkpoint, processing, &strings(&case["enable"]));
+                let spec = Spec {
+                    tokens: ids(&case["prompt"]),
+                    contrast: case["contrast"].is_array().then(|| ids(&case["contrast"])),
+                    edits: lines.iter().map(|line| line.parse().unwrap()).collect(),
+                };
+                let outcome = run(&mut engine, &spec).unwrap();
+                let summary = outcome.summary(1, 0).unwrap();
+                let mut found = activations(&outcome);
+                found.insert("kl".into(), summary.kl.iter().map(|kl| *kl as f32).collect());
+                let expected = golden.under(&number.to_string());
+                let (kl, tensors): (Vec<_>, Vec<_>) = expected.into_iter().partition(|(name, _)| name == "kl");
+                worst = worst.max(compare(&what, &tensors, &found));
+                // KL is a difference of log-probabilities, whose own rounding is what limits it
+                for (pos, (a, b)) in kl[0].1.iter().zip(&found["kl"]).enumerate() {
+                    assert!((a - b).abs() <= 1e-5 * (1.0 + a.abs()), "{what}: KL at {pos} is {b}, expected {a}");
+                }
+                for (expected, effect) in case["edits"].as_array().unwrap().iter().zip(&summary.effects) {
+                    assert_eq!(expected["touched"].as_u64().unwrap(), effect.effect.touched as u64, "{what}: touched");
+                    let (a, b) = (expected["delta_l2"].as_f64().unwrap_or(f64::INFINITY), effect.effect.delta_l2);
+                    let off = if a == b { 0.0 } else { (a - b).abs() / a.abs().max(1e-3) };
+                    assert!(off <= 1e-5, "{what}: the change is {b}, expected {a}");
+                    worst_effect = worst_effect.max(off);
+                }
+            }
+        }
+    }
+    println!("largest error {worst:.1e}, of an effect {worst_effect:.1e}");
+}
