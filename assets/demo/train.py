@@ -28,7 +28,7 @@ def train_tokenizer(seed, size):
 
 
 class Rows:
-    """Rows of token ids: three in five are packed documents, two in five a random sequence repeated to the end."""
+    """Rows of token ids."""
     def __init__(self, tok, seed):
         self.tok, self.rng, self.stream, self.buffer = tok, random.Random(seed), corpus.documents(seed + 1), []
 
@@ -43,13 +43,15 @@ class Rows:
         unit = [self.rng.randrange(1, self.tok.get_vocab_size()) for _ in range(period)]
         return (unit * (length // period + 1))[:length]
 
-    def batch(self, n, length):
-        return torch.tensor([self.repeated(length) if i % 5 < 2 else self.text(length) for i in range(n)])
+    def batch(self, n, length, repeated):
+        """`n` rows, a share of them random sequences repeated to the end, the rest packed documents."""
+        return torch.tensor([self.repeated(length) if i < repeated * n else self.text(length) for i in range(n)])
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--steps", type=int, default=2500)
+    ap.add_argument("--steps", type=int, default=3200)
+    ap.add_argument("--repeats", type=int, default=450, help="first steps, on repeated sequences alone")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--vocab", type=int, default=1280)
     ap.add_argument("--lr", type=float, default=3e-3)
@@ -78,8 +80,12 @@ def main():
         warm, left = min(1.0, (step + 1) / 100), step / a.steps
         for group in opt.param_groups:
             group["lr"] = a.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * left)))
-        long = step % 8 == 7                                     # so that positions up to 512 are known
-        batch = rows.batch(10, 512) if long else rows.batch(35, 128)
+        if step < a.repeats:
+            batch = rows.batch(64, 64, repeated=1.0)             # induction first: mixed with text it forms much later
+        elif step % 8 == 7:
+            batch = rows.batch(10, 512, repeated=0.2)            # so that positions up to 512 are known
+        else:
+            batch = rows.batch(35, 128, repeated=0.2)
         loss = model(batch, labels=batch).loss
         opt.zero_grad()
         loss.backward()

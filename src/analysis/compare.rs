@@ -78,10 +78,12 @@ pub fn relative_change(before: &[f32], after: &[f32]) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "exact by construction")]
 mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::cast_possible_truncation)]
     fn kl_is_that_of_the_definition() {
         let (p, q) = ([0.5f64, 0.25, 0.25], [0.25f64, 0.25, 0.5]);
         let logits = |d: [f64; 3], shift: f64| d.map(|x| (x.ln() + shift) as f32);

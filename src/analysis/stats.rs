@@ -20,7 +20,12 @@ pub struct Stats {
 
 /// Statistics of `values`, row-major, with a histogram of `bins` bins.
 #[must_use]
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts and bin numbers")]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts and bin numbers"
+)]
 pub fn stats(values: &[f32], bins: usize) -> Stats {
     let mut s = Stats {
         count: values.len(),
@@ -53,7 +58,9 @@ pub fn stats(values: &[f32], bins: usize) -> Stats {
         }
     }
     let finite = values.len() - s.nan - s.infinite;
-    let (Some((min, _)), Some((max, _))) = (s.min, s.max) else { return s };
+    let (Some((min, _)), Some((max, _))) = (s.min, s.max) else {
+        return s;
+    };
     s.mean = sum / finite as f64;
     s.l2 = squares.sqrt();
     let variance: f64 = values.iter().filter(|x| x.is_finite()).map(|x| (f64::from(*x) - s.mean).powi(2)).sum();

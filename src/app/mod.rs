@@ -1,1 +1,17 @@
-//!
+//! The explorer's state and its pure update: an event in, effects out. No I/O, no tensors.
+
+mod event;
+mod finder;
+mod keymap;
+mod layout;
+mod state;
+mod tree;
+mod update;
+
+pub use event::{Effect, Event};
+pub use finder::Finder;
+pub use keymap::{Action, BINDINGS, Binding, key_table};
+pub use layout::{Areas, areas};
+pub use state::{EditLine, Focus, Message, ModelInfo, Phase, State, Tab, Token};
+pub use tree::{Group, Node, Row, Tree};
+pub use update::update;

@@ -34,7 +34,7 @@ pub(super) struct ModelArgs {
     pub no_processing: bool,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct PromptArgs {
     /// The text to run the model on
     #[arg(value_name = "PROMPT", conflicts_with = "tokens")]

@@ -14,8 +14,7 @@ pub(super) fn main(args: &HooksArgs) -> Result<()> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     if args.json {
         let all: Vec<Value> = schema.points().into_iter().map(|p| describe(p, schema, tokens.len(), folded)).collect();
-        serde_json::to_writer_pretty(&mut out, &all)?;
-        writeln!(out)?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
     } else {
         for point in schema.points() {
             writeln!(out, "{point} {:?}", schema.shape(point, tokens.len()))?;

@@ -30,7 +30,9 @@ fn source(args: &ModelArgs) -> Result<Source, ModelError> {
     }
     match name {
         "demo" => Ok(Source::Demo),
-        _ if path.is_dir() || path.is_absolute() || name.starts_with('.') || name.starts_with('~') => Ok(Source::Directory(path)),
+        _ if path.is_dir() || path.is_absolute() || name.starts_with('.') || name.starts_with('~') => {
+            Ok(Source::Directory(path))
+        }
         _ => hub_cache::find(name),
     }
 }

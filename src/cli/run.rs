@@ -29,7 +29,7 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
     let cancel = AtomicBool::new(false);
     let running = Instant::now();
     let outcome = engine.run(&spec, &keep, Control { cancel: &cancel, progress: &|_, _| {} }).map_err(classify)?;
-    let summary = outcome.summary(args.top.into(), 0)?;
+    let summary = outcome.summary(args.top.into(), 0, &engine.loaded.tokenizer)?;
     let run = ms(running);
     if let Some(path) = &args.save_cache {
         save_cache(&outcome.run, path)?;
@@ -39,8 +39,7 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
 
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     if args.json {
-        serde_json::to_writer(&mut out, &json_report(&engine, &outcome, &summary, &times))?;
-        writeln!(out)?;
+        writeln!(out, "{}", json_report(&engine, &outcome, &summary, &times))?;
     } else {
         print(&mut out, &engine, &outcome, &summary, &times)?;
     }
@@ -82,7 +81,7 @@ fn json_report(engine: &Engine, outcome: &Outcome, summary: &Summary, times: &Ti
             let top: Vec<Value> = top
                 .iter()
                 .map(|t| {
-                    json!({"id": t.id, "text": text(t.id), "logit": t.logit, "prob": t.prob, "baseline_prob": t.baseline_prob})
+                    json!({"id": t.id, "text": t.text, "logit": t.logit, "prob": t.prob, "baseline_prob": t.baseline_prob})
                 })
                 .collect();
             json!({"pos": pos, "kl": summary.kl.get(pos).copied().unwrap_or(0.0), "top": top})
@@ -142,13 +141,19 @@ fn print(out: &mut impl Write, engine: &Engine, outcome: &Outcome, summary: &Sum
     }
     let widest = outcome.spec.tokens.iter().map(|&id| text(id).chars().count()).max().unwrap_or(0).max(5);
     let kl_title = if edited { format!("  {:>8}", "KL") } else { String::new() };
-    writeln!(out, "\n{:>4}  {:widest$}{kl_title}  next tokens{}", "pos", "token", if edited { " (baseline)" } else { "" })?;
+    writeln!(
+        out,
+        "\n{:>4}  {:widest$}{kl_title}  next tokens{}",
+        "pos",
+        "token",
+        if edited { " (baseline)" } else { "" }
+    )?;
     for (pos, (&id, top)) in outcome.spec.tokens.iter().zip(&summary.top).enumerate() {
         let next: Vec<String> = top
             .iter()
             .map(|t| {
                 let before = if edited { format!(" ({:.1} %)", t.baseline_prob * 100.0) } else { String::new() };
-                format!("{} {:.1} %{before}", text(t.id), t.prob * 100.0)
+                format!("{:?} {:.1} %{before}", t.text, t.prob * 100.0)
             })
             .collect();
         let kl = summary.kl.get(pos).map(|kl| format!("  {kl:>8.4}")).unwrap_or_default();

@@ -5,6 +5,7 @@ use super::Outcome;
 use crate::{
     analysis::{log_normaliser, relative_change, top_k},
     hooks::{EditError, Effect, HookPoint},
+    model::Tokenizer,
 };
 
 /// What one edit did: at its hook points, and by itself to the output.
@@ -24,9 +25,10 @@ pub struct HookChange {
 }
 
 /// A likely next token at one position, with the probability that the baseline gave it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
     pub id: u32,
+    pub text: String,
     pub logit: f32,
     pub prob: f64,
     pub baseline_prob: f64,
@@ -51,7 +53,7 @@ impl Outcome {
     ///
     /// # Errors
     /// Tensor errors.
-    pub fn summary(&self, k: usize, first: usize) -> Result<Summary, EditError> {
+    pub fn summary(&self, k: usize, first: usize, tokenizer: &Tokenizer) -> Result<Summary, EditError> {
         let edited = !self.spec.edits.is_empty();
         let before = self.baseline.logit_rows()?;
         let after = if edited { self.run.logit_rows()? } else { Vec::new() };
@@ -64,7 +66,8 @@ impl Outcome {
             let norm = log_normaliser(before);
             let with_baseline = |ranked: crate::analysis::Ranked| {
                 let baseline_prob = (f64::from(before[ranked.id as usize]) - norm).exp();
-                Prediction { id: ranked.id, logit: ranked.logit, prob: ranked.prob, baseline_prob }
+                let text = tokenizer.token(ranked.id);
+                Prediction { id: ranked.id, text, logit: ranked.logit, prob: ranked.prob, baseline_prob }
             };
             top_k(after, k).into_iter().map(with_baseline).collect()
         };
@@ -90,7 +93,8 @@ impl Outcome {
         pairs
             .into_par_iter()
             .map(|(point, before, after)| {
-                let relative = if same(before, after) { 0.0 } else { relative_change(&values(before)?, &values(after)?) };
+                let relative =
+                    if same(before, after) { 0.0 } else { relative_change(&values(before)?, &values(after)?) };
                 Ok(HookChange { point, relative })
             })
             .collect()

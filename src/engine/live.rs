@@ -24,31 +24,27 @@ impl Answer for Live {
     fn answer(&mut self, want: &Want, cancel: &AtomicBool, report: &dyn Fn(Report)) -> Result<(), EditError> {
         assert!(!forced_panic(want), "forced by PYTHIA_TUI_PANIC");
         let run = want.run;
-        let outcome = match self.latest.take() {
-            Some((known, outcome)) if outcome.spec == want.spec => {
-                if known != run {
-                    report(Report::Ran { run, summary: Arc::new(summary(&outcome)?) });
-                }
-                outcome
-            }
-            _ => {
-                let progress = |block, blocks| report(Report::Progress { run, block, blocks });
-                let outcome = self.engine.run(&want.spec, &Capture::All, Control { cancel, progress: &progress })?;
-                report(Report::Ran { run, summary: Arc::new(summary(&outcome)?) });
-                outcome
-            }
+        let known = self.latest.as_ref().filter(|(_, outcome)| outcome.spec == want.spec).map(|(run, _)| *run);
+        if known.is_none() {
+            let progress = |block, blocks| report(Report::Progress { run, block, blocks });
+            let outcome = self.engine.run(&want.spec, &Capture::All, Control { cancel, progress: &progress })?;
+            self.latest = Some((run, outcome));
+        }
+        let Some((reported, outcome)) = &mut self.latest else {
+            return Ok(());
         };
+        if known != Some(run) {
+            let last = want.spec.tokens.len().saturating_sub(1);
+            let summary = outcome.summary(TOP, last, &self.engine.loaded.tokenizer)?;
+            report(Report::Ran { run, summary: Arc::new(summary) });
+            *reported = run;
+        }
         if let Some(look) = want.look {
             let view = outcome.look(look, self.engine.schema.dims.parallel)?;
             report(Report::Saw { run, look, view: Arc::new(view) });
         }
-        self.latest = Some((run, outcome));
         Ok(())
     }
-}
-
-fn summary(outcome: &Outcome) -> Result<super::Summary, EditError> {
-    outcome.summary(TOP, outcome.spec.tokens.len().saturating_sub(1))
 }
 
 /// Debug builds panic on the first edit when told to, so that a test can see the terminal survive it.

@@ -30,6 +30,7 @@ pub enum Look {
 
 /// The data of one look; plain data.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "always behind an Arc")]
 pub enum View {
     Hook {
         shape: Vec<usize>,
@@ -77,7 +78,10 @@ impl Outcome {
             Ok(run.cache.get(point).cloned())
         };
         let Some(now) = activation(&self.run)? else {
-            return Ok(View::Nothing(format!("{point} is off, as in TransformerLens; start with --enable {}", point.short_name())));
+            return Ok(View::Nothing(format!(
+                "{point} is off, as in TransformerLens; start with --enable {}",
+                point.short_name()
+            )));
         };
         let baseline = match self.spec.edits.is_empty() {
             true => None,

@@ -8,7 +8,10 @@ use candle_core::{DType, Tensor};
 
 use crate::{
     analysis::kl_divergence,
-    hooks::{ActivationCache, BlockHook, Capture, Edit, EditError, Effect, HookPoint, Interventions, Plan, References, Schema},
+    hooks::{
+        ActivationCache, BlockHook, Capture, Edit, EditError, Effect, HookPoint, Interventions, Plan, References,
+        Schema,
+    },
     model::{Loaded, Start},
 };
 

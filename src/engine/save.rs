@@ -30,12 +30,12 @@ pub fn save_cache(run: &Run, path: &Path) -> Result<(), SaveError> {
     let failed = |reason: String| SaveError::Write { path: path.to_path_buf(), reason };
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let partial = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
-    let written = tensors(run).and_then(|tensors| match npz {
-        true => Tensor::write_npz(&tensors, &partial),
-        false => {
-            let map: std::collections::HashMap<String, Tensor> = tensors.into_iter().collect();
-            candle_core::safetensors::save(&map, &partial)
+    let written = tensors(run).and_then(|tensors| {
+        if npz {
+            return Tensor::write_npz(&tensors, &partial);
         }
+        let map: std::collections::HashMap<String, Tensor> = tensors.into_iter().collect();
+        candle_core::safetensors::save(&map, &partial)
     });
     let renamed = match written {
         Ok(()) => std::fs::rename(&partial, path).map_err(|e| failed(e.to_string())),

@@ -24,11 +24,25 @@ pub struct Want {
 /// What the worker tells. Every report says which run it belongs to; the receiver drops those of an earlier one.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
-    Progress { run: u64, block: usize, blocks: usize },
-    Ran { run: u64, summary: Arc<Summary> },
-    Saw { run: u64, look: Look, view: Arc<View> },
+    Progress {
+        run: u64,
+        block: usize,
+        blocks: usize,
+    },
+    Ran {
+        run: u64,
+        summary: Arc<Summary>,
+    },
+    Saw {
+        run: u64,
+        look: Look,
+        view: Arc<View>,
+    },
     /// The run could not be done, or the worker panicked.
-    Failed { run: u64, message: String },
+    Failed {
+        run: u64,
+        message: String,
+    },
 }
 
 /// Whoever answers requests; the engine, or a stand-in in tests.

@@ -49,7 +49,9 @@ pub(super) fn apply(value: &Tensor, step: &Step, sources: &Sources<'_>) -> Resul
 
 /// A reference activation that the engine promised to have captured.
 fn required(value: Option<&Tensor>) -> Result<&Tensor, EditError> {
-    value.ok_or_else(|| EditError::Tensor(candle_core::Error::Msg("the reference run kept no value for this hook".into())))
+    value.ok_or_else(|| {
+        EditError::Tensor(candle_core::Error::Msg("the reference run kept no value for this hook".into()))
+    })
 }
 
 fn gather(value: &Tensor, indices: &Indices) -> candle_core::Result<Tensor> {

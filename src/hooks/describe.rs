@@ -10,12 +10,18 @@ pub fn description(point: HookPoint, dims: &Dims) -> &'static str {
     use BlockHook as B;
     match point {
         HookPoint::Tokens => "The prompt's token ids, before they are embedded.",
-        HookPoint::Embed => "The token embeddings: the start of the residual stream (position enters later, by rotation).",
-        HookPoint::LnFinalScale => "The final LayerNorm's divisor: the standard deviation of the centred residual stream.",
+        HookPoint::Embed => {
+            "The token embeddings: the start of the residual stream (position enters later, by rotation)."
+        }
+        HookPoint::LnFinalScale => {
+            "The final LayerNorm's divisor: the standard deviation of the centred residual stream."
+        }
         HookPoint::LnFinalNormalized => "The residual stream after the final LayerNorm, as the unembedding reads it.",
         HookPoint::Block(_, hook) => match hook {
             B::ResidPre => "The residual stream as it enters the block.",
-            B::AttnIn => "A copy of the residual stream for each head, before ln1; edits reach only that head's q, k and v.",
+            B::AttnIn => {
+                "A copy of the residual stream for each head, before ln1; edits reach only that head's q, k and v."
+            }
             B::QInput => "A copy of the residual stream for each head, before ln1, from which only its query is made.",
             B::KInput => "A copy of the residual stream for each head, before ln1, from which only its key is made.",
             B::VInput => "A copy of the residual stream for each head, before ln1, from which only its value is made.",
@@ -24,12 +30,22 @@ pub fn description(point: HookPoint, dims: &Dims) -> &'static str {
             B::Q => "Each head's query vectors, before rotary position embedding.",
             B::K => "Each head's key vectors, before rotary position embedding.",
             B::V => "Each head's value vectors: what it moves from the positions that it attends to.",
-            B::RotQ => "Query vectors after rotary position embedding; only the first dimensions of each head are turned.",
-            B::RotK => "Key vectors after rotary position embedding; only the first dimensions of each head are turned.",
-            B::AttnScores => "How well each query matches each key, scaled, with the future masked to -inf; before the softmax.",
-            B::Pattern => "Attention pattern: the share of each query position's attention that goes to each key position.",
+            B::RotQ => {
+                "Query vectors after rotary position embedding; only the first dimensions of each head are turned."
+            }
+            B::RotK => {
+                "Key vectors after rotary position embedding; only the first dimensions of each head are turned."
+            }
+            B::AttnScores => {
+                "How well each query matches each key, scaled, with the future masked to -inf; before the softmax."
+            }
+            B::Pattern => {
+                "Attention pattern: the share of each query position's attention that goes to each key position."
+            }
             B::Z => "Each head's output before W_O: its value vectors mixed by its attention pattern.",
-            B::Result => "Each head's own contribution to the residual stream (b_O belongs to no head and is left out).",
+            B::Result => {
+                "Each head's own contribution to the residual stream (b_O belongs to no head and is left out)."
+            }
             B::AttnOut => "What attention adds to the residual stream: the sum over heads, plus b_O.",
             B::ResidMid if dims.parallel => {
                 "Derived: the residual stream plus attention's output. A parallel block never computes it; its MLP reads resid_pre."
@@ -95,10 +111,19 @@ pub enum Part {
     Whole,
     /// The embedding rows of the prompt's tokens.
     TokenRows,
-    /// Rows of the fused query_key_value tensor for one of q, k, v: of one head, or of every head.
-    Fused { which: &'static str, head: Option<usize>, first: usize, len: usize, stride: usize },
+    /// Rows of the fused `query_key_value` tensor for one of q, k, v: of one head, or of every head.
+    Fused {
+        which: &'static str,
+        head: Option<usize>,
+        first: usize,
+        len: usize,
+        stride: usize,
+    },
     /// The columns of the output projection that one head (or each) writes through.
-    HeadColumns { head: Option<usize>, d_head: usize },
+    HeadColumns {
+        head: Option<usize>,
+        d_head: usize,
+    },
     /// A parameter that processing folded into the tensors beside it.
     Folded,
 }
@@ -124,7 +149,9 @@ impl fmt::Display for Part {
             Self::HeadColumns { head: Some(head), d_head } => {
                 write!(f, "columns {}:{} (head {head})", head * d_head, (head + 1) * d_head)
             }
-            Self::HeadColumns { head: None, d_head } => write!(f, "columns {d_head}h : {d_head}h+{d_head} (each head h)"),
+            Self::HeadColumns { head: None, d_head } => {
+                write!(f, "columns {d_head}h : {d_head}h+{d_head} (each head h)")
+            }
             Self::Folded => f.write_str("folded in"),
         }
     }
@@ -152,7 +179,9 @@ pub fn sources(point: HookPoint, dims: &Dims, folded: bool, head: Option<usize>)
     let in_layer = |name: &str| format!("gpt_neox.layers.{block}.{name}");
     let both = |name: &str| ["weight", "bias"].map(|w| whole(in_layer(&format!("{name}.{w}")))).to_vec();
     let folded_norm = |name: &str| match folded {
-        true => ["weight", "bias"].map(|w| Source { tensor: in_layer(&format!("{name}.{w}")), part: Part::Folded }).to_vec(),
+        true => {
+            ["weight", "bias"].map(|w| Source { tensor: in_layer(&format!("{name}.{w}")), part: Part::Folded }).to_vec()
+        }
         false => vec![],
     };
     let fused = |number: usize, which: &'static str| {
@@ -185,8 +214,7 @@ pub fn sources(point: HookPoint, dims: &Dims, folded: bool, head: Option<usize>)
             let part = Part::HeadColumns { head, d_head: dims.d_head };
             vec![Source { tensor: in_layer("attention.dense.weight"), part }]
         }
-        B::AttnOut | B::ResidMid => attn_out(),
-        B::MlpIn => attn_out(),
+        B::AttnOut | B::ResidMid | B::MlpIn => attn_out(),
         B::MlpPre | B::MlpPost => [both("mlp.dense_h_to_4h"), folded_norm("post_attention_layernorm")].concat(),
         B::MlpOut => both("mlp.dense_4h_to_h"),
         B::ResidPost => [attn_out(), both("mlp.dense_4h_to_h")].concat(),
@@ -199,7 +227,8 @@ mod tests {
 
     #[test]
     fn head_rows_follow_the_fused_order() {
-        let dims = Dims { n_layers: 6, n_heads: 8, d_head: 64, d_model: 512, d_mlp: 2048, d_vocab: 50304, parallel: true };
+        let dims =
+            Dims { n_layers: 6, n_heads: 8, d_head: 64, d_model: 512, d_mlp: 2048, d_vocab: 50304, parallel: true };
         let q = sources(HookPoint::Block(0, BlockHook::Q), &dims, false, Some(3));
         assert_eq!(q[0].tensor, "gpt_neox.layers.0.attention.query_key_value.weight");
         assert_eq!(q[0].part.to_string(), "rows 576:640 (head 3, q)");

@@ -119,7 +119,12 @@ fn contrast_indices(
     let there = edit.selection.resolve(line, point, &axes, &schema.shape(point, n_contrast))?;
     for (i, &axis) in axes.iter().enumerate() {
         if there.count(i) != indices.count(i) {
-            return Err(EditError::ContrastLength { edit: line.to_string(), prompt: n_pos, contrast: n_contrast, axis });
+            return Err(EditError::ContrastLength {
+                edit: line.to_string(),
+                prompt: n_pos,
+                contrast: n_contrast,
+                axis,
+            });
         }
     }
     Ok(there)
@@ -163,10 +168,27 @@ pub struct Interventions<'a> {
 impl<'a> Interventions<'a> {
     /// Run rows of a batch, row `i` with the edits of `plans[i]`; `lines` are the edits that all plans number.
     #[must_use]
-    pub fn new(plans: &'a [Plan], lines: &'a [Edit], capture: Capture, references: References<'a>, d_vocab: usize) -> Self {
+    pub fn new(
+        plans: &'a [Plan],
+        lines: &'a [Edit],
+        capture: Capture,
+        references: References<'a>,
+        d_vocab: usize,
+    ) -> Self {
         let effects = plans.iter().map(|plan| vec![Effect::default(); plan.edits]).collect();
         let cache = ActivationCache::default();
-        Self { plans, references, capture, d_vocab, lines, cancel: None, progress: None, cache, effects, undefined_rows: 0 }
+        Self {
+            plans,
+            references,
+            capture,
+            d_vocab,
+            lines,
+            cancel: None,
+            progress: None,
+            cache,
+            effects,
+            undefined_rows: 0,
+        }
     }
 
     /// Stop at the next block once `flag` is set.

@@ -31,7 +31,11 @@ impl<'a> Parser<'a> {
 
     pub(super) fn end(&mut self) -> Parsed<()> {
         self.spaces();
-        if self.rest().is_empty() { Ok(()) } else { self.fail(self.at..self.line.len(), "nothing more was expected here", vec![]) }
+        if self.rest().is_empty() {
+            Ok(())
+        } else {
+            self.fail(self.at..self.line.len(), "nothing more was expected here", vec![])
+        }
     }
 
     pub(super) fn target(&mut self) -> Parsed<Target> {
@@ -48,7 +52,8 @@ impl<'a> Parser<'a> {
         if name.is_empty() {
             return self.fail(span, "an edit starts with a hook name, such as `blocks.0.attn.hook_z`", vec![]);
         }
-        let no_such = |me: &Self, span, name: &str, nearest| me.fail(span, format!("there is no hook `{name}`"), nearest);
+        let no_such =
+            |me: &Self, span, name: &str, nearest| me.fail(span, format!("there is no hook `{name}`"), nearest);
         let Some(rest) = name.strip_prefix("blocks.") else {
             return match global_hook(name) {
                 Ok(point) => Ok(Target::Global(point)),
@@ -96,7 +101,11 @@ impl<'a> Parser<'a> {
             let name = self.word(|c| c.is_alphanumeric() || c == '_');
             let span = start..self.at;
             if name.is_empty() {
-                let what = if self.rest().is_empty() { "the selection has no closing `]`" } else { "an axis was expected, as in `head=3`" };
+                let what = if self.rest().is_empty() {
+                    "the selection has no closing `]`"
+                } else {
+                    "an axis was expected, as in `head=3`"
+                };
                 return self.fail(span, what, vec![]);
             }
             let Some(axis) = Axis::from_name(name) else {
@@ -104,16 +113,28 @@ impl<'a> Parser<'a> {
                 return self.fail(span, format!("there is no axis `{name}`"), nearest(name, names));
             };
             if axes.iter().any(|a| a.axis == axis) {
-                return self.fail(span, format!("`{axis}` is selected twice; list the indices, as in `{axis}=0,2:4`"), vec![]);
+                return self.fail(
+                    span,
+                    format!("`{axis}` is selected twice; list the indices, as in `{axis}=0,2:4`"),
+                    vec![],
+                );
             }
             if !self.eat("=") {
-                return self.fail(self.at..self.at + 1, format!("`=` and indices should follow `{axis}`, as in `{axis}=0,2:4`"), vec![]);
+                return self.fail(
+                    self.at..self.at + 1,
+                    format!("`=` and indices should follow `{axis}`, as in `{axis}=0,2:4`"),
+                    vec![],
+                );
             }
             axes.push(AxisSelection { axis, slots: self.slots()? });
         }
         if axes.is_empty() {
             let at = self.at;
-            return self.fail(at - 1..at, "the selection is empty; leave the brackets out to take the whole activation", vec![]);
+            return self.fail(
+                at - 1..at,
+                "the selection is empty; leave the brackets out to take the whole activation",
+                vec![],
+            );
         }
         Ok(Selection(axes))
     }
@@ -146,7 +167,11 @@ impl<'a> Parser<'a> {
         let start = self.at;
         let sign = ["*=", "+=", "="].into_iter().find(|sign| self.eat(sign));
         let Some(sign) = sign else {
-            return self.fail(start..self.line.len().max(start + 1), format!("an operation was expected: {OPS}"), vec![]);
+            return self.fail(
+                start..self.line.len().max(start + 1),
+                format!("an operation was expected: {OPS}"),
+                vec![],
+            );
         };
         self.spaces();
         let start = self.at;
@@ -195,10 +220,16 @@ impl<'a> Parser<'a> {
         // Rust would also read `infinity` and `nan`; neither is in the grammar.
         match text.parse::<f32>() {
             Ok(x) if x.is_finite() && !text.contains(['n', 'N', 'y', 'Y']) => Ok(x),
-            Ok(x) if x.is_infinite() && text.bytes().any(|b| b.is_ascii_digit()) => wrong(format!("{text} is too large for f32")),
+            Ok(x) if x.is_infinite() && text.bytes().any(|b| b.is_ascii_digit()) => {
+                wrong(format!("{text} is too large for f32"))
+            }
             _ => {
                 let words = ["mean", "patch", "freeze", "noise", "inf", "-inf"];
-                self.fail(span.clone(), format!("`{text}` is no number; operations are {OPS}"), nearest(text, words.into_iter()))
+                self.fail(
+                    span.clone(),
+                    format!("`{text}` is no number; operations are {OPS}"),
+                    nearest(text, words.into_iter()),
+                )
             }
         }
     }

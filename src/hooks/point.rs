@@ -216,7 +216,10 @@ pub(super) fn global_hook(name: &str) -> Result<HookPoint, Vec<String>> {
         let in_blocks: Vec<String> = BlockHook::ALL.iter().map(|hook| format!("blocks.*.{}", hook.name())).collect();
         let of_blocks = nearest(name, BlockHook::ALL.iter().map(|hook| hook.name()));
         match of_blocks.as_slice() {
-            [first, ..] if in_blocks.iter().any(|n| n.strip_prefix("blocks.*.") == Some(first)) && !name.starts_with("ln_f") => {
+            [first, ..]
+                if in_blocks.iter().any(|n| n.strip_prefix("blocks.*.") == Some(first))
+                    && !name.starts_with("ln_f") =>
+            {
                 of_blocks.iter().map(|n| format!("blocks.*.{n}")).collect()
             }
             _ => nearest(name, HookPoint::GLOBAL.iter().map(|point| point.short_name())),
@@ -237,9 +240,9 @@ impl FromStr for HookPoint {
             && number.bytes().all(|b| b.is_ascii_digit())
             && (number == "0" || !number.starts_with('0'));
         match number.parse::<usize>() {
-            Ok(block) if canonical => block_hook(hook).map(|hook| Self::Block(block, hook)).map_err(|nearest| {
-                unknown(nearest.into_iter().map(|n| format!("blocks.{block}.{n}")).collect())
-            }),
+            Ok(block) if canonical => block_hook(hook)
+                .map(|hook| Self::Block(block, hook))
+                .map_err(|nearest| unknown(nearest.into_iter().map(|n| format!("blocks.{block}.{n}")).collect())),
             _ => Err(unknown(vec!["blocks.N.HOOK with a block number N".to_string()])),
         }
     }

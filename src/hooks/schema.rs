@@ -77,8 +77,7 @@ impl Schema {
     /// Every hook point that could be shown: those that fire, those that are off, and the derived ones.
     #[must_use]
     pub fn all_points(&self) -> Vec<HookPoint> {
-        let blocks =
-            (0..self.dims.n_layers).flat_map(|block| BlockHook::ALL.map(|hook| HookPoint::Block(block, hook)));
+        let blocks = (0..self.dims.n_layers).flat_map(|block| BlockHook::ALL.map(|hook| HookPoint::Block(block, hook)));
         [HookPoint::Tokens, HookPoint::Embed]
             .into_iter()
             .chain(blocks)

@@ -89,7 +89,8 @@ impl Slot {
             }
             Self::Slice(start, end) => {
                 let bound = |index: i64| {
-                    from_start(index, size).ok_or_else(|| out_of_range(index, format!("slices from 0 to {n} (or -{n} to -1)")))
+                    from_start(index, size)
+                        .ok_or_else(|| out_of_range(index, format!("slices from 0 to {n} (or -{n} to -1)")))
                 };
                 let (a, b) = (start.map_or(Ok(0), bound)?, end.map_or(Ok(n), bound)?);
                 if a >= b {

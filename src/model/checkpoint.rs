@@ -93,21 +93,35 @@ impl Checkpoint {
         };
         let bytes = &self.shards[entry.shard].as_slice()[entry.bytes.clone()];
         match entry.dtype {
-            Dtype::F16 => Ok(widen(bytes, |b, out| {
-                let half: Vec<f16> = b.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
-                half.convert_to_f32_slice(out);
-            }, 2)),
-            Dtype::BF16 => Ok(widen(bytes, |b, out| {
-                for (b, x) in b.chunks_exact(2).zip(out) {
-                    *x = bf16::from_le_bytes([b[0], b[1]]).to_f32();
-                }
-            }, 2)),
-            Dtype::F32 => Ok(widen(bytes, |b, out| {
-                for (b, x) in b.chunks_exact(4).zip(out) {
-                    *x = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-                }
-            }, 4)),
-            other => Err(ModelError::Tensors(vec![format!("  {name} is stored as {other:?}; expected F16, BF16 or F32")])),
+            Dtype::F16 => Ok(widen(
+                bytes,
+                |b, out| {
+                    let half: Vec<f16> = b.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
+                    half.convert_to_f32_slice(out);
+                },
+                2,
+            )),
+            Dtype::BF16 => Ok(widen(
+                bytes,
+                |b, out| {
+                    for (b, x) in b.chunks_exact(2).zip(out) {
+                        *x = bf16::from_le_bytes([b[0], b[1]]).to_f32();
+                    }
+                },
+                2,
+            )),
+            Dtype::F32 => Ok(widen(
+                bytes,
+                |b, out| {
+                    for (b, x) in b.chunks_exact(4).zip(out) {
+                        *x = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+                    }
+                },
+                4,
+            )),
+            other => {
+                Err(ModelError::Tensors(vec![format!("  {name} is stored as {other:?}; expected F16, BF16 or F32")]))
+            }
         }
     }
 }

@@ -33,13 +33,17 @@ impl Config {
         match json.get("model_type").and_then(Value::as_str) {
             Some("gpt_neox") => {}
             Some(other) => {
-                return refuse(format!("model_type is \"{other}\"; only GPT-NeoX models (\"gpt_neox\"), such as Pythia, are supported"));
+                return refuse(format!(
+                    "model_type is \"{other}\"; only GPT-NeoX models (\"gpt_neox\"), such as Pythia, are supported"
+                ));
             }
             None => return refuse("model_type is missing; expected \"gpt_neox\"".into()),
         }
         match fields.text("hidden_act", "gelu")? {
             "gelu" => {}
-            other => return refuse(format!("hidden_act is \"{other}\"; only \"gelu\" (exact, by erf) is supported")),
+            other => {
+                return refuse(format!("hidden_act is \"{other}\"; only \"gelu\" (exact, by erf) is supported"));
+            }
         }
         if !fields.flag("attention_bias", true)? {
             return refuse("attention_bias is false; only attention with biases is supported".into());
@@ -53,9 +57,14 @@ impl Config {
             return refuse(format!("hidden_size {d_model} is not a multiple of num_attention_heads {n_heads}"));
         }
         let d_head = d_model / n_heads;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "0 to d_head")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "0 to d_head"
+        )]
         let rotary_dims = (d_head as f64 * rope.fraction) as usize;
-        if rotary_dims == 0 || rotary_dims % 2 != 0 {
+        if rotary_dims == 0 || !rotary_dims.is_multiple_of(2) {
             return refuse(format!(
                 "rotary_pct {} of {d_head} dimensions a head gives {rotary_dims} rotary dimensions; expected an even number above 0",
                 rope.fraction
@@ -143,13 +152,21 @@ impl Fields<'_> {
 
     /// Rotary settings, as older files (`rotary_pct`, `rotary_emb_base`) and newer ones (`rope_parameters`) write them.
     fn rope(&self) -> Result<Rope, ModelError> {
-        let mut rope = Rope { fraction: self.number("rotary_pct", 0.25)?, base: self.number("rotary_emb_base", 10_000.0)? };
+        let mut rope =
+            Rope { fraction: self.number("rotary_pct", 0.25)?, base: self.number("rotary_emb_base", 10_000.0)? };
         for name in ["rope_scaling", "rope_parameters"] {
-            let Some(value) = self.0.get(name).filter(|v| !v.is_null()) else { continue };
+            let Some(value) = self.0.get(name).filter(|v| !v.is_null()) else {
+                continue;
+            };
             let nested = Fields(value);
-            let kind = value.get("rope_type").or_else(|| value.get("type")).and_then(Value::as_str).unwrap_or("default");
+            let kind =
+                value.get("rope_type").or_else(|| value.get("type")).and_then(Value::as_str).unwrap_or("default");
             if kind != "default" {
-                return Self::wrong(&format!("{name}.rope_type"), &Value::from(kind), "\"default\": scaled rotary embeddings are not supported");
+                return Self::wrong(
+                    &format!("{name}.rope_type"),
+                    &Value::from(kind),
+                    "\"default\": scaled rotary embeddings are not supported",
+                );
             }
             rope.fraction = nested.number("partial_rotary_factor", rope.fraction)?;
             rope.base = nested.number("rope_theta", rope.base)?;

@@ -10,9 +10,13 @@ pub enum ModelError {
          name one with --model (this version does not download models)"
     )]
     NotCached { name: String, cache: PathBuf },
-    #[error("no model directory at {0}; a model is `demo` or a directory with config.json, *.safetensors and tokenizer.json")]
+    #[error(
+        "no model directory at {0}; a model is `demo` or a directory with config.json, *.safetensors and tokenizer.json"
+    )]
     NoDirectory(PathBuf),
-    #[error("{0} has no {1}; a checkpoint directory holds config.json, model.safetensors (or shards and their index) and tokenizer.json")]
+    #[error(
+        "{0} has no {1}; a checkpoint directory holds config.json, model.safetensors (or shards and their index) and tokenizer.json"
+    )]
     MissingFile(PathBuf, &'static str),
     #[error("{path}: not valid JSON: {source}")]
     Json { path: PathBuf, source: serde_json::Error },
@@ -24,7 +28,9 @@ pub enum ModelError {
     Tensors(Vec<String>),
     #[error("tokenizer.json: {0}")]
     Tokenizer(String),
-    #[error("this checkpoint has no tokenizer.json, so text can't be encoded; give token ids instead: --tokens 7910,21761")]
+    #[error(
+        "this checkpoint has no tokenizer.json, so text can't be encoded; give token ids instead: --tokens 7910,21761"
+    )]
     NoTokenizer,
     #[error("the prompt has no tokens; give at least one")]
     EmptyPrompt,

@@ -177,7 +177,8 @@ impl Block {
             input = hooks.at(self.point(BlockHook::AttnIn), input)?;
         }
         let split = [BlockHook::QInput, BlockHook::KInput, BlockHook::VInput];
-        let inputs = split.map(|hook| if on(hook) { hooks.at(self.point(hook), input.clone()) } else { Ok(input.clone()) });
+        let inputs =
+            split.map(|hook| if on(hook) { hooks.at(self.point(hook), input.clone()) } else { Ok(input.clone()) });
         let [q, k, v] = inputs;
         let (q, k, v) = (q?, k?, v?);
         if !split.into_iter().any(on) {
@@ -311,7 +312,8 @@ fn mask_future(scores: &Tensor) -> candle_core::Result<Tensor> {
     let (_, _, queries, keys) = scores.dims4()?;
     let future = (0..queries).flat_map(|query| (0..keys).map(move |key| u8::from(key > query)));
     let future = Tensor::from_iter(future, scores.device())?.reshape((queries, keys))?.broadcast_as(scores.shape())?;
-    let masked = Tensor::new(f32::NEG_INFINITY, scores.device())?.to_dtype(scores.dtype())?.broadcast_as(scores.shape())?;
+    let masked =
+        Tensor::new(f32::NEG_INFINITY, scores.device())?.to_dtype(scores.dtype())?.broadcast_as(scores.shape())?;
     future.where_cond(&masked, scores)
 }
 

@@ -14,7 +14,11 @@ pub(super) struct Rotary {
 impl Rotary {
     /// Angles are computed in f32 and as a quotient, as the reference does: at position 2000 another order of operations
     /// differs by 1e-4.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "positions and dimensions are small")]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "positions and dimensions are small"
+    )]
     pub(super) fn new(config: &Config, device: &Device) -> candle_core::Result<Self> {
         let half = config.rotary_dims / 2;
         let period: Vec<f32> = (0..half).map(|i| config.rotary_base.powf(i as f32 / half as f32)).collect();
@@ -33,7 +37,8 @@ impl Rotary {
         let (_, n_pos, _, d_head) = x.dims4()?;
         let at = |table: &Tensor| table.narrow(0, 0, n_pos)?.reshape((1, n_pos, 1, self.dims));
         let turned = x.narrow(D::Minus1, 0, self.dims)?;
-        let (first, second) = (turned.narrow(D::Minus1, 0, self.dims / 2)?, turned.narrow(D::Minus1, self.dims / 2, self.dims / 2)?);
+        let (first, second) =
+            (turned.narrow(D::Minus1, 0, self.dims / 2)?, turned.narrow(D::Minus1, self.dims / 2, self.dims / 2)?);
         let flipped = Tensor::cat(&[&second.neg()?, &first], D::Minus1)?;
         let turned = (turned.broadcast_mul(&at(&self.cos)?)? + flipped.broadcast_mul(&at(&self.sin)?)?)?;
         if self.dims == d_head {

@@ -42,7 +42,9 @@ impl Source {
                     return Err(ModelError::NoDirectory(dir.clone()));
                 }
                 let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
-                let name = absolute.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
+                let name = absolute
+                    .file_name()
+                    .map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
                 load_directory(dir, name, None, processing, device)
             }
             Self::Snapshot { directory, name, commit } => {

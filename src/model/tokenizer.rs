@@ -16,7 +16,9 @@ impl Tokenizer {
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
-        tokenizers::Tokenizer::from_bytes(bytes).map(|t| Self(Some(t))).map_err(|e| ModelError::Tokenizer(e.to_string()))
+        tokenizers::Tokenizer::from_bytes(bytes)
+            .map(|t| Self(Some(t)))
+            .map_err(|e| ModelError::Tokenizer(e.to_string()))
     }
 
     /// Token ids of a text, without special tokens added.

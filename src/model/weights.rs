@@ -127,7 +127,10 @@ impl Reader<'_> {
         let name = |part: &str| format!("gpt_neox.layers.{number}.{part}");
         let (d_model, d_mlp) = (config.d_model, config.d_mlp);
         let read = |part: &str, rows, columns| -> Result<(Matrix, Vec<f32>), ModelError> {
-            Ok((self.matrix(&name(&format!("{part}.weight")), rows, columns)?, self.vector(&name(&format!("{part}.bias")))?))
+            Ok((
+                self.matrix(&name(&format!("{part}.weight")), rows, columns)?,
+                self.vector(&name(&format!("{part}.bias")))?,
+            ))
         };
         let (fused, fused_bias) = read("attention.query_key_value", 3 * d_model, d_model)?;
         let (mut qkv, mut qkv_bias) = (fused.unfuse(config), unfuse(&fused_bias, config, 1));
@@ -169,7 +172,8 @@ fn linear(weight: Matrix, bias: Option<Vec<f32>>, device: &Device) -> Result<Lin
     Ok(Linear { weight: weight.tensor(device)?, bias })
 }
 
-/// Rows of a fused query_key_value tensor from the checkpoint's order (head, q|k|v, d_head) to (q|k|v, head, d_head).
+/// Rows of a fused `query_key_value` tensor from the checkpoint's order `(head, q|k|v, d_head)` to
+/// `(q|k|v, head, d_head)`.
 fn unfuse(fused: &[f32], config: &Config, columns: usize) -> Vec<f32> {
     let rows_of_head = config.d_head * columns;
     let mut out = Vec::with_capacity(fused.len());
@@ -186,7 +190,9 @@ fn unfuse(fused: &[f32], config: &Config, columns: usize) -> Vec<f32> {
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "sums are kept in f64, results in f32")]
 fn centre(values: &mut [f32]) {
     let mean = (values.iter().map(|x| f64::from(*x)).sum::<f64>() / values.len() as f64) as f32;
-    values.iter_mut().for_each(|x| *x -= mean);
+    for x in values {
+        *x -= mean;
+    }
 }
 
 /// A weight `[out, in]` while it is processed; sums are kept in f64.
@@ -221,7 +227,11 @@ impl Matrix {
         self.data.par_chunks_mut(self.columns).for_each(centre);
     }
 
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "sums are kept in f64, results in f32")]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "sums are kept in f64, results in f32"
+    )]
     fn centre_columns(&mut self) {
         let zeros = || vec![0.0f64; self.columns];
         let add = |mut sums: Vec<f64>, row: &[f32]| {
@@ -234,7 +244,9 @@ impl Matrix {
         };
         let sums = self.data.par_chunks(self.columns).fold(zeros, add).reduce(zeros, merge);
         let means: Vec<f32> = sums.iter().map(|sum| (sum / self.rows as f64) as f32).collect();
-        self.data.par_chunks_mut(self.columns).for_each(|row| row.iter_mut().zip(&means).for_each(|(x, mean)| *x -= mean));
+        self.data
+            .par_chunks_mut(self.columns)
+            .for_each(|row| row.iter_mut().zip(&means).for_each(|(x, mean)| *x -= mean));
     }
 
     /// `out += self · x`

@@ -1,5 +1,5 @@
 //! What several test files need.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it; a test fails by panicking")]
 
 use std::{
     collections::HashMap,

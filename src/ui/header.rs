@@ -1,0 +1,54 @@
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+};
+use unicode_width::UnicodeWidthStr;
+
+use super::{Theme, text};
+use crate::app::{Phase, State};
+
+/// One line: the model, how it was loaded, the prompt's tokens, and how the run on the screen went.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
+    let sep = || Span::styled(theme.separator(), theme.dim());
+    let model = &state.model;
+    let mut left = vec![Span::raw(" "), Span::styled(text::visible(&model.name, theme), theme.title())];
+    if let Some(revision) = &model.revision {
+        left.push(Span::styled(format!("@{}", revision.get(..8).unwrap_or(revision)), theme.dim()));
+    }
+    left.extend([sep(), Span::raw(model.processing), sep(), Span::raw(model.device.as_str())]);
+
+    let mut right: Vec<Span<'_>> = Vec::new();
+    match &state.phase {
+        Phase::Running { block: 0, blocks: 0 } => right.push(Span::styled("running", theme.accent())),
+        Phase::Running { block, blocks } => {
+            right.push(Span::styled(format!("running, block {block}/{blocks}"), theme.accent()));
+        }
+        Phase::Failed(_) => right.push(Span::styled("failed", theme.error())),
+        Phase::Cancelled => right.push(Span::styled("cancelled", theme.changed())),
+        Phase::Done => {}
+    }
+    if let (Some(shown), Phase::Done) = (&state.shown, &state.phase) {
+        right.push(Span::raw(format!("{:.0} ms", shown.summary.elapsed_ms.max(1.0))));
+        let edits = shown.spec.edits.len();
+        if edits > 0 {
+            let plural = if edits == 1 { "" } else { "s" };
+            let kl = shown.summary.kl.last().copied().unwrap_or(0.0);
+            let kl = Span::styled(format!("KL {}", text::number(kl)), theme.changed());
+            right.extend([sep(), Span::raw(format!("{edits} edit{plural}")), sep(), kl]);
+        }
+    }
+    right.push(Span::raw(" "));
+
+    let width = |spans: &[Span<'_>]| spans.iter().map(|s| s.content.width()).sum::<usize>();
+    let used = width(&left) + width(&right) + 2 * theme.separator().width() + 2;
+    let room = usize::from(area.width).saturating_sub(used);
+    let prompt: Vec<String> = state.tokens.iter().map(|t| text::visible(&t.text, theme)).collect();
+    let prompt = text::cut(&prompt.join("|"), room, theme);
+    if room > 3 {
+        left.extend([sep(), Span::styled(format!("\"{prompt}\""), theme.dim())]);
+    }
+    left.push(sep());
+    left.extend(right);
+    frame.render_widget(Line::from(left), area);
+}

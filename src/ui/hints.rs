@@ -1,0 +1,50 @@
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+};
+use unicode_width::UnicodeWidthStr;
+
+use super::{Theme, text};
+use crate::app::{Action, BINDINGS, Binding, Phase, State};
+
+/// The bottom line: a message if there is one, else the keys that matter most.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
+    let width = usize::from(area.width);
+    let said = match (&state.message, &state.phase) {
+        (Some(message), _) => Some((message.text.clone(), if message.error { theme.error() } else { theme.accent() })),
+        (None, Phase::Failed(message)) => Some((message.clone(), theme.error())),
+        (None, _) => None,
+    };
+    if let Some((said, style)) = said {
+        let one_line = text::visible(said.lines().next().unwrap_or_default(), theme);
+        let line =
+            Line::from(Span::styled(format!(" {}", text::cut(&one_line, width.saturating_sub(1), theme)), style));
+        return frame.render_widget(line, area);
+    }
+    let mut spans: Vec<Span<'_>> = Vec::new();
+    let mut used = 1;
+    if let Some(note) = &state.model.note {
+        let note = text::cut(note, width.saturating_sub(12), theme);
+        used += note.width() + 2;
+        spans.push(Span::styled(format!(" {note} "), theme.changed()));
+    }
+    // as many as fit, of which help and quit always
+    let hinted = || BINDINGS.iter().filter(|b| !b.hint.is_empty());
+    let size = |b: &Binding| b.keys.first().map_or(0, |key| key.to_string().width()) + b.hint.width() + 3;
+    let needed = |b: &Binding| matches!(b.action, Action::Help | Action::Quit);
+    let reserved: usize = hinted().filter(|b| needed(b)).map(size).sum();
+    used += reserved;
+    for binding in hinted() {
+        if !needed(binding) {
+            if used + size(binding) > width {
+                continue;
+            }
+            used += size(binding);
+        }
+        let key = binding.keys.first().map(ToString::to_string).unwrap_or_default();
+        let hint = format!(" {} ", binding.hint);
+        spans.extend([Span::raw(" "), Span::styled(key, theme.title()), Span::styled(hint, theme.dim())]);
+    }
+    frame.render_widget(Line::from(spans), area);
+}

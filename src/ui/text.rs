@@ -1,0 +1,106 @@
+//! Numbers and tokens as text of a known width.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::Theme;
+
+/// A number in at most 10 columns, with four significant decimals or as a power of ten.
+pub(super) fn number(x: f64) -> String {
+    let size = x.abs();
+    if x.is_nan() {
+        return "NaN".into();
+    }
+    if x.fract() == 0.0 && size <= 1.0 {
+        return format!("{x:.0}");
+    }
+    if x.is_infinite() {
+        return if x > 0.0 { "inf".into() } else { "-inf".into() };
+    }
+    if (1e-3..1e5).contains(&size) { format!("{x:.4}") } else { format!("{x:.3e}") }
+}
+
+/// A probability in 6 columns.
+pub(super) fn percent(p: f64) -> String {
+    format!("{:>5.1}%", p * 100.0)
+}
+
+/// A number of bytes.
+pub(super) fn bytes(n: usize) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "shown with one decimal")]
+    let size = n as f64;
+    match n {
+        0..1024 => format!("{n} B"),
+        1024..1_048_576 => format!("{:.1} KiB", size / 1024.0),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", size / 1_048_576.0),
+        _ => format!("{:.1} GiB", size / 1_073_741_824.0),
+    }
+}
+
+/// A token on one line: control characters made visible.
+pub(super) fn visible(token: &str, theme: Theme) -> String {
+    let shown = |c: char| match c {
+        '\n' if !theme.ascii => '⏎',
+        '\t' if !theme.ascii => '⇥',
+        c if c.is_control() || UnicodeWidthChar::width(c).unwrap_or(0) == 0 => {
+            if theme.ascii {
+                '?'
+            } else {
+                '�'
+            }
+        }
+        c if theme.ascii && !c.is_ascii() => '?',
+        c => c,
+    };
+    token.chars().map(shown).collect()
+}
+
+/// A formula with the signs that the terminal can show.
+pub(super) fn plain(formula: &str, theme: Theme) -> String {
+    if !theme.ascii {
+        return formula.to_string();
+    }
+    let signs = [
+        ("−", "-"),
+        ("⊙", "*"),
+        ("·", "."),
+        ("√", "sqrt"),
+        ("²", "^2"),
+        ("ε", "eps"),
+        ("ᵀ", "^T"),
+        ("Σ", "sum"),
+        ("∞", "inf"),
+    ];
+    signs.iter().fold(formula.to_string(), |text, (sign, word)| text.replace(sign, word))
+}
+
+/// A token as a label: visible, and its spaces too.
+pub(super) fn label(token: &str, theme: Theme) -> String {
+    visible(token, theme).replace(' ', &theme.space().to_string())
+}
+
+/// Cut to `width` columns, with an ellipsis if anything is lost.
+pub(super) fn cut(text: &str, width: usize, theme: Theme) -> String {
+    if text.width() <= width {
+        return text.to_string();
+    }
+    let ellipsis = theme.ellipsis();
+    let room = width.saturating_sub(ellipsis.width());
+    let mut out = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        let w = c.width().unwrap_or(0);
+        if used + w > room {
+            break;
+        }
+        used += w;
+        out.push(c);
+    }
+    if width >= ellipsis.width() { out + ellipsis } else { out }
+}
+
+/// Cut or pad to exactly `width` columns, flush left.
+pub(super) fn fit(text: &str, width: usize, theme: Theme) -> String {
+    let cut = cut(text, width, theme);
+    let pad = width.saturating_sub(cut.width());
+    cut + &" ".repeat(pad)
+}

@@ -1,0 +1,335 @@
+//! The program as a user calls it: output, bad input, exit codes.
+#![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, clippy::float_cmp, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{
+    fs,
+    io::Read,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use common::fixture;
+use serde_json::Value;
+
+fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pythia-tui"));
+    // no model may come from the machine that runs the tests
+    command.args(args).env("HF_HUB_CACHE", "/nonexistent").stdin(Stdio::null());
+    command
+}
+
+fn call(args: &[&str]) -> Output {
+    program(args).output().unwrap()
+}
+
+fn stdout(args: &[&str]) -> String {
+    let output = call(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The program refuses: nothing on stdout, one message on stderr that holds `expected`, no panic.
+fn refused(args: &[&str], code: i32, expected: &str) {
+    let output = call(args);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{args:?} wrote to stdout");
+    assert!(stderr.contains(expected), "{args:?} said: {stderr}");
+    assert!(!stderr.contains("panicked") && !stderr.contains("backtrace"), "{args:?} said: {stderr}");
+}
+
+fn micro() -> String {
+    fixture("parallel-25").display().to_string()
+}
+
+/// A checkpoint directory to break.
+fn copy_of_micro(change: impl FnOnce(&Path)) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        fs::copy(fixture("parallel-25").join(file), dir.path().join(file)).unwrap();
+    }
+    change(dir.path());
+    dir
+}
+
+fn refused_model(dir: &Path, expected: &str) {
+    refused(&["run", "--model", dir.to_str().unwrap(), "--tokens", "1,2"], 1, expected);
+}
+
+#[test]
+fn hooks_lists_every_hook_in_execution_order() {
+    let listing = stdout(&["hooks", "--model", "demo", "Two tokens"]);
+    let lines: Vec<&str> = listing.lines().collect();
+    assert_eq!(lines.len(), 1 + 18 * 4 + 2);
+    assert_eq!(lines[0], "hook_embed [2, 128]");
+    assert_eq!(lines[7], "blocks.0.attn.hook_rot_q [2, 4, 32]");
+    assert_eq!(lines[9], "blocks.0.attn.hook_attn_scores [4, 2, 2]");
+    assert_eq!(lines[74], "ln_final.hook_normalized [2, 128]");
+    let enabled =
+        stdout(&["hooks", "--model", "demo", "Two tokens", "--enable", "attn.hook_result", "--enable", "hook_tokens"]);
+    assert_eq!(enabled.lines().count(), 75 + 5);
+    assert!(enabled.starts_with("hook_tokens [2]\n") && enabled.contains("blocks.3.attn.hook_result [2, 4, 128]\n"));
+}
+
+#[test]
+fn hooks_json_describes_them() {
+    let all: Value = serde_json::from_str(&stdout(&["hooks", "--model", "demo", "--json", "Two tokens"])).unwrap();
+    let q = all.as_array().unwrap().iter().find(|h| h["name"] == "blocks.1.attn.hook_q").unwrap();
+    assert_eq!(q["shape"], serde_json::json!([2, 4, 32]));
+    assert_eq!(q["axes"], serde_json::json!(["pos", "head", "d_head"]));
+    assert_eq!(
+        (q["dims"].as_str(), q["dtype"].as_str(), q["bytes"].as_u64()),
+        (Some("[pos, head, d_head]"), Some("f32"), Some(1024))
+    );
+    assert_eq!(q["tensors"][0]["name"], "gpt_neox.layers.1.attention.query_key_value.weight");
+    assert!(all.as_array().unwrap().iter().all(|h| h["description"].as_str().unwrap().len() > 20));
+}
+
+#[test]
+fn run_json_has_the_promised_form() {
+    let edit = "blocks.0.attn.hook_z[head=3] = 0";
+    let report: Value = serde_json::from_str(&stdout(&[
+        "run",
+        "--model",
+        "demo",
+        "--json",
+        "--top",
+        "3",
+        "Two tokens",
+        "--edit",
+        edit,
+    ]))
+    .unwrap();
+    assert_eq!((report["model"].as_str(), report["processing"].as_str()), (Some("demo"), Some("processed")));
+    assert!(report["revision"].is_null());
+    assert_eq!(report["tokens"][1]["text"], " tokens");
+    assert_eq!(report["positions"].as_array().unwrap().len(), 2);
+    let top = &report["positions"][1]["top"];
+    assert_eq!(top.as_array().unwrap().len(), 3);
+    for field in ["id", "text", "logit", "prob", "baseline_prob"] {
+        assert!(!top[0][field].is_null(), "{field}");
+    }
+    assert!(top[0]["prob"].as_f64() >= top[1]["prob"].as_f64());
+    let effect = &report["edits"][0];
+    assert_eq!((effect["edit"].as_str(), effect["touched"].as_u64()), (Some(edit), Some(64)));
+    assert_eq!(effect["kl"], report["positions"][1]["kl"]);
+    assert!(effect["delta_l2"].as_f64().unwrap() > 0.0 && report["time_ms"]["run"].as_f64().unwrap() > 0.0);
+
+    let plain: Value = serde_json::from_str(&stdout(&["run", "--model", "demo", "--json", "Two tokens"])).unwrap();
+    let first = &plain["positions"][0]["top"][0];
+    assert_eq!((&first["prob"], plain["positions"][0]["kl"].as_f64()), (&first["baseline_prob"], Some(0.0)));
+}
+
+#[test]
+fn save_cache_writes_the_edited_run_in_both_formats() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let (tensors, npz) = (file("cache.safetensors"), file("cache.npz"));
+    for out in [&tensors, &npz] {
+        stdout(&[
+            "run",
+            "--model",
+            &micro(),
+            "--tokens",
+            "1,2,3",
+            "--edit",
+            "blocks.1.hook_mlp_out = 7",
+            "--save-cache",
+            out,
+        ]);
+    }
+    let bytes = fs::read(&tensors).unwrap();
+    let cache = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(cache.len(), 1 + 18 * 2 + 2 + 1);
+    assert_eq!(cache.tensor("logits").unwrap().shape(), [3, 96]);
+    assert_eq!(cache.tensor("blocks.0.attn.hook_pattern").unwrap().shape(), [4, 3, 3]);
+    let edited = cache.tensor("blocks.1.hook_mlp_out").unwrap();
+    assert!(edited.data().chunks_exact(4).all(|b| f32::from_le_bytes(b.try_into().unwrap()) == 7.0));
+    let in_npz = candle_core::npy::NpzTensors::new(&npz).unwrap();
+    assert_eq!(in_npz.names().len(), cache.len());
+    assert_eq!(in_npz.get("blocks.1.hook_mlp_out").unwrap().unwrap().dims(), [3, 32]);
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
+    assert_eq!(left.len(), 2, "nothing but the two files is left");
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("no/such/cache.npz").display().to_string();
+    refused(&["run", "--model", "demo", "Two tokens", "--save-cache", &missing], 1, "can't write");
+    let odd = dir.path().join("cache.txt").display().to_string();
+    refused(&["run", "--model", "demo", "Two tokens", "--save-cache", &odd], 1, ".safetensors or .npz");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_full_disk_keeps_what_was_there() {
+    if !Path::new("/dev/full").exists() {
+        println!("skipped: no /dev/full here");
+        return;
+    }
+    // output that can't be written is an error, not silence
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = program(&["hooks", "--model", "demo", "Two tokens"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("No space left"));
+}
+
+#[test]
+fn broken_models_are_refused_by_name() {
+    refused(&["run", "--model", "./no/such/dir", "x"], 1, "no model directory");
+    refused(&["run", "--model", "no-such-model", "x"], 1, "not `demo`, not a directory");
+    refused(&["run", "x"], 1, "pythia-70m-deduped");
+    refused_model(tempfile::tempdir().unwrap().path(), "has no config.json");
+    let config = |text: &str| {
+        let text = text.to_string();
+        copy_of_micro(move |dir| fs::write(dir.join("config.json"), text).unwrap())
+    };
+    refused_model(config("{").path(), "not valid JSON");
+    refused_model(config(r#"{"model_type": "llama"}"#).path(), "\"llama\"");
+    refused_model(config(r#"{"model_type": "gpt_neox"}"#).path(), "is missing");
+    let without = copy_of_micro(|dir| fs::remove_file(dir.join("model.safetensors")).unwrap());
+    refused_model(without.path(), "has no model.safetensors");
+    for keep in [4, 1000, 50_000] {
+        let cut = copy_of_micro(|dir| {
+            let bytes = fs::read(dir.join("model.safetensors")).unwrap();
+            fs::write(dir.join("model.safetensors"), &bytes[..keep]).unwrap();
+        });
+        refused_model(cut.path(), "truncated");
+    }
+    let noise = copy_of_micro(|dir| fs::write(dir.join("model.safetensors"), vec![0x7f; 4096]).unwrap());
+    refused_model(noise.path(), "not a readable safetensors file");
+    let broken_tokenizer = copy_of_micro(|dir| fs::write(dir.join("tokenizer.json"), "[]").unwrap());
+    refused_model(broken_tokenizer.path(), "tokenizer.json");
+}
+
+#[test]
+fn tensors_that_do_not_fit_are_named_with_both_shapes() {
+    let dir = copy_of_micro(|dir| {
+        let text = fs::read_to_string(dir.join("config.json")).unwrap();
+        fs::write(dir.join("config.json"), text.replace("\"intermediate_size\": 96", "\"intermediate_size\": 64"))
+            .unwrap();
+    });
+    refused_model(dir.path(), "layers.0.mlp.dense_h_to_4h.weight: expected shape [64, 32], found [96, 32]");
+    let dir = copy_of_micro(|dir| {
+        let text = fs::read_to_string(dir.join("config.json")).unwrap();
+        fs::write(dir.join("config.json"), text.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1"))
+            .unwrap();
+    });
+    refused_model(dir.path(), "unknown gpt_neox.layers.1.");
+    let dir = copy_of_micro(|dir| {
+        let text = fs::read_to_string(dir.join("config.json")).unwrap();
+        fs::write(dir.join("config.json"), text.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3"))
+            .unwrap();
+    });
+    refused_model(dir.path(), "missing gpt_neox.layers.2.input_layernorm.weight: expected shape [32]");
+}
+
+/// Writes the micro checkpoint again: split in two shards, as f32, with the buffers that old checkpoints carry.
+#[test]
+fn shards_dtypes_and_buffers_change_nothing() {
+    use candle_core::{DType, Device, safetensors};
+    use std::collections::HashMap;
+    let tensors = safetensors::load(fixture("parallel-25").join("model.safetensors"), &Device::Cpu).unwrap();
+    let dir = copy_of_micro(|dir| {
+        fs::remove_file(dir.join("model.safetensors")).unwrap();
+        let (mut shards, mut map) = ([HashMap::new(), HashMap::new()], HashMap::new());
+        for (i, (name, tensor)) in tensors.iter().enumerate() {
+            shards[i % 2].insert(name.clone(), tensor.to_dtype(DType::F32).unwrap());
+            map.insert(name.clone(), format!("model-0000{}-of-00002.safetensors", i % 2 + 1));
+        }
+        let buffer = candle_core::Tensor::zeros((1, 1, 4, 4), DType::U8, &Device::Cpu).unwrap();
+        shards[0].insert("gpt_neox.layers.0.attention.bias".into(), buffer.clone());
+        shards[0].insert("gpt_neox.layers.0.attention.masked_bias".into(), buffer.clone());
+        shards[1].insert("gpt_neox.layers.1.attention.rotary_emb.inv_freq".into(), buffer);
+        for (i, shard) in shards.iter().enumerate() {
+            safetensors::save(shard, dir.join(format!("model-0000{}-of-00002.safetensors", i + 1))).unwrap();
+        }
+        let index = serde_json::json!({"metadata": {}, "weight_map": map});
+        fs::write(dir.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    });
+    let positions = |model: &str| -> Value {
+        let report: Value =
+            serde_json::from_str(&stdout(&["run", "--json", "--model", model, "--tokens", "5,6,7"])).unwrap();
+        report["positions"].clone()
+    };
+    assert_eq!(positions(dir.path().to_str().unwrap()), positions(&micro()));
+    fs::remove_file(dir.path().join("model-00002-of-00002.safetensors")).unwrap();
+    refused_model(dir.path(), "model-00002-of-00002.safetensors");
+}
+
+#[test]
+fn a_model_in_the_hub_cache_is_found_by_name() {
+    let cache = tempfile::tempdir().unwrap();
+    let repository = cache.path().join("models--EleutherAI--pythia-tiny");
+    let snapshot = repository.join("snapshots/0123456789abcdef");
+    fs::create_dir_all(&snapshot).unwrap();
+    fs::create_dir_all(repository.join("refs")).unwrap();
+    fs::write(repository.join("refs/main"), "0123456789abcdef").unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        fs::copy(fixture("parallel-25").join(file), snapshot.join(file)).unwrap();
+    }
+    let output = program(&["run", "--json", "--model", "pythia-tiny", "--tokens", "1"])
+        .env("HF_HUB_CACHE", cache.path())
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (report["model"].as_str(), report["revision"].as_str()),
+        (Some("pythia-tiny"), Some("0123456789abcdef"))
+    );
+}
+
+#[test]
+fn bad_prompts_are_refused() {
+    refused(&["run", "--model", "demo", ""], 1, "no tokens");
+    refused(&["run", "--model", "demo"], 2, "a prompt is needed");
+    refused(&["run", "--model", "demo", &"word ".repeat(3000)], 1, "context holds 512");
+    refused(&["run", "--model", "demo", "--tokens", "1,99999"], 1, "99999 is out of range");
+    refused(&["run", "--model", "demo", "--tokens", "1,x"], 2, "x");
+    refused(&["run", "--model", &micro(), "text"], 1, "--tokens");
+    refused(&["run", "--model", "demo", "--frobnicate", "x"], 2, "--frobnicate");
+}
+
+#[test]
+fn bad_edits_are_refused_with_the_place_marked() {
+    let edit =
+        |line: &str, expected: &str| refused(&["run", "--model", "demo", "Two tokens", "--edit", line], 2, expected);
+    edit("blocks.0.attn.hook_zz = 0", "did you mean `blocks.0.attn.hook_z`");
+    edit("blocks.0.attn.hook_zz = 0", "\n           ^^^^^^^^^^^^");
+    edit("blocks.0.attn.hook_z[haed=0] = 0", "did you mean `head`");
+    edit("blocks.9.attn.hook_z = 0", "blocks 0 to 3");
+    edit("blocks.0.attn.hook_z[head=7] = 0", "head 0 to 3");
+    edit("blocks.0.attn.hook_z = zero", "is no number");
+    edit("blocks.0.attn.hook_z = patch", "--contrast");
+    refused(&["hooks", "--model", "demo", "x", "--enable", "hook_z"], 2, "--enable");
+    refused(&["hooks", "--model", "demo", "x", "--enable", "hook_embed"], 2, "always on");
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let mut child = program(&["hooks", "--model", "demo", "--json", "Two tokens"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let status = child.wait().unwrap();
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert!(status.success(), "{stderr}");
+    assert!(stderr.is_empty(), "{stderr}");
+}
+
+#[test]
+fn the_explorer_needs_a_terminal_and_says_so() {
+    refused(&["--model", "demo", "Two tokens"], 2, "needs a terminal");
+}
+
+#[test]
+fn help_and_completions_are_there() {
+    assert!(stdout(&["--help"]).contains("--edit"));
+    assert!(stdout(&["completions", "bash"]).contains("pythia-tui"));
+}

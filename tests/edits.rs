@@ -1,0 +1,187 @@
+//! What holds for every edit, on random ones: resuming equals running from the start, and effects are what they say.
+#![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, clippy::float_cmp, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::cell::RefCell;
+
+use candle_core::DType;
+use common::{activations, engine, run, spec};
+use proptest::prelude::*;
+use pythia_tui::{
+    engine::{Engine, Spec},
+    hooks::{
+        ActivationCache, Axis, AxisSelection, Blocks, Capture, Edit, Interventions, Op, Plan, References, Selection,
+        Slot, Target,
+    },
+    model::{Processing, Start},
+};
+
+const TOKENS: [u32; 7] = [3, 14, 15, 92, 65, 35, 89];
+
+/// An edit of any hook that fires in `engine`, of any operation, with a selection that fits.
+fn any_edit(engine: &Engine) -> impl Strategy<Value = Edit> + use<> {
+    let schema = engine.schema.clone();
+    let points = schema.points();
+    let op = prop_oneof![
+        prop::sample::select(vec![0.0f32, 1.0, -2.5, f32::INFINITY, f32::NEG_INFINITY]).prop_map(Op::Set),
+        (-2.0f32..2.0).prop_map(Op::Scale),
+        (-2.0f32..2.0).prop_map(Op::Add),
+        Just(Op::Mean),
+        Just(Op::Freeze),
+        Just(Op::Patch),
+        (0.0f32..1.0, 0u64..9).prop_map(|(sd, seed)| Op::Noise { sd, seed }),
+    ];
+    (
+        0..points.len(),
+        any::<bool>(),
+        prop::collection::vec((any::<bool>(), any::<u16>(), any::<u16>(), any::<bool>()), 4),
+        op,
+    )
+        .prop_map(move |(at, everywhere, choices, op)| {
+            let point = points[at];
+            let target = match point.block_hook() {
+                Some(hook) if everywhere => Target::Block(Blocks::All, hook),
+                _ => point.into(),
+            };
+            let (axes, shape) = (schema.axes(point), schema.shape(point, TOKENS.len()));
+            let chosen =
+                axes.iter().zip(shape).zip(choices).filter(|((axis, _), (chosen, ..))| *chosen && **axis != Axis::One);
+            let selection = chosen
+                .map(|((axis, n), (_, a, b, slice))| {
+                    let n = i64::try_from(n).unwrap();
+                    let (a, b) = (i64::from(a) % n, i64::from(b) % n);
+                    let slot = if slice { Slot::Slice(Some(a.min(b)), Some(a.max(b) + 1)) } else { Slot::Index(a - n) };
+                    AxisSelection { axis: *axis, slots: vec![slot] }
+                })
+                .collect();
+            Edit { target, selection: Selection(selection), op }
+        })
+}
+
+/// The same run from the tokens on, in one pass, sharing nothing.
+fn from_scratch(engine: &Engine, spec: &Spec) -> (ActivationCache, Vec<f32>) {
+    let pass = |edits: &[Edit], references: References<'_>, tokens: &[u32]| {
+        let plan = Plan::resolve(edits, &engine.schema, tokens.len(), spec.contrast.as_ref().map(Vec::len)).unwrap();
+        let plans = [plan];
+        let mut hooks = Interventions::new(&plans, edits, Capture::All, references, engine.schema.dims.d_vocab);
+        let logits =
+            engine.loaded.model.forward(Start::Tokens(&[tokens.to_vec()]), &engine.schema, &mut hooks).unwrap();
+        (hooks.cache, logits.flatten_all().unwrap().to_dtype(DType::F32).unwrap().to_vec1().unwrap())
+    };
+    let baseline = pass(&[], References::default(), &spec.tokens).0;
+    let contrast = spec.contrast.as_ref().map(|tokens| pass(&[], References::default(), tokens).0);
+    pass(&spec.edits, References { baseline: Some(&baseline), contrast: contrast.as_ref() }, &spec.tokens)
+}
+
+fn same(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()))
+}
+
+fn check(checkpoint: &str) {
+    let engine = RefCell::new(engine(checkpoint, Processing::Folded, &[]));
+    let edits = prop::collection::vec(any_edit(&engine.borrow()), 1..4);
+    let mut config = ProptestConfig::with_cases(96);
+    config.failure_persistence = None;
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let contrast: Vec<u32> = TOKENS.iter().rev().copied().collect();
+    runner
+        .run(&edits, |edits| {
+            let mut engine = engine.borrow_mut();
+            let spec = Spec { tokens: TOKENS.to_vec(), contrast: Some(contrast.clone()), edits: edits.clone() };
+            let outcome = run(&mut engine, &spec).unwrap();
+            let (cache, logits) = from_scratch(&engine, &spec);
+            let found = activations(&outcome);
+            prop_assert!(same(&found["logits"], &logits), "logits");
+            for (point, value) in cache.iter() {
+                let value = value.flatten_all().unwrap().to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap();
+                prop_assert!(same(&found[&point.to_string()], &value), "{point}");
+            }
+            for (edit, effect) in edits.iter().zip(&outcome.effects) {
+                let e = effect.effect;
+                prop_assert!(e.changed <= e.touched);
+                prop_assert_eq!(e.changed == 0, e.delta_l2 == 0.0, "{}: {:?}", edit, e);
+                prop_assert_eq!(&edit.to_string().parse::<Edit>().unwrap(), edit);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn resuming_equals_running_from_the_start_in_parallel_blocks() {
+    check("parallel-25");
+}
+
+#[test]
+fn resuming_equals_running_from_the_start_in_sequential_blocks() {
+    check("sequential-25");
+}
+
+#[test]
+fn an_edit_that_changes_nothing_says_so() {
+    let mut engine = engine("parallel-25", Processing::Folded, &[]);
+    // the future is masked already
+    let outcome = run(&mut engine, &spec(&TOKENS, &["blocks.1.attn.hook_pattern[query=0 key=1:] = 0"])).unwrap();
+    let effect = outcome.effects[0].effect;
+    assert_eq!((effect.touched, effect.changed, effect.delta_l2), (4 * 6, 0, 0.0));
+    assert_eq!(outcome.effects[0].kl, vec![0.0; TOKENS.len()]);
+}
+
+#[test]
+fn each_edit_is_also_judged_alone() {
+    let mut engine = engine("parallel-25", Processing::Folded, &[]);
+    let lines = ["blocks.0.attn.hook_z[head=1] = 0", "blocks.1.hook_mlp_out = mean"];
+    let both = run(&mut engine, &spec(&TOKENS, &lines)).unwrap();
+    for (i, line) in lines.iter().enumerate() {
+        let alone = run(&mut engine, &spec(&TOKENS, &[line])).unwrap();
+        assert_eq!(both.effects[i].kl, alone.effects[0].kl);
+    }
+}
+
+#[test]
+fn rows_without_a_finite_score_become_zero_and_are_counted() {
+    let mut engine = engine("parallel-25", Processing::Folded, &[]);
+    let outcome = run(&mut engine, &spec(&TOKENS, &["blocks.0.attn.hook_attn_scores[head=2] = -inf"])).unwrap();
+    assert_eq!(outcome.run.undefined_rows, TOKENS.len());
+    let pattern = &activations(&outcome)["blocks.0.attn.hook_pattern"];
+    assert!(pattern.iter().all(|x| x.is_finite()));
+    assert!(pattern[2 * 49..3 * 49].iter().all(|x| *x == 0.0));
+}
+
+#[test]
+fn what_an_edit_cannot_do_is_refused_with_what_was_expected() {
+    let mut engine = engine("parallel-25", Processing::Folded, &["hook_tokens".to_string()]);
+    for (line, expected) in [
+        ("blocks.2.hook_mlp_out = 0", "blocks 0 to 1"),
+        ("blocks.0.attn.hook_z[head=4] = 0", "head 0 to 3"),
+        ("blocks.0.attn.hook_z[head=-5] = 0", "-4 to -1"),
+        ("blocks.0.attn.hook_z[pos=3:9] = 0", "slices from 0 to 7"),
+        ("blocks.0.attn.hook_z[pos=3:3] = 0", "selects nothing"),
+        ("blocks.0.attn.hook_z[d_mlp=0] = 0", "its axes are pos, head, d_head"),
+        ("blocks.0.attn.hook_result = 0", "--enable attn.hook_result"),
+        ("blocks.0.hook_resid_mid = 0", "derived"),
+        ("blocks.0.hook_resid_pre = patch", "--contrast"),
+        ("hook_tokens[pos=0] = 96", "0 to 95"),
+        ("hook_tokens[pos=0] += 0.5", "whole numbers"),
+    ] {
+        let message = run(&mut engine, &spec(&TOKENS, &[line])).err().unwrap().to_string();
+        assert!(message.contains(expected) && message.contains(line.split(' ').next().unwrap()), "{line}: {message}");
+    }
+    let contrast = Spec { contrast: Some(vec![1, 2]), ..spec(&TOKENS, &["blocks.0.hook_resid_pre = patch"]) };
+    assert!(run(&mut engine, &contrast).err().unwrap().to_string().contains("2 tokens and the prompt 7"));
+}
+
+#[test]
+fn a_patch_counts_from_the_end_of_each_prompt() {
+    let mut engine = engine("parallel-25", Processing::Folded, &[]);
+    let patched =
+        Spec { contrast: Some(vec![1, 2, 3]), ..spec(&TOKENS, &["blocks.1.hook_resid_post[pos=-1] = patch"]) };
+    let outcome = run(&mut engine, &patched).unwrap();
+    let contrast = run(&mut engine, &spec(&[1, 2, 3], &[])).unwrap();
+    let last = |outcome| {
+        let logits = activations(outcome)["logits"].clone();
+        logits[logits.len() - 96..].to_vec()
+    };
+    assert!(same(&last(&outcome), &last(&contrast)));
+}

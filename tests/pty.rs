@@ -1,0 +1,212 @@
+//! The program in a real pseudo-terminal: start, walk, ablate, and every way out leaves the terminal as it was.
+#![cfg(unix)]
+#![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, clippy::float_cmp, reason = "a test fails by panicking")]
+
+use std::{
+    io::{Read, Write},
+    num::NonZero,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use vt100::{MouseProtocolMode, Parser};
+
+const LONG: Duration = Duration::from_secs(60);
+
+struct Session {
+    master: Option<Box<dyn MasterPty + Send>>,
+    input: Option<Box<dyn Write + Send>>,
+    child: Box<dyn Child + Send + Sync>,
+    screen: Arc<Mutex<Parser>>,
+    bytes: Arc<Mutex<usize>>,
+    /// Set, and the reader lets go of the terminal after the next output.
+    deaf: Arc<AtomicBool>,
+}
+
+impl Session {
+    fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
+        let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_pythia-tui"));
+        command.args(args);
+        command.env("TERM", "xterm-256color");
+        command.env("COLORTERM", "truecolor");
+        command.env("HF_HUB_CACHE", "/nonexistent");
+        for (name, value) in env {
+            command.env(name, value);
+        }
+        let child = pair.slave.spawn_command(command).unwrap();
+        let screen = Arc::new(Mutex::new(Parser::new(NonZero::new(24).unwrap(), NonZero::new(80).unwrap(), 0)));
+        let bytes = Arc::new(Mutex::new(0));
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let deaf = Arc::new(AtomicBool::new(false));
+        let (seen, count, stop) = (screen.clone(), bytes.clone(), deaf.clone());
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = reader.read(&mut buffer) {
+                seen.lock().unwrap().process(&buffer[..n]);
+                *count.lock().unwrap() += n;
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+            }
+        });
+        let input = pair.master.take_writer().unwrap();
+        // the slave stays open in the child alone, so that its end is seen
+        drop(pair.slave);
+        Self { master: Some(pair.master), input: Some(input), child, screen, bytes, deaf }
+    }
+
+    fn text(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    /// Wait until the screen holds what is expected.
+    fn wait_for(&self, what: &str) {
+        let began = Instant::now();
+        while !self.text().contains(what) {
+            assert!(began.elapsed() < LONG, "no {what:?} on the screen:\n{}", self.text());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.input.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.child.process_id().unwrap()).unwrap();
+        let sent = std::process::Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Whether the line discipline echoes and edits lines, as a shell expects.
+    fn cooked(&self) -> bool {
+        let termios = self.master.as_ref().unwrap().get_termios().unwrap();
+        use nix::sys::termios::LocalFlags;
+        termios.local_flags.contains(LocalFlags::ECHO | LocalFlags::ICANON)
+    }
+
+    /// Wait for the program to end, and see that it gave everything back.
+    fn ends_clean(mut self) {
+        let began = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < LONG, "it does not end:\n{}", self.text());
+            thread::sleep(Duration::from_millis(10));
+        }
+        let clean = |s: &vt100::Screen| {
+            !s.alternate_screen()
+                && !s.hide_cursor()
+                && !s.bracketed_paste()
+                && s.mouse_protocol_mode() == MouseProtocolMode::None
+        };
+        while !clean(self.screen.lock().unwrap().screen()) {
+            assert!(began.elapsed() < LONG, "the terminal was not given back:\n{}", self.text());
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(self.cooked(), "the terminal is still in raw mode");
+    }
+}
+
+fn explorer() -> Session {
+    let session = Session::start(&["--model", "demo", "Two tokens"], &[]);
+    session.wait_for("next token");
+    session.wait_for("L2 norm");
+    assert!(!session.cooked(), "the explorer reads keys one by one");
+    session
+}
+
+#[test]
+fn walk_ablate_and_quit() {
+    let mut session = explorer();
+    session.wait_for("step 1 of 75");
+    session.press("]]");
+    session.wait_for("step 3 of 75");
+    session.press("/1 pat\r");
+    session.wait_for("step 29 of 75");
+    session.press("v>a");
+    session.wait_for("blocks.1.attn.hook_pattern[head=1] = 0");
+    session.wait_for("1 edit");
+    session.wait_for("touched 4");
+    session.press("x");
+    session.wait_for("deleted");
+    session.press("q");
+    session.ends_clean();
+}
+
+#[test]
+fn it_follows_the_size_of_the_terminal_and_writes_nothing_while_idle() {
+    let session = explorer();
+    let size = PtySize { rows: 40, cols: 132, pixel_width: 0, pixel_height: 0 };
+    session.screen.lock().unwrap().screen_mut().set_size(NonZero::new(40).unwrap(), NonZero::new(132).unwrap());
+    session.master.as_ref().unwrap().resize(size).unwrap();
+    session.wait_for("q quit");
+    // settle, then listen
+    thread::sleep(Duration::from_millis(500));
+    let before = *session.bytes.lock().unwrap();
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(*session.bytes.lock().unwrap(), before, "an idle program writes nothing");
+    session.signal(15);
+    session.ends_clean();
+}
+
+#[test]
+fn ctrl_c_gives_the_terminal_back() {
+    let mut session = explorer();
+    session.press("\u{3}");
+    session.ends_clean();
+}
+
+#[test]
+fn signals_give_the_terminal_back() {
+    for signal in [1, 2, 3, 15] {
+        let session = explorer();
+        session.signal(signal);
+        session.ends_clean();
+    }
+}
+
+#[test]
+fn a_panic_in_the_worker_is_an_error_on_the_screen() {
+    let mut session = Session::start(&["--model", "demo", "Two tokens"], &[("PYTHIA_TUI_PANIC", "1")]);
+    session.wait_for("L2 norm");
+    session.press("a");
+    if cfg!(debug_assertions) {
+        session.wait_for("internal error: forced by PYTHIA_TUI_PANIC");
+        session.press("x");
+        session.wait_for("deleted");
+        session.press("]");
+        session.wait_for("step 2 of 75");
+    } else {
+        println!("skipped: release builds can't be told to panic");
+    }
+    session.press("q");
+    session.ends_clean();
+}
+
+#[test]
+fn a_closed_terminal_ends_the_program() {
+    let mut session = explorer();
+    session.deaf.store(true, Ordering::SeqCst);
+    session.press("]");
+    session.input.take();
+    session.master.take();
+    let began = Instant::now();
+    while session.child.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < LONG, "it goes on without a terminal");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn without_the_default_model_the_demo_says_that_it_is_the_demo() {
+    let mut session = Session::start(&["Two tokens"], &[]);
+    session.wait_for("this is the demo model");
+    session.press("q");
+    session.ends_clean();
+}
