@@ -146,6 +146,7 @@ pub fn listen<T: From<Event> + Send + 'static>(events: &Sender<T>) -> io::Result
             let event = match event::read() {
                 Ok(event::Event::Key(key)) => Event::Key(key),
                 Ok(event::Event::Mouse(mouse)) => Event::Mouse(mouse),
+                Ok(event::Event::Paste(text)) => Event::Paste(text),
                 Ok(event::Event::Resize(width, height)) => Event::Resize(width, height),
                 Ok(_) => continue,
                 Err(_) => Event::Quit,

@@ -354,6 +354,37 @@ fn ablating_runs_once_for_each_change_and_again_takes_it_back() {
 }
 
 #[test]
+fn edits_are_written_changed_reordered_and_taken_back() {
+    let mut program = Program::start(SMALL, &[]);
+    let lines = |program: &Program| program.state.edits.iter().map(|l| l.edit.to_string()).collect::<Vec<_>>();
+    program.keys("i");
+    program.event(Event::Paste("blocks.*.hook_mlp_out *= 0.5\nnot this".into()));
+    program.keys("Enter");
+    assert_eq!(lines(&program), ["blocks.*.hook_mlp_out *= 0.5"]);
+    // what is wrong stays open, with its problem
+    program.keys("i h o o k _ e m b d Enter");
+    assert!(program.state.editor.as_ref().unwrap().verdict.is_err());
+    insta::assert_snapshot!("editor", program.screen(TRUE));
+    program.keys("Backspace e Tab Space = Space 0 Enter");
+    assert_eq!(lines(&program), ["blocks.*.hook_mlp_out *= 0.5", "hook_embed = 0"]);
+    program.keys("K");
+    assert_eq!(lines(&program)[0], "hook_embed = 0");
+    program.keys("+ + -");
+    assert_eq!(lines(&program)[0], "hook_embed = 0.1");
+    let before_undo = lines(&program);
+    program.keys("u u u u u u u u");
+    assert!(lines(&program).is_empty());
+    for _ in 0..8 {
+        program.event(Event::Key(KeyEvent::new(KeyCode::Char('r'), KeyModifiers::CONTROL)));
+    }
+    assert_eq!(lines(&program), before_undo);
+    // in the edits panel `e` rewrites the chosen edit
+    program.keys("Tab Tab e 5 Enter");
+    assert_eq!(lines(&program)[0], "hook_embed = 0.15");
+    assert_eq!(lines(&program).len(), 2);
+}
+
+#[test]
 fn answers_of_another_run_are_dropped() {
     let mut program = Program::start(SMALL, &[]);
     program.answers = false;
@@ -400,7 +431,7 @@ fn the_mouse_selects_rows_and_tabs() {
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
-    let keys: Vec<KeyCode> = "]}[{><avVsx/nN?hjklgGq\u{e9}\u{4e2d}"
+    let keys: Vec<KeyCode> = "]}[{><avVsx/nN?hjklgGqeiuKJ+-=\u{e9}\u{4e2d}"
         .chars()
         .map(KeyCode::Char)
         .chain([
@@ -433,6 +464,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         12 => (prop::sample::select(keys), modifiers).prop_map(|(code, modifiers)| Event::Key(KeyEvent::new(code, modifiers))),
         3 => (kinds, 0u16..170, 0u16..50).prop_map(|(kind, column, row)| Event::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })),
+        1 => "[ -~\\n]{0,30}".prop_map(Event::Paste),
         1 => (1u16..170, 1u16..50).prop_map(|(w, h)| Event::Resize(w, h)),
         1 => (1u16..12, 1u16..8).prop_map(|(w, h)| Event::Resize(w, h)),
         1 => (0u64..9).prop_map(|run| Event::Report(Report::Failed { run, message: "broken".into() })),

@@ -7,6 +7,8 @@ use crate::engine::{Report, Want};
 pub enum Event {
     Key(KeyEvent),
     Mouse(MouseEvent),
+    /// Text from the clipboard.
+    Paste(String),
     /// The terminal's new size, columns and rows.
     Resize(u16, u16),
     Report(Report),

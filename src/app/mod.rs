@@ -1,5 +1,7 @@
 //! The explorer's state and its pure update: an event in, effects out. No I/O, no tensors.
 
+mod editing;
+mod editor;
 mod event;
 mod finder;
 mod keymap;
@@ -8,6 +10,7 @@ mod state;
 mod tree;
 mod update;
 
+pub use editor::{Editor, Problem};
 pub use event::{Effect, Event};
 pub use finder::Finder;
 pub use keymap::{Action, BINDINGS, Binding, key_table};

@@ -5,7 +5,7 @@ use crate::{
     hooks::{Axis, AxisSelection, BlockHook, Edit, HookPoint, Op, Schema, Selection, Slot},
 };
 
-use super::{Finder, Tree, areas};
+use super::{Editor, Finder, Tree, areas, editor::Setting};
 
 /// A token of the prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +104,9 @@ pub struct State {
     pub cell: (usize, usize),
     pub edits: Vec<EditLine>,
     pub edit_cursor: usize,
+    /// Lists of edits to go back to with `u`, and forward to with Ctrl-R.
+    pub(super) undone: History,
+    pub editor: Option<Editor>,
     pub finder: Option<Finder>,
     /// The last search, for `n` and `N`, in execution order.
     pub found: Vec<HookPoint>,
@@ -120,6 +123,13 @@ pub struct State {
     pub seen: Option<(u64, Look, Arc<View>)>,
     /// What was asked for last.
     pub(super) asked: Option<(u64, Option<Look>)>,
+}
+
+/// Lists of edits before and after the present one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct History {
+    pub before: Vec<Vec<EditLine>>,
+    pub after: Vec<Vec<EditLine>>,
 }
 
 /// A finished run.
@@ -152,6 +162,8 @@ impl State {
             cell: (last, 0),
             edits: spec.edits.iter().map(|edit| EditLine { edit: edit.clone(), on: true }).collect(),
             edit_cursor: 0,
+            undone: History::default(),
+            editor: None,
             finder: None,
             found: Vec::new(),
             help: None,
@@ -204,6 +216,11 @@ impl State {
     #[must_use]
     pub fn active_edits(&self) -> Vec<Edit> {
         self.edits.iter().filter(|line| line.on).map(|line| line.edit.clone()).collect()
+    }
+
+    /// What an edit is checked against.
+    pub(super) fn setting(&self) -> Setting<'_> {
+        Setting { schema: &self.schema, n_pos: self.tokens.len(), contrast: self.contrast.as_ref().map(Vec::len) }
     }
 
     /// What is to be run.

@@ -1,9 +1,11 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
-use tui_input::InputRequest;
 
 use super::{
-    Action, EditLine, Effect, Event, Finder, Focus, Message, Node, Phase, State, Tab, areas, keymap, state::Shown,
+    Action, Editor, Effect, Event, Finder, Focus, Message, Node, Phase, State, Tab, areas,
+    editing::{ablate, alter, change_edits, editor_key, line_request, time_travel},
+    keymap,
+    state::Shown,
 };
 use crate::{
     engine::{Report, WhichAttention},
@@ -17,6 +19,10 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
         Event::Key(key) if key.kind != KeyEventKind::Release => on_key(state, &key),
         Event::Key(_) => vec![],
         Event::Mouse(mouse) => on_mouse(state, mouse),
+        Event::Paste(text) => {
+            paste(state, &text);
+            vec![]
+        }
         Event::Resize(width, height) => {
             state.size = (width, height);
             vec![]
@@ -69,6 +75,10 @@ fn on_key(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
         find_key(state, key);
         return vec![];
     }
+    if state.editor.is_some() && !ctrl_c {
+        editor_key(state, key);
+        return vec![];
+    }
     let Some(action) = keymap::action(key) else {
         return vec![];
     };
@@ -112,21 +122,26 @@ fn act(state: &mut State, action: Action) -> Vec<Effect> {
             };
         }
         Action::Ablate => ablate(state),
-        Action::ToggleEdit => {
-            if let Some(line) = state.edits.get_mut(state.edit_cursor) {
-                line.on = !line.on;
-                run_again(state);
-            }
+        Action::ChangeEdit if state.focus == Focus::Edits && !state.edits.is_empty() => {
+            let line = state.edits[state.edit_cursor].edit.to_string();
+            state.editor = Some(Editor::open(&line, Some(state.edit_cursor), state.setting()));
         }
+        Action::ChangeEdit => {
+            let line = state.ablation().to_string();
+            state.editor = Some(Editor::open(&line, None, state.setting()));
+        }
+        Action::NewEdit => state.editor = Some(Editor::open("", None, state.setting())),
         Action::DeleteEdit => {
-            if state.edit_cursor < state.edits.len() {
-                let line = state.edits.remove(state.edit_cursor);
-                say(state, format!("deleted {}", line.edit));
-                if line.on {
-                    run_again(state);
-                }
+            if let Some(line) = state.edits.get(state.edit_cursor) {
+                say(state, format!("deleted {}; u brings it back", line.edit));
             }
+            change_edits(state, |edits, at| alter(edits, at, action));
         }
+        Action::ToggleEdit | Action::More | Action::Less | Action::EditUp | Action::EditDown => {
+            change_edits(state, |edits, at| alter(edits, at, action));
+        }
+        Action::Undo => time_travel(state, |history| (&mut history.before, &mut history.after)),
+        Action::Redo => time_travel(state, |history| (&mut history.after, &mut history.before)),
         Action::Find => {
             let mut finder = Finder::default();
             finder.search(&state.schema.all_points());
@@ -150,37 +165,18 @@ fn act(state: &mut State, action: Action) -> Vec<Effect> {
     vec![]
 }
 
-fn say(state: &mut State, text: String) {
+pub(super) fn say(state: &mut State, text: String) {
     state.message = Some(Message { text, error: false });
 }
 
-fn refuse(state: &mut State, text: String) {
+pub(super) fn refuse(state: &mut State, text: String) {
     state.message = Some(Message { text, error: true });
 }
 
 /// The edits changed: what is on the screen is of the run before until the new one is done.
-fn run_again(state: &mut State) {
+pub(super) fn run_again(state: &mut State) {
     state.run += 1;
     state.phase = Phase::Running { block: 0, blocks: 0 };
-}
-
-fn ablate(state: &mut State) {
-    let edit = state.ablation();
-    if let Some(at) = state.edits.iter().position(|line| line.edit == edit) {
-        state.edits.remove(at);
-        say(state, format!("took back {edit}"));
-    } else {
-        let checked = edit
-            .target
-            .points(&state.schema.dims)
-            .map(|points| points.into_iter().try_for_each(|p| state.schema.check(p)));
-        if let Err(error) | Ok(Err(error)) = checked {
-            return refuse(state, error.to_string());
-        }
-        state.edits.push(EditLine { edit, on: true });
-        state.edit_cursor = state.edits.len() - 1;
-    }
-    run_again(state);
 }
 
 fn cycle<T: Copy + PartialEq>(all: &[T], now: T, by: isize) -> T {
@@ -280,7 +276,6 @@ fn step_match(state: &mut State, by: isize) {
 
 fn find_key(state: &mut State, key: &KeyEvent) {
     let Some(finder) = &mut state.finder else { return };
-    let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
     let request = match key.code {
         KeyCode::Esc => {
             state.finder = None;
@@ -309,16 +304,10 @@ fn find_key(state: &mut State, key: &KeyEvent) {
             finder.cursor = stepped(finder.cursor, 1, finder.matches.len());
             return;
         }
-        KeyCode::Left => InputRequest::GoToPrevChar,
-        KeyCode::Right => InputRequest::GoToNextChar,
-        KeyCode::Home => InputRequest::GoToStart,
-        KeyCode::End => InputRequest::GoToEnd,
-        KeyCode::Backspace => InputRequest::DeletePrevChar,
-        KeyCode::Delete => InputRequest::DeleteNextChar,
-        KeyCode::Char('w') if ctrl => InputRequest::DeletePrevWord,
-        KeyCode::Char('u') if ctrl => InputRequest::DeleteLine,
-        KeyCode::Char(c) if !ctrl => InputRequest::InsertChar(c),
-        _ => return,
+        _ => match line_request(key) {
+            Some(request) => request,
+            None => return,
+        },
     };
     let changed = finder.input.handle(request).is_some_and(|change| change.value);
     if changed {
@@ -326,8 +315,20 @@ fn find_key(state: &mut State, key: &KeyEvent) {
     }
 }
 
+/// Pasted text goes into the line that is open, one line of it.
+fn paste(state: &mut State, text: &str) {
+    for c in text.chars().take_while(|c| *c != '\n' && *c != '\r').filter(|c| !c.is_control()) {
+        let key = KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE);
+        if state.editor.is_some() {
+            editor_key(state, &key);
+        } else if state.finder.is_some() {
+            find_key(state, &key);
+        }
+    }
+}
+
 fn on_mouse(state: &mut State, mouse: MouseEvent) -> Vec<Effect> {
-    if state.finder.is_some() || state.help.is_some() {
+    if state.finder.is_some() || state.editor.is_some() || state.help.is_some() {
         return vec![];
     }
     let areas = areas(state.size.0, state.size.1);

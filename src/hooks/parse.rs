@@ -42,11 +42,8 @@ impl<'a> Parser<'a> {
         self.spaces();
         let start = self.at;
         let name = self.word(|c| !c.is_whitespace() && !"[]=+*".contains(c) || c == '*');
-        // `*` is part of a name only as a block number: `hook_embed*= 2` ends before it.
-        let name = match name.find('*') {
-            Some(star) if !name[..star].ends_with('.') && !name[..star].ends_with(',') => &name[..star],
-            _ => name,
-        };
+        // `*` ends a name where `*=` follows: `hook_embed*= 2`
+        let name = name.strip_suffix('*').filter(|_| self.rest().starts_with('=')).unwrap_or(name);
         self.at = start + name.len();
         let span = start..self.at;
         if name.is_empty() {
@@ -66,12 +63,9 @@ impl<'a> Parser<'a> {
         };
         let blocks_span = blocks_start..blocks_start + blocks.len();
         let blocks_parsed = self.blocks(blocks, blocks_span)?;
-        match block_hook(hook) {
+        match block_hook(blocks, hook) {
             Ok(hook) => Ok(Target::Block(blocks_parsed, hook)),
-            Err(nearest) => {
-                let nearest = nearest.into_iter().map(|n| format!("blocks.{blocks}.{n}")).collect();
-                no_such(self, span.end - hook.len()..span.end, name, nearest)
-            }
+            Err(nearest) => no_such(self, span.end - hook.len()..span.end, name, nearest),
         }
     }
 

@@ -188,43 +188,39 @@ pub(super) fn did_you_mean(nearest: &[String]) -> String {
     }
 }
 
-/// The candidates that look most like `name`, best first: at most three, none that is mostly different.
+/// The candidates that look most like `name`, best first: at most three, none that is mostly different. Names are
+/// compared whole and by their last part, so that a hook is found under the wrong module.
 pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let similarity = |candidate: &str| {
-        let tail = candidate.rsplit('.').next().unwrap_or(candidate);
-        let whole = strsim::jaro_winkler(name, candidate);
-        let contained = !name.is_empty() && candidate.contains(name.trim_start_matches("hook_"));
-        whole.max(strsim::jaro_winkler(name, tail)) + if contained { 0.2 } else { 0.0 }
+    let tail = |name: &'a str| name.rsplit('.').next().unwrap_or(name);
+    let name_tail = name.rsplit('.').next().unwrap_or(name);
+    let similarity = |candidate: &'a str| {
+        let whole = strsim::normalized_damerau_levenshtein(name, candidate);
+        let tails = strsim::normalized_damerau_levenshtein(name_tail, tail(candidate));
+        // equal last parts still leave the module to tell candidates apart
+        whole.max(0.9 * tails + 0.1 * whole)
     };
-    let mut scored: Vec<(f64, &str)> = candidates.map(|c| (similarity(c), c)).filter(|(s, _)| *s > 0.7).collect();
+    let mut scored: Vec<(f64, &str)> = candidates.map(|c| (similarity(c), c)).filter(|(s, _)| *s > 0.6).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     let best = scored.first().map_or(0.0, |s| s.0);
-    scored.into_iter().take(3).filter(|(s, _)| best - s < 0.08).map(|(_, c)| c.to_string()).collect()
+    scored.into_iter().take(3).filter(|(s, _)| best - s < 0.05).map(|(_, c)| c.to_string()).collect()
 }
 
-/// The hook below `blocks.N.` called `name`, or the nearest ones.
-pub(super) fn block_hook(name: &str) -> Result<BlockHook, Vec<String>> {
-    BlockHook::ALL
-        .into_iter()
-        .find(|hook| hook.name() == name)
-        .ok_or_else(|| nearest(name, BlockHook::ALL.iter().map(|hook| hook.name())))
+/// The hook in `blocks` called `name`, or the nearest names of any hook.
+pub(super) fn block_hook(blocks: &str, name: &str) -> Result<BlockHook, Vec<String>> {
+    BlockHook::ALL.into_iter().find(|hook| hook.name() == name).ok_or_else(|| nearest_hooks(blocks, name))
 }
 
 /// The hook outside the blocks called `name`, or the nearest names of any hook.
 pub(super) fn global_hook(name: &str) -> Result<HookPoint, Vec<String>> {
-    HookPoint::GLOBAL.into_iter().find(|point| point.short_name() == name).ok_or_else(|| {
-        let in_blocks: Vec<String> = BlockHook::ALL.iter().map(|hook| format!("blocks.*.{}", hook.name())).collect();
-        let of_blocks = nearest(name, BlockHook::ALL.iter().map(|hook| hook.name()));
-        match of_blocks.as_slice() {
-            [first, ..]
-                if in_blocks.iter().any(|n| n.strip_prefix("blocks.*.") == Some(first))
-                    && !name.starts_with("ln_f") =>
-            {
-                of_blocks.iter().map(|n| format!("blocks.*.{n}")).collect()
-            }
-            _ => nearest(name, HookPoint::GLOBAL.iter().map(|point| point.short_name())),
-        }
-    })
+    HookPoint::GLOBAL.into_iter().find(|point| point.short_name() == name).ok_or_else(|| nearest_hooks("*", name))
+}
+
+fn nearest_hooks(blocks: &str, name: &str) -> Vec<String> {
+    let global: Vec<&str> = HookPoint::GLOBAL.iter().map(|point| point.short_name()).collect();
+    let candidates = BlockHook::ALL.iter().map(|hook| hook.name()).chain(global.iter().copied());
+    let whole =
+        |found: String| if global.contains(&found.as_str()) { found } else { format!("blocks.{blocks}.{found}") };
+    nearest(name, candidates).into_iter().map(whole).collect()
 }
 
 impl FromStr for HookPoint {
@@ -240,9 +236,7 @@ impl FromStr for HookPoint {
             && number.bytes().all(|b| b.is_ascii_digit())
             && (number == "0" || !number.starts_with('0'));
         match number.parse::<usize>() {
-            Ok(block) if canonical => block_hook(hook)
-                .map(|hook| Self::Block(block, hook))
-                .map_err(|nearest| unknown(nearest.into_iter().map(|n| format!("blocks.{block}.{n}")).collect())),
+            Ok(block) if canonical => block_hook(number, hook).map(|hook| Self::Block(block, hook)).map_err(unknown),
             _ => Err(unknown(vec!["blocks.N.HOOK with a block number N".to_string()])),
         }
     }

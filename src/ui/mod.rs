@@ -1,6 +1,7 @@
 //! State to frame: one file a panel, each a pure function of the state.
 
 mod attention;
+mod editor;
 mod edits;
 mod finder;
 mod header;
@@ -36,6 +37,9 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) {
     hints::draw(frame, areas.hints, state, theme);
     if let Some(finder) = &state.finder {
         finder::draw(frame, screen, finder, state, theme);
+    }
+    if let Some(editor) = &state.editor {
+        editor::draw(frame, screen, editor, theme);
     }
     if let Some(scroll) = state.help {
         help::draw(frame, screen, scroll, theme);

@@ -68,7 +68,7 @@ fn facts(state: &State, theme: Theme) -> Vec<Line<'static>> {
 fn numbers(width: usize, state: &State, theme: Theme) -> (Vec<Line<'static>>, Option<&Stats>) {
     match state.view() {
         Some(View::Hook { stats, baseline, shape, .. }) => {
-            (table(stats, baseline.as_ref(), shape, theme), (width >= 20).then_some(stats))
+            (table(stats, baseline.as_ref(), shape, width, theme), (width >= 20).then_some(stats))
         }
         Some(View::Nothing(why)) => (vec![Line::from(Span::styled(why.clone(), theme.dim()))], None),
         Some(View::Attention { .. }) | None => (vec![Line::from(Span::styled(waiting(state), theme.dim()))], None),
@@ -109,7 +109,7 @@ fn made_with(point: HookPoint, state: &State, theme: Theme) -> Vec<Line<'static>
     lines.into_iter().enumerate().map(line).collect()
 }
 
-fn table(now: &Stats, before: Option<&Stats>, shape: &[usize], theme: Theme) -> Vec<Line<'static>> {
+fn table(now: &Stats, before: Option<&Stats>, shape: &[usize], width: usize, theme: Theme) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     if before.is_some() {
         let heads = format!("{:<9} {:>11} {:>11}", "", "edited", "baseline");
@@ -123,7 +123,10 @@ fn table(now: &Stats, before: Option<&Stats>, shape: &[usize], theme: Theme) -> 
             let style = if same { theme.dim() } else { theme.changed() };
             spans.push(Span::styled(format!(" {:>11}", text::number(of(before))), style));
         }
-        spans.push(Span::styled(note, theme.dim()));
+        let used: usize = spans.iter().map(Span::width).sum();
+        if used + note.len() <= width {
+            spans.push(Span::styled(note, theme.dim()));
+        }
         lines.push(Line::from(spans));
     };
     let place = |extreme: Option<(f32, usize)>| {

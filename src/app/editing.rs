@@ -1,0 +1,133 @@
+//! Changes to the list of edits: with one key, in the line editor, and back again.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use tui_input::InputRequest;
+
+use super::{
+    Action, EditLine, State,
+    state::History,
+    update::{refuse, run_again, say},
+};
+use crate::hooks::Op;
+
+/// Change the list of edits, so that it can be undone, and run again if what is switched on differs.
+pub(super) fn change_edits(state: &mut State, change: impl FnOnce(&mut Vec<EditLine>, &mut usize)) {
+    let (before, active) = (state.edits.clone(), state.active_edits());
+    change(&mut state.edits, &mut state.edit_cursor);
+    if state.edits != before {
+        state.undone.before.push(before);
+        state.undone.after.clear();
+    }
+    if state.active_edits() != active {
+        run_again(state);
+    }
+}
+
+pub(super) fn alter(edits: &mut Vec<EditLine>, at: &mut usize, action: Action) {
+    let other = match action {
+        Action::EditUp => at.checked_sub(1),
+        Action::EditDown => Some(*at + 1).filter(|other| *other < edits.len()),
+        _ => None,
+    };
+    let Some(line) = edits.get_mut(*at) else { return };
+    match (action, other) {
+        (Action::ToggleEdit, _) => line.on = !line.on,
+        (Action::DeleteEdit, _) => drop(edits.remove(*at)),
+        (Action::More, _) => line.edit.op = slide(line.edit.op, 0.1),
+        (Action::Less, _) => line.edit.op = slide(line.edit.op, -0.1),
+        (_, Some(other)) => {
+            edits.swap(*at, other);
+            *at = other;
+        }
+        _ => {}
+    }
+}
+
+/// An operation with its number moved by a tenth, kept to tenths so that it returns to where it was.
+fn slide(op: Op, by: f32) -> Op {
+    let moved = |x: f32| ((x + by) * 10.0).round() / 10.0;
+    match op {
+        Op::Set(x) => Op::Set(moved(x)),
+        Op::Scale(x) => Op::Scale(moved(x)),
+        Op::Add(x) => Op::Add(moved(x)),
+        Op::Noise { sd, seed } => Op::Noise { sd: moved(sd).max(0.0), seed },
+        fixed @ (Op::Mean | Op::Patch | Op::Freeze) => fixed,
+    }
+}
+
+/// Take a list of edits from one side of the history, leaving the present one on the other.
+pub(super) fn time_travel(
+    state: &mut State,
+    sides: impl FnOnce(&mut History) -> (&mut Vec<Vec<EditLine>>, &mut Vec<Vec<EditLine>>),
+) {
+    let active = state.active_edits();
+    let (from, to) = sides(&mut state.undone);
+    let Some(edits) = from.pop() else { return refuse(state, "there is nothing to go back to".into()) };
+    to.push(std::mem::replace(&mut state.edits, edits));
+    if state.active_edits() != active {
+        run_again(state);
+    }
+}
+
+pub(super) fn editor_key(state: &mut State, key: &KeyEvent) {
+    let Some(mut editor) = state.editor.take() else { return };
+    match key.code {
+        KeyCode::Esc => return,
+        KeyCode::Enter => {
+            if let Ok((edit, _)) = editor.verdict {
+                return change_edits(state, |edits, at| {
+                    if let Some(line) = editor.replaces.and_then(|i| edits.get_mut(i)) {
+                        line.edit = edit;
+                    } else {
+                        edits.push(EditLine { edit, on: true });
+                        *at = edits.len() - 1;
+                    }
+                });
+            }
+        }
+        KeyCode::Tab => editor.complete(state.setting()),
+        _ => {
+            if let Some(request) = line_request(key) {
+                editor.handle(request, state.setting());
+            }
+        }
+    }
+    state.editor = Some(editor);
+}
+
+/// What a key does in a line of text.
+pub(super) fn line_request(key: &KeyEvent) -> Option<InputRequest> {
+    let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
+    Some(match key.code {
+        KeyCode::Left => InputRequest::GoToPrevChar,
+        KeyCode::Right => InputRequest::GoToNextChar,
+        KeyCode::Home => InputRequest::GoToStart,
+        KeyCode::End => InputRequest::GoToEnd,
+        KeyCode::Char('a') if ctrl => InputRequest::GoToStart,
+        KeyCode::Char('e') if ctrl => InputRequest::GoToEnd,
+        KeyCode::Backspace => InputRequest::DeletePrevChar,
+        KeyCode::Delete => InputRequest::DeleteNextChar,
+        KeyCode::Char('w') if ctrl => InputRequest::DeletePrevWord,
+        KeyCode::Char('u') if ctrl => InputRequest::DeleteLine,
+        KeyCode::Char(c) if !ctrl => InputRequest::InsertChar(c),
+        _ => return None,
+    })
+}
+
+pub(super) fn ablate(state: &mut State) {
+    let edit = state.ablation();
+    let exists = state.edits.iter().position(|line| line.edit == edit);
+    let checked =
+        edit.target.points(&state.schema.dims).and_then(|p| p.into_iter().try_for_each(|p| state.schema.check(p)));
+    match (exists, checked) {
+        (Some(at), _) => {
+            say(state, format!("took back {edit}"));
+            change_edits(state, |edits, _| drop(edits.remove(at)));
+        }
+        (None, Err(error)) => refuse(state, error.to_string()),
+        (None, Ok(())) => change_edits(state, |edits, at| {
+            edits.push(EditLine { edit, on: true });
+            *at = edits.len() - 1;
+        }),
+    }
+}
