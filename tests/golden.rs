@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use common::{activations, engine, fixture, run};
 use pythia_tui::{
-    engine::{Engine, Spec},
+    analysis::HeadScores,
+    engine::{Engine, Spec, lens_points},
     hooks::HookPoint,
     model::Processing,
 };
@@ -112,11 +113,47 @@ fn every_hook_of_every_form() {
             let golden = Golden::open(&format!("{checkpoint}-{kind}"));
             let mut engine = engine(checkpoint, processing, &[]);
             for (length, prompt) in golden.json("prompts").as_object().unwrap() {
+                if length.parse::<usize>().is_err() {
+                    continue; // a prompt of the analyses
+                }
                 let found = run_tokens(&mut engine, ids(prompt));
                 let expected = golden.under(length);
                 let what = format!("{checkpoint} {kind}, {length} tokens");
                 assert_eq!(expected.len(), found.len(), "{what}: number of hooks");
                 worst = worst.max(compare(&what, &expected, &found));
+            }
+        }
+    }
+    println!("largest error {worst:.1e}");
+}
+
+#[test]
+fn the_logit_lens_and_the_head_scores() {
+    let mut worst = 0.0f64;
+    for checkpoint in CHECKPOINTS {
+        for (processing, kind) in PROCESSINGS {
+            let golden = Golden::open(&format!("{checkpoint}-{kind}"));
+            let mut engine = engine(checkpoint, processing, &[]);
+            let prompt = |name: &str| Spec { tokens: ids(&golden.json("prompts")[name]), ..Spec::default() };
+            let lens = run(&mut engine, &prompt("lens")).unwrap();
+            for (layer, point) in lens_points(2).into_iter().enumerate() {
+                let logits = engine.lens_logits(&lens.run.cache, point).unwrap().unwrap();
+                let found = logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let error = error(&golden.tensors[&format!("lens/{layer}")], &found);
+                assert!(error <= TOLERANCE, "{checkpoint} {kind}: lens at {point} diverges by {error:.1e}");
+                worst = worst.max(error);
+            }
+            let repeated = run(&mut engine, &prompt("heads")).unwrap();
+            let scores: Vec<HeadScores> = engine.head_map(&repeated).unwrap().concat();
+            for (name, of) in [
+                ("previous_token", (|s| s.previous_token) as fn(&HeadScores) -> f64),
+                ("duplicate_token", |s| s.duplicate_token),
+                ("induction", |s| s.induction),
+            ] {
+                let found: Vec<f32> = scores.iter().map(|s| of(s) as f32).collect();
+                let error = error(&golden.tensors[&format!("heads/{name}")], &found);
+                assert!(error <= TOLERANCE, "{checkpoint} {kind}: {name} diverges by {error:.1e}");
+                worst = worst.max(error);
             }
         }
     }

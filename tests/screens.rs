@@ -8,9 +8,9 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use proptest::prelude::*;
 use pythia_tui::{
-    analysis::stats,
+    analysis::{HeadScores, stats},
     app::{BINDINGS, Effect, Event, ModelInfo, Phase, State, Tab, Token, update},
-    engine::{EditEffect, HookChange, Look, Prediction, Report, Spec, Summary, View, Want, WhichAttention},
+    engine::{EditEffect, HookChange, LensCell, Look, Prediction, Report, Spec, Summary, View, Want, WhichAttention},
     hooks::{self, Dims, HookPoint, Schema},
     ui::{self, ColorDepth, Theme},
 };
@@ -114,6 +114,34 @@ impl Program {
                 let values: Vec<f32> = (0..count).map(|i| ((i * 37 % 64) as f32 - 32.0) / 16.0).collect();
                 let baseline = edited.then(|| stats(&values[..count / 2], 64));
                 View::Hook { shape, dtype: "f32".into(), stats: stats(&values, 64), baseline }
+            }
+            Look::Lens => {
+                let cell = |layer: usize, pos: usize| LensCell {
+                    kl: 1.0 / (1.0 + layer as f64),
+                    top: [" Mary", " John", " the"]
+                        .iter()
+                        .enumerate()
+                        .map(|(i, text)| Prediction {
+                            id: i as u32,
+                            text: text.to_string(),
+                            logit: 2.0,
+                            prob: (layer + 1) as f64 / 8.0 / (1 + (pos + i) % 3) as f64,
+                            baseline_prob: 0.5,
+                        })
+                        .collect(),
+                };
+                View::Lens(
+                    (0..=self.state.schema.dims.n_layers).map(|l| (0..n).map(|p| cell(l, p)).collect()).collect(),
+                )
+            }
+            Look::Heads => {
+                let dims = self.state.schema.dims;
+                let score = |l: usize, h: usize| HeadScores {
+                    induction: (l * dims.n_heads + h) as f64 / 16.0,
+                    entropy: h as f64,
+                    ..HeadScores::default()
+                };
+                View::Heads((0..dims.n_layers).map(|l| (0..dims.n_heads).map(|h| score(l, h)).collect()).collect())
             }
             Look::Attention { head, which, .. } => {
                 let value = |q: usize, k: usize| match which {
@@ -259,6 +287,28 @@ fn a_long_prompt_is_pooled_and_says_so() {
     let screen = program.screen(TRUE);
     assert!(screen.contains("cell: max of"), "{screen}");
     insta::assert_snapshot!(screen);
+}
+
+#[test]
+fn lens_view() {
+    let mut program = Program::start(SMALL, &[]);
+    program.keys("v v v Tab k h");
+    assert_eq!((program.state.lens_layer, program.state.cell.0), (3, PROMPT.len() - 2));
+    insta::assert_snapshot!("lens_small", program.screen(TRUE));
+    program.event(Event::Resize(WIDE.0, WIDE.1));
+    insta::assert_snapshot!("lens_wide", program.screen(TRUE));
+}
+
+#[test]
+fn heads_view() {
+    let mut program = Program::start(SMALL, &[]);
+    program.keys("v v v v Tab j j l");
+    insta::assert_snapshot!("heads_small", program.screen(TRUE));
+    insta::assert_snapshot!("heads_16_colours", program.screen(Theme { depth: ColorDepth::Ansi16, ascii: false }));
+    // the head under the cursor is the one that is ablated and looked at
+    program.keys("a Enter");
+    assert_eq!(program.state.active_edits()[0].to_string(), "blocks.2.attn.hook_z[head=1] = 0");
+    assert_eq!(program.state.tab, Tab::Attention);
 }
 
 #[test]

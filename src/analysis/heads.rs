@@ -8,14 +8,20 @@ pub struct HeadScores {
     /// To the token after an earlier occurrence of the same token (Olsson et al., "In-context Learning and Induction
     /// Heads", 2022).
     pub induction: f64,
+    /// To the first position.
+    pub first_token: f64,
+    /// Mean entropy of a query's attention, in nats.
+    pub entropy: f64,
 }
 
-/// Scores of one head, as TransformerLens's `head_detector.detect_head` with `error_measure="mul"`: the share of all
-/// attention that falls on the detection pattern.
+/// Scores of one head. The first three are TransformerLens's `head_detector.detect_head` with
+/// `error_measure="mul"`: the share of all attention that falls on the detection pattern. A query without attention (an
+/// edit can make one) has entropy 0.
 ///
 /// # Shapes
 /// `pattern`: `[query, key]`, row-major; `tokens`: `[pos]`.
 #[must_use]
+#[allow(clippy::cast_precision_loss, reason = "a number of positions")]
 pub fn head_scores(pattern: &[f32], tokens: &[u32]) -> HeadScores {
     let n = tokens.len();
     let mut scores = HeadScores::default();
@@ -24,6 +30,12 @@ pub fn head_scores(pattern: &[f32], tokens: &[u32]) -> HeadScores {
         for (key, &attention) in row.iter().enumerate().take(query + 1) {
             let attention = f64::from(attention);
             total += attention;
+            if key == 0 {
+                scores.first_token += attention;
+            }
+            if attention > 0.0 {
+                scores.entropy -= attention * attention.ln();
+            }
             if key + 1 == query {
                 scores.previous_token += attention;
             }
@@ -39,6 +51,8 @@ pub fn head_scores(pattern: &[f32], tokens: &[u32]) -> HeadScores {
         scores.previous_token /= total;
         scores.duplicate_token /= total;
         scores.induction /= total;
+        scores.first_token /= total;
+        scores.entropy /= n as f64;
     }
     scores
 }

@@ -115,7 +115,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(
         Action::Ablate,
         &[ch('a')],
-        "zero-ablate the head (in Attention) or the hook; again to take it back",
+        "zero-ablate the head (in Attention and Heads) or the hook; again to take it back",
         "ablate",
     ),
     bind(
@@ -133,9 +133,9 @@ pub const BINDINGS: &[Binding] = &[
     bind(Action::Redo, &[ctrl('r')], "redo it", ""),
     bind(Action::ToggleEdit, &[ch(' ')], "switch the chosen edit off and on", "on/off"),
     bind(Action::DeleteEdit, &[ch('x'), key(KeyCode::Delete)], "delete the chosen edit", "delete"),
-    bind(Action::NextTab, &[ch('v')], "the next view: Shape, Attention, Logits", "view"),
+    bind(Action::NextTab, &[ch('v')], "the next view: Shape, Attention, Logits, Lens, Heads", "view"),
     bind(Action::PreviousTab, &[ch('V')], "the previous view", ""),
-    bind(Action::ToggleScores, &[ch('s')], "attention: pattern or scores", ""),
+    bind(Action::ToggleScores, &[ch('s')], "attention: pattern or scores; heads: the next score", ""),
     bind(Action::NextFocus, &[key(KeyCode::Tab)], "the next panel: tree, view, edits", "panel"),
     bind(Action::PreviousFocus, &[key(KeyCode::BackTab)], "the previous panel", ""),
     bind(Action::Find, &[ch('/')], "find a hook by parts of its name: `3 pat`", "find"),

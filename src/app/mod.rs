@@ -15,6 +15,6 @@ pub use event::{Effect, Event};
 pub use finder::Finder;
 pub use keymap::{Action, BINDINGS, Binding, key_table};
 pub use layout::{Areas, areas};
-pub use state::{EditLine, Focus, Message, ModelInfo, Phase, State, Tab, Token};
+pub use state::{EditLine, Focus, Message, ModelInfo, Phase, Score, State, Tab, Token};
 pub use tree::{Group, Node, Row, Tree};
 pub use update::update;

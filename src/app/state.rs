@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    analysis::HeadScores,
     engine::{Look, Spec, Summary, View, Want, WhichAttention},
     hooks::{Axis, AxisSelection, BlockHook, Edit, HookPoint, Op, Schema, Selection, Slot},
 };
@@ -34,10 +35,12 @@ pub enum Tab {
     Shape,
     Attention,
     Logits,
+    Lens,
+    Heads,
 }
 
 impl Tab {
-    pub const ALL: [Self; 3] = [Self::Shape, Self::Attention, Self::Logits];
+    pub const ALL: [Self; 5] = [Self::Shape, Self::Attention, Self::Logits, Self::Lens, Self::Heads];
 
     #[must_use]
     pub fn title(self) -> &'static str {
@@ -45,6 +48,46 @@ impl Tab {
             Self::Shape => "Shape",
             Self::Attention => "Attention",
             Self::Logits => "Logits",
+            Self::Lens => "Lens",
+            Self::Heads => "Heads",
+        }
+    }
+}
+
+/// What the map of heads is coloured by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Score {
+    Induction,
+    PreviousToken,
+    DuplicateToken,
+    FirstToken,
+    Entropy,
+}
+
+impl Score {
+    pub const ALL: [Self; 5] =
+        [Self::PreviousToken, Self::Induction, Self::DuplicateToken, Self::FirstToken, Self::Entropy];
+
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Induction => "induction",
+            Self::PreviousToken => "previous token",
+            Self::DuplicateToken => "duplicate token",
+            Self::FirstToken => "first token",
+            Self::Entropy => "entropy (nats)",
+        }
+    }
+
+    /// Its value among a head's scores.
+    #[must_use]
+    pub fn of(self, scores: &HeadScores) -> f64 {
+        match self {
+            Self::Induction => scores.induction,
+            Self::PreviousToken => scores.previous_token,
+            Self::DuplicateToken => scores.duplicate_token,
+            Self::FirstToken => scores.first_token,
+            Self::Entropy => scores.entropy,
         }
     }
 }
@@ -102,6 +145,9 @@ pub struct State {
     pub which: WhichAttention,
     /// Query and key under the cursor of the attention view.
     pub cell: (usize, usize),
+    /// Row of the lens: number of the block that the stream enters, or of layers for the last one's output.
+    pub lens_layer: usize,
+    pub score: Score,
     pub edits: Vec<EditLine>,
     pub edit_cursor: usize,
     /// Lists of edits to go back to with `u`, and forward to with Ctrl-R.
@@ -145,7 +191,7 @@ pub struct Shown {
 impl State {
     #[must_use]
     pub fn new(model: ModelInfo, schema: Schema, tokens: Vec<Token>, spec: &Spec, size: (u16, u16)) -> Self {
-        let tree = Tree::new(&schema);
+        let (tree, schema_layers) = (Tree::new(&schema), schema.dims.n_layers);
         let last = tokens.len().saturating_sub(1);
         let mut state = Self {
             model,
@@ -160,6 +206,8 @@ impl State {
             head: 0,
             which: WhichAttention::Pattern,
             cell: (last, 0),
+            lens_layer: schema_layers,
+            score: Score::PreviousToken,
             edits: spec.edits.iter().map(|edit| EditLine { edit: edit.clone(), on: true }).collect(),
             edit_cursor: 0,
             undone: History::default(),
@@ -201,6 +249,8 @@ impl State {
             Tab::Shape => Some(Look::Hook(self.point())),
             Tab::Attention => Some(Look::Attention { block: self.block(), head: self.head, which: self.which }),
             Tab::Logits => None,
+            Tab::Lens => Some(Look::Lens),
+            Tab::Heads => Some(Look::Heads),
         }
     }
 
@@ -256,7 +306,7 @@ impl State {
     #[must_use]
     pub fn ablation(&self) -> Edit {
         let point = self.point();
-        if self.tab != Tab::Attention {
+        if !matches!(self.tab, Tab::Attention | Tab::Heads) {
             return point.into();
         }
         let hook = match point {

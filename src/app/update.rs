@@ -2,7 +2,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButto
 use ratatui::layout::{Position, Rect};
 
 use super::{
-    Action, Editor, Effect, Event, Finder, Focus, Message, Node, Phase, State, Tab, areas,
+    Action, Editor, Effect, Event, Finder, Focus, Message, Node, Phase, Score, State, Tab, areas,
     editing::{ablate, alter, change_edits, editor_key, line_request, time_travel},
     keymap,
     state::Shown,
@@ -115,6 +115,7 @@ fn act(state: &mut State, action: Action) -> Vec<Effect> {
         Action::PreviousTab => state.tab = cycle(&Tab::ALL, state.tab, -1),
         Action::NextFocus => state.focus = cycle(&[Focus::Tree, Focus::View, Focus::Edits], state.focus, 1),
         Action::PreviousFocus => state.focus = cycle(&[Focus::Tree, Focus::View, Focus::Edits], state.focus, -1),
+        Action::ToggleScores if state.tab == Tab::Heads => state.score = cycle(&Score::ALL, state.score, 1),
         Action::ToggleScores => {
             state.which = match state.which {
                 WhichAttention::Pattern => WhichAttention::Scores,
@@ -211,6 +212,22 @@ fn navigate(state: &mut State, action: Action) {
                 _ => 0,
             };
         }
+        Focus::View if state.tab == Tab::Heads => match action {
+            Action::Up => select_block(state, -1),
+            Action::Down => select_block(state, 1),
+            Action::Left => state.head = stepped(state.head, -1, state.schema.dims.n_heads),
+            Action::Right => state.head = stepped(state.head, 1, state.schema.dims.n_heads),
+            Action::Enter => state.tab = Tab::Attention,
+            _ => {}
+        },
+        Focus::View if state.tab == Tab::Lens => {
+            let (query, n) = (state.cell.0, state.tokens.len());
+            match action {
+                Action::Left => state.cell.0 = stepped(query, -1, n),
+                Action::Right => state.cell.0 = stepped(query, 1, n),
+                _ => state.lens_layer = moved(state.lens_layer, action, page, state.schema.dims.n_layers + 1),
+            }
+        }
         Focus::View => {
             let n = state.tokens.len();
             let (query, key) = state.cell;
@@ -258,6 +275,13 @@ fn step_block(state: &mut State, by: isize) {
         (point, _) => point,
     };
     state.tree.reveal(next);
+}
+
+/// The next or previous row of a map of blocks; the hook stays the same where there is one.
+fn select_block(state: &mut State, by: isize) {
+    let block = stepped(state.block(), by, state.schema.dims.n_layers);
+    let hook = state.point().block_hook().unwrap_or(BlockHook::Z);
+    state.tree.reveal(HookPoint::Block(block, hook));
 }
 
 fn step_match(state: &mut State, by: isize) {

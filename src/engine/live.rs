@@ -40,7 +40,7 @@ impl Answer for Live {
             *reported = run;
         }
         if let Some(look) = want.look {
-            let view = outcome.look(look, self.engine.schema.dims.parallel)?;
+            let view = outcome.look(look, &self.engine)?;
             report(Report::Saw { run, look, view: Arc::new(view) });
         }
         Ok(())

@@ -1,6 +1,6 @@
-use super::{Outcome, effects::values};
+use super::{Engine, LensCell, Outcome, effects::values};
 use crate::{
-    analysis::{Stats, stats},
+    analysis::{HeadScores, Stats, stats},
     hooks::{BlockHook, EditError, HookPoint},
 };
 
@@ -26,6 +26,8 @@ impl WhichAttention {
 pub enum Look {
     Hook(HookPoint),
     Attention { block: usize, head: usize, which: WhichAttention },
+    Lens,
+    Heads,
 }
 
 /// The data of one look; plain data.
@@ -41,6 +43,10 @@ pub enum View {
     },
     /// Row-major `[query, key]`.
     Attention { values: Vec<f32>, baseline: Option<Vec<f32>> },
+    /// The logit lens, `[layer][pos]`.
+    Lens(Vec<Vec<LensCell>>),
+    /// The scores of every head, `[layer][head]`.
+    Heads(Vec<Vec<HeadScores>>),
     /// Nothing to see there, and why.
     Nothing(String),
 }
@@ -51,9 +57,11 @@ const BINS: usize = 64;
 impl Outcome {
     /// # Errors
     /// Tensor errors.
-    pub fn look(&self, look: Look, parallel: bool) -> Result<View, EditError> {
+    pub fn look(&self, look: Look, engine: &Engine) -> Result<View, EditError> {
         match look {
-            Look::Hook(point) => self.look_at_hook(point, parallel),
+            Look::Hook(point) => self.look_at_hook(point, engine.schema.dims.parallel),
+            Look::Lens => Ok(View::Lens(engine.lens(self)?)),
+            Look::Heads => Ok(View::Heads(engine.head_map(self)?)),
             Look::Attention { block, head, which } => {
                 let point = HookPoint::Block(block, which.hook());
                 let matrix = |run: &super::Run| -> Result<Option<Vec<f32>>, EditError> {

@@ -212,12 +212,12 @@ fn halves(theme: Theme) -> usize {
     if theme.heat(0.0).is_some() && !theme.ascii { 2 } else { 1 }
 }
 
-fn offset(from: u16, by: usize) -> u16 {
+pub(super) fn offset(from: u16, by: usize) -> u16 {
     from.saturating_add(u16::try_from(by).unwrap_or(u16::MAX))
 }
 
 /// `cell` with its ends replaced by brackets, to show the cursor.
-fn bracket(cell: &str, here: bool) -> String {
+pub(super) fn bracket(cell: &str, here: bool) -> String {
     let n = cell.chars().count();
     if !here || n < 2 {
         return cell.to_string();

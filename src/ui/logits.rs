@@ -32,7 +32,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     rows(frame, below, state, theme, true);
 }
 
-fn row(area: Rect, number: u16) -> Rect {
+pub(super) fn row(area: Rect, number: u16) -> Rect {
     Rect { y: area.y + number.min(area.height), height: u16::from(number < area.height), ..area }
 }
 
@@ -48,7 +48,7 @@ fn rows(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme, with_log
     }
 }
 
-fn line(p: &Prediction, width: usize, edited: bool, with_logit: bool, theme: Theme) -> Line<'static> {
+pub(super) fn line(p: &Prediction, width: usize, edited: bool, with_logit: bool, theme: Theme) -> Line<'static> {
     let name = if with_logit { 18 } else { 12.min(width.saturating_sub(16)) };
     let token = text::fit(&text::label(&p.text, theme), name, theme);
     let mut spans = vec![Span::raw(token)];

@@ -5,9 +5,11 @@ mod editor;
 mod edits;
 mod finder;
 mod header;
+mod heads;
 mod heatmap;
 mod help;
 mod hints;
+mod lens;
 mod logits;
 mod shape;
 mod text;
@@ -60,6 +62,8 @@ fn view(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         Tab::Shape => shape::draw(frame, inner, state, theme),
         Tab::Attention => attention::draw(frame, inner, state, theme),
         Tab::Logits => logits::draw(frame, inner, state, theme),
+        Tab::Lens => lens::draw(frame, inner, state, theme),
+        Tab::Heads => heads::draw(frame, inner, state, theme),
     }
 }
 

@@ -71,7 +71,7 @@ fn numbers(width: usize, state: &State, theme: Theme) -> (Vec<Line<'static>>, Op
             (table(stats, baseline.as_ref(), shape, width, theme), (width >= 20).then_some(stats))
         }
         Some(View::Nothing(why)) => (vec![Line::from(Span::styled(why.clone(), theme.dim()))], None),
-        Some(View::Attention { .. }) | None => (vec![Line::from(Span::styled(waiting(state), theme.dim()))], None),
+        _ => (vec![Line::from(Span::styled(waiting(state), theme.dim()))], None),
     }
 }
 

@@ -12,7 +12,7 @@ import json, logging, pathlib, sys
 import numpy as np, torch
 from safetensors.torch import save_file
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
-from transformer_lens import HookedTransformer, HookedTransformerConfig
+from transformer_lens import HookedTransformer, HookedTransformerConfig, head_detector
 from transformer_lens.pretrained.weight_conversions import convert_neox_weights
 
 OUT = pathlib.Path(__file__).parent.parent / "fixtures"
@@ -69,6 +69,24 @@ def capture(model, ids):
     with torch.no_grad():
         logits, cache = model.run_with_cache(torch.tensor([ids]))
     return logits, dict(cache)
+
+
+def analyses(model):
+    """The logit lens on one prompt, and head_detector's scores on one that repeats."""
+    out, (_, cache) = {}, model.run_with_cache(torch.tensor([prompt(17)]))
+    stack = cache.accumulated_resid(apply_ln=True)                      # [layer, batch, pos, d_model]
+    for layer, stream in enumerate(stack):
+        out[f"lens/{layer}"] = sample(model.unembed(stream))
+    ids = torch.tensor([prompt(6, seed=4) * 3])
+    _, cache = model.run_with_cache(ids)
+    patterns = {"previous_token": head_detector.get_previous_token_head_detection_pattern, "induction":
+                head_detector.get_induction_head_detection_pattern, "duplicate_token": head_detector.get_duplicate_token_head_detection_pattern}
+    for name, detection in patterns.items():
+        score = lambda pattern: head_detector.compute_head_attention_similarity_score(
+            pattern.clone(), detection(ids), exclude_bos=False, exclude_current_token=False, error_measure="mul")
+        all_heads = [score(cache[f"blocks.{i}.attn.hook_pattern"][0, h]) for i in range(2) for h in range(4)]
+        out[f"heads/{name}"] = torch.tensor(all_heads)
+    return out
 
 
 # ---- edits ----------------------------------------------------------------------------------------------------------
@@ -218,7 +236,9 @@ def main():
             for n in LENGTHS:
                 logits, cache = capture(model, prompt(n))
                 tensors.update({f"{n}/{k}": sample(v) for k, v in cache.items()} | {f"{n}/logits": sample(logits)})
-            prompts = {str(n): prompt(n) for n in LENGTHS}
+            with torch.no_grad():
+                tensors.update(analyses(model))
+            prompts = {str(n): prompt(n) for n in LENGTHS} | {"lens": prompt(17), "heads": prompt(6, seed=4) * 3}
             save_file(tensors, OUT / f"golden-{name}-{kind}.safetensors", metadata={"prompts": json.dumps(prompts)})
             if pct != 0.25:
                 continue
