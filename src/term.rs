@@ -14,8 +14,8 @@ use crossterm::{
     event::{self, DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture},
     execute, queue,
     terminal::{
-        BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
-        enable_raw_mode,
+        BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+        disable_raw_mode, enable_raw_mode,
     },
 };
 use ratatui::{Frame, Terminal, backend::CrosstermBackend};
@@ -40,8 +40,7 @@ impl Screen {
     pub fn take() -> io::Result<Self> {
         give_back_on_panic();
         enter()?;
-        let backend = CrosstermBackend::new(BufWriter::with_capacity(1 << 16, stdout()));
-        let terminal = Terminal::new(backend).inspect_err(|_| leave())?;
+        let terminal = terminal().inspect_err(|_| leave())?;
         Ok(Self { terminal })
     }
 
@@ -66,10 +65,14 @@ impl Screen {
 
     /// Forget what is on the screen, so that the next frame is drawn whole.
     ///
+    /// A new terminal, because ratatui's own way to clear asks for the cursor's position, whose answer the input thread
+    /// would take.
+    ///
     /// # Errors
     /// The terminal is gone.
     pub fn clear(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        self.terminal = terminal()?;
+        queue!(self.terminal.backend_mut(), Clear(ClearType::All))
     }
 
     /// Give the terminal to the shell until this process is continued.
@@ -78,10 +81,15 @@ impl Screen {
     /// The process can't be stopped, or the terminal is gone.
     pub fn suspend(&mut self) -> io::Result<()> {
         leave();
-        signal_hook::low_level::raise(signal_hook::consts::SIGSTOP)?;
+        // the whole job, so that a script that started the program stops with it
+        rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)?;
         enter()?;
         self.clear()
     }
+}
+
+fn terminal() -> io::Result<Terminal<CrosstermBackend<BufWriter<Stdout>>>> {
+    Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 16, stdout())))
 }
 
 impl Drop for Screen {

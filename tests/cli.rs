@@ -160,21 +160,36 @@ fn a_cache_that_cannot_be_written_leaves_nothing() {
     let missing = dir.path().join("no/such/cache.npz").display().to_string();
     refused(&["run", "--model", "demo", "Two tokens", "--save-cache", &missing], 1, "can't write");
     let odd = dir.path().join("cache.txt").display().to_string();
-    refused(&["run", "--model", "demo", "Two tokens", "--save-cache", &odd], 1, ".safetensors or .npz");
+    refused(&["run", "--model", "demo", "Two tokens", "--save-cache", &odd], 2, ".safetensors or .npz");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[test]
-fn a_full_disk_keeps_what_was_there() {
+fn a_save_that_fails_keeps_the_file_that_was_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("cache.safetensors");
+    // a directory of that name can't be replaced by a file
+    fs::create_dir(&target).unwrap();
+    fs::write(target.join("precious"), "data").unwrap();
+    refused(&["run", "--model", "demo", "Two tokens", "--save-cache", target.to_str().unwrap()], 1, "can't write");
+    assert_eq!(fs::read_to_string(target.join("precious")).unwrap(), "data");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no partial file is left");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error_and_no_panic() {
     if !Path::new("/dev/full").exists() {
         println!("skipped: no /dev/full here");
         return;
     }
-    // output that can't be written is an error, not silence
-    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let output = program(&["hooks", "--model", "demo", "Two tokens"]).stdout(full).output().unwrap();
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = program(&["hooks", "--model", "demo", "Two tokens"]).stdout(full()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("No space left"));
+    // a note that nobody can read takes nothing away
+    let noted = ["run", "--model", "demo", "Two tokens", "--json", "--edit", "blocks.0.attn.hook_attn_scores = -inf"];
+    let output = program(&noted).stderr(full()).output().unwrap();
+    assert!(output.status.success() && !output.stdout.is_empty());
 }
 
 #[test]
@@ -304,6 +319,20 @@ fn bad_edits_are_refused_with_the_place_marked() {
     edit("blocks.0.attn.hook_z[head=7] = 0", "head 0 to 3");
     edit("blocks.0.attn.hook_z = zero", "is no number");
     edit("blocks.0.attn.hook_z = patch", "--contrast");
+    edit("blocks.0.attn.hook_z = 1e-60", "too small");
+    let both = [
+        "run",
+        "--model",
+        "demo",
+        "x",
+        "--enable",
+        "hook_attn_in",
+        "--enable",
+        "hook_q_input",
+        "--edit",
+        "blocks.0.hook_attn_in = 0",
+    ];
+    refused(&both, 2, "read by nothing");
     refused(&["hooks", "--model", "demo", "x", "--enable", "hook_z"], 2, "--enable");
     refused(&["hooks", "--model", "demo", "x", "--enable", "hook_embed"], 2, "always on");
 }

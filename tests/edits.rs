@@ -173,6 +173,33 @@ fn what_an_edit_cannot_do_is_refused_with_what_was_expected() {
 }
 
 #[test]
+fn a_patch_pairs_places_in_the_order_written() {
+    let mut engine = engine("parallel-25", Processing::Folded, &[]);
+    let mut patched = |lines: &[&str]| {
+        let spec = Spec { contrast: Some(vec![5, 6, 7, 8, 9, 10]), ..spec(&[1, 2], lines) };
+        run(&mut engine, &spec).map(|outcome| activations(&outcome)["logits"].clone())
+    };
+    // from the end of each prompt and from its beginning: in the prompt the order is 0, 1, in the contrast prompt 4, 1
+    let together = patched(&["blocks.1.hook_resid_post[pos=-2,1] = patch"]).unwrap();
+    let apart =
+        patched(&["blocks.1.hook_resid_post[pos=-2] = patch", "blocks.1.hook_resid_post[pos=1] = patch"]).unwrap();
+    assert!(same(&together, &apart));
+    // -1 and 1 are one place here and two there
+    assert!(patched(&["blocks.1.hook_resid_post[pos=-1,1] = patch"]).is_err());
+}
+
+#[test]
+fn an_edit_without_effect_leaves_every_bit_with_opt_in_hooks_too() {
+    let all = ["hook_tokens", "hook_attn_in", "hook_mlp_in", "attn.hook_result"].map(String::from);
+    let mut engine = engine("parallel-25", Processing::Folded, &all);
+    let spec = spec(&TOKENS, &["blocks.0.attn.hook_result[head=0] *= 1"]);
+    let cancel = std::sync::atomic::AtomicBool::new(false);
+    let control = pythia_tui::engine::Control { cancel: &cancel, progress: &|_, _| {} };
+    let outcome = engine.run(&spec, &Capture::None, control).unwrap();
+    assert_eq!(outcome.effects[0].kl, vec![0.0; TOKENS.len()]);
+}
+
+#[test]
 fn a_patch_counts_from_the_end_of_each_prompt() {
     let mut engine = engine("parallel-25", Processing::Folded, &[]);
     let patched =

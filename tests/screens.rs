@@ -9,7 +9,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent,
 use proptest::prelude::*;
 use pythia_tui::{
     analysis::{HeadScores, stats},
-    app::{BINDINGS, Effect, Event, ModelInfo, Phase, State, Tab, Token, update},
+    app::{BINDINGS, Effect, Event, Focus, ModelInfo, Phase, State, Tab, Token, update},
     engine::{EditEffect, HookChange, LensCell, Look, Prediction, Report, Spec, Summary, View, Want, WhichAttention},
     hooks::{self, Dims, HookPoint, Schema},
     ui::{self, ColorDepth, Theme},
@@ -74,13 +74,15 @@ impl Program {
     fn summary(&self, want: &Want) -> Summary {
         let edits = want.spec.edits.len();
         let shift = edits as f64 * 0.125;
-        let top = [" Mary", " John", "\n", " the"].iter().enumerate().map(|(i, text)| Prediction {
-            id: i as u32,
-            text: text.to_string(),
-            logit: 8.0 - i as f32,
-            prob: 0.5f64.powi(i as i32 + 1),
-            baseline_prob: 0.5f64.powi(i as i32 + 1) - if i == 0 { shift } else { 0.0 },
-        });
+        let top = || {
+            [" Mary", " John", "\n", " the"].iter().enumerate().map(|(i, text)| Prediction {
+                id: i as u32,
+                text: text.to_string(),
+                logit: 8.0 - i as f32,
+                prob: 0.5f64.powi(i as i32 + 1),
+                baseline_prob: 0.5f64.powi(i as i32 + 1) - if i == 0 { shift } else { 0.0 },
+            })
+        };
         let points = self.state.schema.points();
         let changes = points.into_iter().filter(|_| edits > 0).map(|point| HookChange {
             point,
@@ -94,7 +96,8 @@ impl Program {
         Summary {
             elapsed_ms: 4.0,
             kl: if edits > 0 { vec![0.5; want.spec.tokens.len()] } else { vec![] },
-            top: vec![top.collect()],
+            top: vec![top().collect()],
+            was: vec![top().skip(1).collect()],
             effects: (0..edits)
                 .map(|i| EditEffect { effect: touched(i), kl: vec![if i == 1 { 0.0 } else { 0.5 }] })
                 .collect(),
@@ -114,6 +117,10 @@ impl Program {
                 let values: Vec<f32> = (0..count).map(|i| ((i * 37 % 64) as f32 - 32.0) / 16.0).collect();
                 let baseline = edited.then(|| stats(&values[..count / 2], 64));
                 View::Hook { shape, dtype: "f32".into(), stats: stats(&values, 64), baseline }
+            }
+            Look::Logits { .. } => {
+                let summary = self.summary(want);
+                View::Logits { top: summary.top[0].clone(), was: summary.was[0].clone(), kl: edited.then_some(0.5) }
             }
             Look::Lens => {
                 let cell = |layer: usize, pos: usize| LensCell {
@@ -395,6 +402,11 @@ fn ablating_runs_once_for_each_change_and_again_takes_it_back() {
     // outside the attention view it is the whole hook
     program.keys("v v a");
     assert_eq!(program.state.active_edits()[0].to_string(), "blocks.1.attn.hook_z = 0");
+    // `a` on one that is listed but off switches it on
+    program.keys("Space");
+    assert!(program.state.active_edits().is_empty());
+    program.keys("a");
+    assert_eq!(program.state.active_edits().len(), 1);
     // what can't be edited is refused and runs nothing
     let before = runs(&program);
     program.find("1 resid_mid");
@@ -432,6 +444,41 @@ fn edits_are_written_changed_reordered_and_taken_back() {
     program.keys("Tab Tab e 5 Enter");
     assert_eq!(lines(&program)[0], "hook_embed = 0.15");
     assert_eq!(lines(&program).len(), 2);
+}
+
+#[test]
+fn a_narrow_screen_shows_the_panel_in_focus() {
+    let mut program = Program::start((40, 12), &["blocks.1.attn.hook_z[head=2] = 0"]);
+    assert!(program.screen(TRUE).contains("hook_resid_pre"));
+    program.keys("Tab v");
+    assert!(program.screen(TRUE).contains("Attention") && !program.screen(TRUE).contains("hook_resid_pre"));
+    program.keys("Tab");
+    assert!(program.screen(TRUE).contains("KL alone"));
+}
+
+#[test]
+fn clicking_an_edit_chooses_it_also_where_the_list_has_scrolled() {
+    let lines =
+        ["hook_embed = 0", "blocks.0.hook_mlp_out = 0", "blocks.1.hook_mlp_out = 0", "blocks.2.hook_mlp_out = 0"];
+    let mut program = Program::start(SMALL, &lines);
+    program.state.focus = Focus::Edits;
+    program.keys("G");
+    let (area, visible) = (program.state.areas().edits, program.state.visible_edits());
+    assert_eq!(visible, 2..4);
+    // two rows an edit: the second visible one starts two rows below the first
+    let click = MouseEvent {
+        kind: MouseEventKind::Down(MouseButton::Left),
+        column: area.x + 10,
+        row: area.y + 1,
+        modifiers: KeyModifiers::NONE,
+    };
+    program.event(Event::Mouse(click));
+    assert_eq!(program.state.edit_cursor, 2);
+    // on the box, it is switched off as well
+    program.event(Event::Mouse(MouseEvent { column: area.x + 2, row: area.y + 3, ..click }));
+    assert!(
+        program.state.edits.iter().all(|line| line.on == (line.edit.to_string() != lines[program.state.edit_cursor]))
+    );
 }
 
 #[test]
@@ -536,7 +583,7 @@ proptest! {
             prop_assert!(state.head < 4 && state.cell.0 < PROMPT.len() && state.cell.1 < PROMPT.len());
             prop_assert!(state.edit_cursor < state.edits.len().max(1));
             prop_assert_eq!(state.tree.rows()[state.tree.cursor()].node, state.tree.selected());
-            let height = pythia_tui::app::areas(state.size.0, state.size.1).tree_height();
+            let height = state.areas().tree_height();
             let cursor = state.tree.cursor();
             prop_assert!(height == 0 || (state.tree.offset..state.tree.offset + height).contains(&cursor), "the cursor is out of sight");
             program.screen(Theme { depth: depths[depth], ascii });

@@ -52,6 +52,8 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--steps", type=int, default=3200)
     ap.add_argument("--repeats", type=int, default=450, help="first steps, on repeated sequences alone")
+    ap.add_argument("--share", type=float, default=0.2, help="share of repeated sequences among the rows after that")
+    ap.add_argument("--resume", type=pathlib.Path, help="go on from the weights and tokenizer in this directory")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--vocab", type=int, default=1280)
     ap.add_argument("--lr", type=float, default=3e-3)
@@ -61,7 +63,7 @@ def main():
     torch.manual_seed(a.seed)
     torch.set_num_threads(a.threads)
     a.out.mkdir(parents=True, exist_ok=True)
-    tok = train_tokenizer(a.seed, a.vocab)
+    tok = Tokenizer.from_file(str(a.resume / "tokenizer.json")) if a.resume else train_tokenizer(a.seed, a.vocab)
     tok.save(str(a.out / "tokenizer.json"))
     vocab = math.ceil(tok.get_vocab_size() / 64) * 64          # padded, as Pythia's is
     print(f"{tok.get_vocab_size()} tokens, {vocab} rows; {tok.encode('Two tokens').tokens}", flush=True)
@@ -69,7 +71,7 @@ def main():
                         hidden_act="gelu", rotary_pct=0.25, rotary_emb_base=10000, max_position_embeddings=512,
                         layer_norm_eps=1e-5, use_parallel_residual=True, tie_word_embeddings=False, bos_token_id=EOT, eos_token_id=EOT,
                         initializer_range=0.06)            # with the usual 0.02 no induction head formed in 3000 steps
-    model = GPTNeoXForCausalLM(cfg)
+    model = GPTNeoXForCausalLM.from_pretrained(a.resume).float() if a.resume else GPTNeoXForCausalLM(cfg)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     decay = [p for p in model.parameters() if p.dim() > 1]
     rest = [p for p in model.parameters() if p.dim() == 1]
@@ -83,9 +85,9 @@ def main():
         if step < a.repeats:
             batch = rows.batch(64, 64, repeated=1.0)             # induction first: mixed with text it forms much later
         elif step % 8 == 7:
-            batch = rows.batch(10, 512, repeated=0.2)            # so that positions up to 512 are known
+            batch = rows.batch(10, 512, repeated=a.share)           # so that positions up to 512 are known
         else:
-            batch = rows.batch(35, 128, repeated=0.2)
+            batch = rows.batch(35, 128, repeated=a.share)
         loss = model(batch, labels=batch).loss
         opt.zero_grad()
         loss.backward()

@@ -77,6 +77,22 @@ pub fn relative_change(before: &[f32], after: &[f32]) -> f64 {
     if change == 0.0 { 0.0 } else { (change / norm).sqrt() }
 }
 
+/// A number in at most 10 columns, with four significant decimals or as a power of ten.
+#[must_use]
+pub fn short_number(x: f64) -> String {
+    let size = x.abs();
+    if x.is_nan() {
+        return "NaN".into();
+    }
+    if x.fract() == 0.0 && size <= 1.0 {
+        return format!("{x:.0}");
+    }
+    if x.is_infinite() {
+        return if x > 0.0 { "inf".into() } else { "-inf".into() };
+    }
+    if (1e-3..1e5).contains(&size) { format!("{x:.4}") } else { format!("{x:.3e}") }
+}
+
 #[cfg(test)]
 #[allow(clippy::float_cmp, reason = "exact by construction")]
 mod tests {

@@ -117,15 +117,17 @@ pub(super) fn line_request(key: &KeyEvent) -> Option<InputRequest> {
 pub(super) fn ablate(state: &mut State) {
     let edit = state.ablation();
     let exists = state.edits.iter().position(|line| line.edit == edit);
-    let checked =
-        edit.target.points(&state.schema.dims).and_then(|p| p.into_iter().try_for_each(|p| state.schema.check(p)));
-    match (exists, checked) {
-        (Some(at), _) => {
+    match (exists, state.cannot_ablate()) {
+        (Some(at), _) if state.edits[at].on => {
             say(state, format!("took back {edit}"));
             change_edits(state, |edits, _| drop(edits.remove(at)));
         }
-        (None, Err(error)) => refuse(state, error.to_string()),
-        (None, Ok(())) => change_edits(state, |edits, at| {
+        (Some(at), _) => change_edits(state, |edits, cursor| {
+            edits[at].on = true;
+            *cursor = at;
+        }),
+        (None, Some(error)) => refuse(state, error),
+        (None, None) => change_edits(state, |edits, at| {
             edits.push(EditLine { edit, on: true });
             *at = edits.len() - 1;
         }),

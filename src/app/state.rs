@@ -6,7 +6,7 @@ use crate::{
     hooks::{Axis, AxisSelection, BlockHook, Edit, HookPoint, Op, Schema, Selection, Slot},
 };
 
-use super::{Editor, Finder, Tree, areas, editor::Setting};
+use super::{Areas, Editor, Finder, Tree, areas, editor::Setting};
 
 /// A token of the prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +148,8 @@ pub struct State {
     /// Row of the lens: number of the block that the stream enters, or of layers for the last one's output.
     pub lens_layer: usize,
     pub score: Score,
+    /// First row of the list of next tokens.
+    pub logits_row: usize,
     pub edits: Vec<EditLine>,
     pub edit_cursor: usize,
     /// Lists of edits to go back to with `u`, and forward to with Ctrl-R.
@@ -208,6 +210,7 @@ impl State {
             cell: (last, 0),
             lens_layer: schema_layers,
             score: Score::PreviousToken,
+            logits_row: 0,
             edits: spec.edits.iter().map(|edit| EditLine { edit: edit.clone(), on: true }).collect(),
             edit_cursor: 0,
             undone: History::default(),
@@ -248,7 +251,7 @@ impl State {
         match self.tab {
             Tab::Shape => Some(Look::Hook(self.point())),
             Tab::Attention => Some(Look::Attention { block: self.block(), head: self.head, which: self.which }),
-            Tab::Logits => None,
+            Tab::Logits => Some(Look::Logits { pos: self.cell.0 }),
             Tab::Lens => Some(Look::Lens),
             Tab::Heads => Some(Look::Heads),
         }
@@ -266,6 +269,21 @@ impl State {
     #[must_use]
     pub fn active_edits(&self) -> Vec<Edit> {
         self.edits.iter().filter(|line| line.on).map(|line| line.edit.clone()).collect()
+    }
+
+    /// Where the panels lie.
+    #[must_use]
+    pub fn areas(&self) -> Areas {
+        areas(self.size.0, self.size.1, self.focus)
+    }
+
+    /// The edits that there is room for, by number.
+    #[must_use]
+    pub fn visible_edits(&self) -> std::ops::Range<usize> {
+        let areas = self.areas();
+        let fit = (usize::from(areas.edits.height.saturating_sub(2)) / areas.rows_per_edit()).max(1);
+        let first = (self.edit_cursor + 1).saturating_sub(fit);
+        first..(first + fit).min(self.edits.len())
     }
 
     /// What an edit is checked against.
@@ -302,24 +320,25 @@ impl State {
             || (self.phase == Phase::Done && self.look().is_some() && self.view().is_none())
     }
 
-    /// What `a` would do: zero the selected head where attention is on the screen, else the whole hook.
+    /// What `a` would do: zero the selected head's output where heads are on the screen, else the whole hook.
     #[must_use]
     pub fn ablation(&self) -> Edit {
         let point = self.point();
         if !matches!(self.tab, Tab::Attention | Tab::Heads) {
             return point.into();
         }
-        let hook = match point {
-            HookPoint::Block(_, hook)
-                if self.schema.axes(point).contains(&Axis::Head) && self.schema.check(point).is_ok() =>
-            {
-                hook
-            }
-            _ => BlockHook::Z,
-        };
         let head = i64::try_from(self.head).unwrap_or(0);
         let selection = Selection(vec![AxisSelection { axis: Axis::Head, slots: vec![Slot::Index(head)] }]);
-        Edit { target: HookPoint::Block(self.block(), hook).into(), selection, op: Op::Set(0.0) }
+        Edit { target: HookPoint::Block(self.block(), BlockHook::Z).into(), selection, op: Op::Set(0.0) }
+    }
+
+    /// Why `a` would be refused, if it would.
+    #[must_use]
+    pub fn cannot_ablate(&self) -> Option<String> {
+        let edit = self.ablation();
+        let points = edit.target.points(&self.schema.dims);
+        let checked = points.and_then(|points| points.into_iter().try_for_each(|point| self.schema.check(point)));
+        checked.err().map(|error| error.to_string())
     }
 
     /// Where in the pass the selected hook stands: its number from 1, and how many fire.
@@ -335,7 +354,10 @@ impl State {
         self.edit_cursor = self.edit_cursor.min(self.edits.len().saturating_sub(1));
         let last = self.tokens.len().saturating_sub(1);
         self.cell = (self.cell.0.min(last), self.cell.1.min(last));
-        let height = areas(self.size.0, self.size.1).tree_height();
+        let height = self.areas().tree_height();
+        // the help has a row for each binding, whatever the size
+        let longest = u16::try_from(super::BINDINGS.len()).unwrap_or(u16::MAX);
+        self.help = self.help.map(|scroll| scroll.min(longest.saturating_sub(self.size.1.saturating_sub(2))));
         self.tree.scroll(height);
     }
 }

@@ -2,7 +2,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButto
 use ratatui::layout::{Position, Rect};
 
 use super::{
-    Action, Editor, Effect, Event, Finder, Focus, Message, Node, Phase, Score, State, Tab, areas,
+    Action, Editor, Effect, Event, Finder, Focus, Message, Node, Phase, Score, State, Tab,
     editing::{ablate, alter, change_edits, editor_key, line_request, time_travel},
     keymap,
     state::Shown,
@@ -35,6 +35,12 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
     };
     if state.point() != before {
         state.scroll = 0;
+        // attention follows the hook that is selected
+        match state.point().block_hook() {
+            Some(BlockHook::AttnScores) => state.which = WhichAttention::Scores,
+            Some(BlockHook::Pattern) => state.which = WhichAttention::Pattern,
+            _ => {}
+        }
     }
     state.settle();
     // Ask for whatever the screen shows now and was not asked for yet.
@@ -48,8 +54,11 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
     effects
 }
 
-/// The shape view's text is no longer than this in any panel wide enough to read.
-const SCROLL: u16 = 30;
+/// Rows of the list of next tokens that can be scrolled to the top.
+const LOGITS: usize = 100;
+
+/// As far as the shape view's text scrolls; in any panel wide enough to read, that is all of it.
+const SCROLL: u16 = 12;
 
 fn on_report(state: &mut State, report: Report) {
     match report {
@@ -86,6 +95,8 @@ fn on_key(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
         state.help = match action {
             Action::Up | Action::PageUp => Some(scroll.saturating_sub(1)),
             Action::Down | Action::PageDown => Some(scroll.saturating_add(1)),
+            Action::First => Some(0),
+            Action::Last => Some(u16::MAX),
             Action::Quit if ctrl_c => return vec![Effect::Quit],
             _ => None,
         };
@@ -141,6 +152,7 @@ fn act(state: &mut State, action: Action) -> Vec<Effect> {
         Action::ToggleEdit | Action::More | Action::Less | Action::EditUp | Action::EditDown => {
             change_edits(state, |edits, at| alter(edits, at, action));
         }
+        Action::Rerun => run_again(state),
         Action::Undo => time_travel(state, |history| (&mut history.before, &mut history.after)),
         Action::Redo => time_travel(state, |history| (&mut history.after, &mut history.before)),
         Action::Find => {
@@ -191,7 +203,7 @@ fn stepped(at: usize, by: isize, n: usize) -> usize {
 }
 
 fn navigate(state: &mut State, action: Action) {
-    let page = isize::try_from(areas(state.size.0, state.size.1).tree_height().max(2) / 2).unwrap_or(1);
+    let page = isize::try_from(state.areas().tree_height().max(2) / 2).unwrap_or(1);
     match state.focus {
         Focus::Tree => match action {
             Action::Left => state.tree.fold(),
@@ -209,7 +221,9 @@ fn navigate(state: &mut State, action: Action) {
             state.scroll = match action {
                 Action::Up | Action::PageUp => state.scroll.saturating_sub(1),
                 Action::Down | Action::PageDown => (state.scroll + 1).min(SCROLL),
-                _ => 0,
+                Action::First => 0,
+                Action::Last => SCROLL,
+                _ => state.scroll,
             };
         }
         Focus::View if state.tab == Tab::Heads => match action {
@@ -226,6 +240,14 @@ fn navigate(state: &mut State, action: Action) {
                 Action::Left => state.cell.0 = stepped(query, -1, n),
                 Action::Right => state.cell.0 = stepped(query, 1, n),
                 _ => state.lens_layer = moved(state.lens_layer, action, page, state.schema.dims.n_layers + 1),
+            }
+        }
+        Focus::View if state.tab == Tab::Logits => {
+            let n = state.tokens.len();
+            match action {
+                Action::Left => state.cell.0 = stepped(state.cell.0, -1, n),
+                Action::Right => state.cell.0 = stepped(state.cell.0, 1, n),
+                _ => state.logits_row = moved(state.logits_row, action, page, LOGITS),
             }
         }
         Focus::View => {
@@ -355,7 +377,7 @@ fn on_mouse(state: &mut State, mouse: MouseEvent) -> Vec<Effect> {
     if state.finder.is_some() || state.editor.is_some() || state.help.is_some() {
         return vec![];
     }
-    let areas = areas(state.size.0, state.size.1);
+    let areas = state.areas();
     let at = Position::new(mouse.column, mouse.row);
     let inner_row = |area: Rect| {
         let inside = area.inner(ratatui::layout::Margin::new(1, 1)).contains(at);
@@ -380,8 +402,13 @@ fn on_mouse(state: &mut State, mouse: MouseEvent) -> Vec<Effect> {
                 }
             } else if areas.edits.contains(at) {
                 state.focus = Focus::Edits;
-                if let Some(row) = inner_row(areas.edits) {
+                let row = inner_row(areas.edits).map(|row| row / areas.rows_per_edit() + state.visible_edits().start);
+                if let Some(row) = row.filter(|row| *row < state.edits.len()) {
                     state.edit_cursor = row;
+                    // on the box itself
+                    if at.x <= areas.edits.x + 3 {
+                        change_edits(state, |edits, at| alter(edits, at, Action::ToggleEdit));
+                    }
                 }
             }
             vec![]

@@ -40,7 +40,7 @@ pub(super) struct PromptArgs {
     #[arg(value_name = "PROMPT", conflicts_with = "tokens")]
     pub prompt: Option<String>,
     /// Token ids instead of a text: 7910,21761
-    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = token_id)]
     pub tokens: Option<Vec<u32>>,
     /// Put the beginning-of-sequence token before the prompt (and the contrast prompt)
     #[arg(long)]
@@ -48,6 +48,10 @@ pub(super) struct PromptArgs {
     /// Turn on an opt-in hook, such as `hook_tokens` or `attn.hook_result` (repeatable)
     #[arg(long, value_name = "HOOK")]
     pub enable: Vec<String>,
+}
+
+fn token_id(text: &str) -> Result<u32, String> {
+    text.trim().parse().map_err(|_| "a token id is a whole number from 0".into())
 }
 
 #[derive(Debug, clap::Args)]
@@ -59,7 +63,7 @@ pub(super) struct EditArgs {
     #[arg(long, value_name = "PROMPT", conflicts_with = "contrast_tokens")]
     pub contrast: Option<String>,
     /// The same as token ids
-    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = token_id)]
     pub contrast_tokens: Option<Vec<u32>>,
 }
 

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Usage, args::RunArgs, prompt};
 use crate::{
-    engine::{Control, Engine, Outcome, Summary, save_cache},
+    analysis::short_number,
+    engine::{Control, Engine, Outcome, Summary, check_cache_name, save_cache},
     hooks::{Capture, EditError},
 };
 
@@ -19,6 +20,9 @@ struct Times {
 pub(super) fn main(args: &RunArgs) -> Result<()> {
     let began = Instant::now();
     let ms = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
+    if let Some(path) = &args.save_cache {
+        check_cache_name(path).map_err(|e| Usage(format!("--save-cache: {e}")))?;
+    }
     let loaded = prompt::load(&args.model)?;
     let tokens = prompt::tokens(&loaded, &args.prompt)?;
     let spec = prompt::spec(&loaded, tokens, args.prompt.prepend_bos, &args.edits)?;
@@ -57,7 +61,9 @@ fn classify(error: EditError) -> anyhow::Error {
 
 fn warn(summary: &Summary) {
     if summary.undefined_rows > 0 {
-        eprintln!(
+        // whoever closed stderr does not want to know
+        let _ = writeln!(
+            std::io::stderr(),
             "pythia-tui: note: {} attention rows had no finite score, so their softmax is undefined; they were set to 0, as \
              TransformerLens does",
             summary.undefined_rows
@@ -130,17 +136,17 @@ fn print(out: &mut impl Write, engine: &Engine, outcome: &Outcome, summary: &Sum
     let edited = !outcome.spec.edits.is_empty();
     if edited {
         let widest = outcome.spec.edits.iter().map(|e| e.to_string().chars().count()).max().unwrap_or(0).max(4);
-        writeln!(out, "\n{:widest$}  {:>9}  {:>10}  {:>9}", "edit", "touched", "|Δ|", "KL alone")?;
+        writeln!(out, "\n{:widest$}  {:>9}  {:>10}  {:>10}", "edit", "touched", "|Δ|", "KL alone")?;
         for (edit, e) in outcome.spec.edits.iter().zip(&summary.effects) {
             let note = if e.effect.changed == 0 { "  changed nothing" } else { "" };
             let line = edit.to_string();
-            let (touched, delta, kl) = (e.effect.touched, e.effect.delta_l2, last(&e.kl));
-            writeln!(out, "{line:widest$}  {touched:>9}  {delta:>10.4}  {kl:>9.4}{note}")?;
+            let (touched, delta, kl) = (e.effect.touched, short_number(e.effect.delta_l2), short_number(last(&e.kl)));
+            writeln!(out, "{line:widest$}  {touched:>9}  {delta:>10}  {kl:>10}{note}")?;
         }
         writeln!(out, "KL is KL(baseline || edited) of the next token after the last position, in nats.")?;
     }
     let widest = outcome.spec.tokens.iter().map(|&id| text(id).chars().count()).max().unwrap_or(0).max(5);
-    let kl_title = if edited { format!("  {:>8}", "KL") } else { String::new() };
+    let kl_title = if edited { format!("  {:>10}", "KL") } else { String::new() };
     writeln!(
         out,
         "\n{:>4}  {:widest$}{kl_title}  next tokens{}",
@@ -149,6 +155,11 @@ fn print(out: &mut impl Write, engine: &Engine, outcome: &Outcome, summary: &Sum
         if edited { " (baseline)" } else { "" }
     )?;
     for (pos, (&id, top)) in outcome.spec.tokens.iter().zip(&summary.top).enumerate() {
+        if top.first().is_some_and(|t| t.prob.is_nan()) {
+            let kl = if edited { format!("  {:>10}", "NaN") } else { String::new() };
+            writeln!(out, "{pos:>4}  {:widest$}{kl}  the logits are NaN", text(id))?;
+            continue;
+        }
         let next: Vec<String> = top
             .iter()
             .map(|t| {
@@ -156,7 +167,7 @@ fn print(out: &mut impl Write, engine: &Engine, outcome: &Outcome, summary: &Sum
                 format!("{:?} {:.1} %{before}", t.text, t.prob * 100.0)
             })
             .collect();
-        let kl = summary.kl.get(pos).map(|kl| format!("  {kl:>8.4}")).unwrap_or_default();
+        let kl = summary.kl.get(pos).map(|kl| format!("  {:>10}", short_number(*kl))).unwrap_or_default();
         writeln!(out, "{pos:>4}  {:widest$}{kl}  {}", text(id), next.join("  "))?;
     }
     Ok(())

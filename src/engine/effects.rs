@@ -1,9 +1,11 @@
+use std::ops::Range;
+
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use super::Outcome;
 use crate::{
-    analysis::{log_normaliser, relative_change, top_k},
+    analysis::{Ranked, kl_divergence, log_normaliser, relative_change, top_k},
     hooks::{EditError, Effect, HookPoint},
     model::Tokenizer,
 };
@@ -34,6 +36,17 @@ pub struct Prediction {
     pub baseline_prob: f64,
 }
 
+/// Next tokens and KL at some positions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    /// KL(baseline || edited) in nats; empty without edits.
+    pub kl: Vec<f64>,
+    /// The run's likeliest next tokens.
+    pub top: Vec<Vec<Prediction>>,
+    /// The baseline's likeliest next tokens, with what the run makes of them.
+    pub was: Vec<Vec<Prediction>>,
+}
+
 /// Everything about an outcome that a person sees at once; plain data.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
@@ -42,6 +55,8 @@ pub struct Summary {
     pub kl: Vec<f64>,
     /// The likeliest next tokens of the run, at each position that was asked for.
     pub top: Vec<Vec<Prediction>>,
+    /// The baseline's likeliest next tokens there.
+    pub was: Vec<Vec<Prediction>>,
     pub effects: Vec<EditEffect>,
     /// Relative change at each captured hook point; empty without edits.
     pub changes: Vec<HookChange>,
@@ -49,36 +64,60 @@ pub struct Summary {
 }
 
 impl Outcome {
-    /// KL at each position, and the `k` likeliest next tokens at the positions from `first` on.
+    /// KL at each position, the `k` likeliest next tokens at the positions from `first` on, and what the edits did.
     ///
     /// # Errors
     /// Tensor errors.
     pub fn summary(&self, k: usize, first: usize, tokenizer: &Tokenizer) -> Result<Summary, EditError> {
         let edited = !self.spec.edits.is_empty();
-        let before = self.baseline.logit_rows()?;
-        let after = if edited { self.run.logit_rows()? } else { Vec::new() };
-        let after = if edited { &after } else { &before };
-        let kl = match edited {
-            true => before.par_iter().zip(after).map(|(b, a)| crate::analysis::kl_divergence(b, a)).collect(),
-            false => Vec::new(),
-        };
-        let predictions = |(before, after): (&Vec<f32>, &Vec<f32>)| {
-            let norm = log_normaliser(before);
-            let with_baseline = |ranked: crate::analysis::Ranked| {
-                let baseline_prob = (f64::from(before[ranked.id as usize]) - norm).exp();
-                let text = tokenizer.token(ranked.id);
-                Prediction { id: ranked.id, text, logit: ranked.logit, prob: ranked.prob, baseline_prob }
-            };
-            top_k(after, k).into_iter().map(with_baseline).collect()
-        };
-        let top = before[first..].par_iter().zip(&after[first..]).map(predictions).collect();
+        let n = self.spec.tokens.len();
+        let Predictions { top, was, .. } = self.predictions(k, first..n, tokenizer)?;
         Ok(Summary {
             elapsed_ms: self.run.elapsed.as_secs_f64() * 1e3,
-            kl,
+            kl: self.predictions(0, 0..n, tokenizer)?.kl,
             top,
+            was,
             effects: self.effects.clone(),
             changes: if edited { self.changes()? } else { Vec::new() },
             undefined_rows: self.run.undefined_rows,
+        })
+    }
+
+    /// The `k` likeliest next tokens of the run and of the baseline, and the KL, at some positions.
+    ///
+    /// # Errors
+    /// Tensor errors.
+    pub fn predictions(&self, k: usize, at: Range<usize>, tokenizer: &Tokenizer) -> Result<Predictions, EditError> {
+        let edited = !self.spec.edits.is_empty();
+        let rows = |run: &super::Run| -> Result<Vec<Vec<f32>>, EditError> {
+            let part = run.logits.narrow(1, at.start, at.len())?.squeeze(0)?;
+            Ok(part.to_dtype(DType::F32)?.to_vec2()?)
+        };
+        let before = rows(&self.baseline)?;
+        let after = if edited { rows(&self.run)? } else { before.clone() };
+        let pairs = before.par_iter().zip(&after);
+        let kl = if edited { pairs.clone().map(|(b, a)| kl_divergence(b, a)).collect() } else { Vec::new() };
+        let of = |ranked: &[f32], before: &[f32], after: &[f32]| -> Vec<Prediction> {
+            if k == 0 {
+                return Vec::new();
+            }
+            let (before_norm, after_norm) = (log_normaliser(before), log_normaliser(after));
+            let prediction = |ranked: Ranked| {
+                let at = ranked.id as usize;
+                Prediction {
+                    id: ranked.id,
+                    text: tokenizer.token(ranked.id),
+                    logit: after[at],
+                    prob: (f64::from(after[at]) - after_norm).exp(),
+                    baseline_prob: (f64::from(before[at]) - before_norm).exp(),
+                }
+            };
+            top_k(ranked, k).into_iter().map(prediction).collect()
+        };
+        Ok(Predictions {
+            kl,
+            top: pairs.clone().map(|(before, after)| of(after, before, after)).collect(),
+            was: pairs.map(|(before, after)| of(before, before, after)).collect(),
         })
     }
 

@@ -1,4 +1,4 @@
-use super::{Engine, LensCell, Outcome, effects::values};
+use super::{Engine, LensCell, Outcome, Prediction, effects::values};
 use crate::{
     analysis::{HeadScores, Stats, stats},
     hooks::{BlockHook, EditError, HookPoint},
@@ -25,7 +25,15 @@ impl WhichAttention {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     Hook(HookPoint),
-    Attention { block: usize, head: usize, which: WhichAttention },
+    Attention {
+        block: usize,
+        head: usize,
+        which: WhichAttention,
+    },
+    /// The next tokens after one position.
+    Logits {
+        pos: usize,
+    },
     Lens,
     Heads,
 }
@@ -43,6 +51,8 @@ pub enum View {
     },
     /// Row-major `[query, key]`.
     Attention { values: Vec<f32>, baseline: Option<Vec<f32>> },
+    /// The likeliest next tokens, what the baseline thought likeliest, and KL(baseline || edited) there.
+    Logits { top: Vec<Prediction>, was: Vec<Prediction>, kl: Option<f64> },
     /// The logit lens, `[layer][pos]`.
     Lens(Vec<Vec<LensCell>>),
     /// The scores of every head, `[layer][head]`.
@@ -50,6 +60,9 @@ pub enum View {
     /// Nothing to see there, and why.
     Nothing(String),
 }
+
+/// Next tokens in the list of one position.
+const LISTED: usize = 100;
 
 /// Bins of the histogram.
 const BINS: usize = 64;
@@ -59,7 +72,12 @@ impl Outcome {
     /// Tensor errors.
     pub fn look(&self, look: Look, engine: &Engine) -> Result<View, EditError> {
         match look {
-            Look::Hook(point) => self.look_at_hook(point, engine.schema.dims.parallel),
+            Look::Hook(point) => self.look_at_hook(point, engine),
+            Look::Logits { pos } => {
+                let summary = self.predictions(LISTED, pos..pos + 1, &engine.loaded.tokenizer)?;
+                let first = |mut rows: Vec<Vec<Prediction>>| rows.pop().unwrap_or_default();
+                Ok(View::Logits { top: first(summary.top), was: first(summary.was), kl: summary.kl.first().copied() })
+            }
             Look::Lens => Ok(View::Lens(engine.lens(self)?)),
             Look::Heads => Ok(View::Heads(engine.head_map(self)?)),
             Look::Attention { block, head, which } => {
@@ -76,14 +94,21 @@ impl Outcome {
         }
     }
 
-    fn look_at_hook(&self, point: HookPoint, parallel: bool) -> Result<View, EditError> {
+    fn look_at_hook(&self, point: HookPoint, engine: &Engine) -> Result<View, EditError> {
         let activation = |run: &super::Run| -> Result<Option<candle_core::Tensor>, EditError> {
-            if let (HookPoint::Block(block, BlockHook::ResidMid), true) = (point, parallel) {
+            if let (HookPoint::Block(block, BlockHook::ResidMid), true) = (point, engine.schema.dims.parallel) {
                 let part = |hook| run.cache.get(HookPoint::Block(block, hook));
                 let parts = part(BlockHook::ResidPre).zip(part(BlockHook::AttnOut));
                 return Ok(parts.map(|(pre, out)| pre + out).transpose()?);
             }
-            Ok(run.cache.get(point).cloned())
+            match (run.cache.get(point), point) {
+                // off, but what it would be is one product away
+                (None, HookPoint::Block(block, BlockHook::Result)) => {
+                    let z = run.cache.get(HookPoint::Block(block, BlockHook::Z));
+                    z.map(|z| engine.loaded.model.head_results(block, z)).transpose()
+                }
+                (kept, _) => Ok(kept.cloned()),
+            }
         };
         let Some(now) = activation(&self.run)? else {
             return Ok(View::Nothing(format!(

@@ -8,10 +8,10 @@ mod run;
 mod save;
 mod worker;
 
-pub use effects::{EditEffect, HookChange, Prediction, Summary};
+pub use effects::{EditEffect, HookChange, Prediction, Predictions, Summary};
 pub use lens::{LensCell, lens_points};
 pub use live::Live;
 pub use look::{Look, View, WhichAttention};
 pub use run::{Control, Engine, Outcome, Run, Spec};
-pub use save::{SaveError, save_cache};
+pub use save::{SaveError, check_cache_name, save_cache};
 pub use worker::{Answer, Report, Want, Worker};

@@ -16,17 +16,25 @@ pub enum SaveError {
     Write { path: PathBuf, reason: String },
 }
 
+/// Whether a cache's file name asks for npz, or for safetensors.
+///
+/// # Errors
+/// It asks for neither.
+pub fn check_cache_name(path: &Path) -> Result<bool, SaveError> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("safetensors") => Ok(false),
+        Some("npz") => Ok(true),
+        _ => Err(SaveError::Format(path.to_path_buf())),
+    }
+}
+
 /// Write every activation the run kept under its TransformerLens name, without the batch axis, and `logits` `[pos, vocab]`,
 /// all f32: as safetensors, or as npz where the name ends so. The file appears whole or not at all.
 ///
 /// # Errors
 /// Another ending, or a file that can't be written; what stood there before is then untouched.
 pub fn save_cache(run: &Run, path: &Path) -> Result<(), SaveError> {
-    let npz = match path.extension().and_then(|e| e.to_str()) {
-        Some("safetensors") => false,
-        Some("npz") => true,
-        _ => return Err(SaveError::Format(path.to_path_buf())),
-    };
+    let npz = check_cache_name(path)?;
     let failed = |reason: String| SaveError::Write { path: path.to_path_buf(), reason };
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let partial = path.with_file_name(format!(".{name}.{}.part", std::process::id()));

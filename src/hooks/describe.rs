@@ -85,6 +85,7 @@ pub fn formula(point: HookPoint, dims: &Dims, folded: bool) -> String {
             B::Ln1Normalized => norm("resid_pre", "ln1"),
             B::Q => "q = ln1 · W_Q + b_Q".into(),
             B::K => "k = ln1 · W_K + b_K".into(),
+            B::V if folded => "v = ln1 · W_V   (b_V is folded into b_O)".into(),
             B::V => "v = ln1 · W_V + b_V".into(),
             B::RotQ => "R(pos) · q".into(),
             B::RotK => "R(pos) · k".into(),
@@ -195,6 +196,10 @@ pub fn sources(point: HookPoint, dims: &Dims, folded: bool, head: Option<usize>)
         true => vec![Source { tensor: in_layer("attention.query_key_value.bias"), part: Part::Folded }],
         false => vec![],
     };
+    let value = || {
+        let all = [fused(2, "v"), folded_norm("input_layernorm")].concat();
+        all.into_iter().filter(|source| !folded || source.tensor.ends_with("weight")).collect::<Vec<_>>()
+    };
     let attn_out = || [both("attention.dense"), folded_value_bias()].concat();
     match hook {
         B::ResidPre | B::AttnIn | B::QInput | B::KInput | B::VInput if block == 0 => vec![embed],
@@ -208,7 +213,9 @@ pub fn sources(point: HookPoint, dims: &Dims, folded: bool, head: Option<usize>)
         B::Ln2Normalized => both("post_attention_layernorm").into_iter().filter(|_| !folded).collect(),
         B::Q | B::RotQ => [fused(0, "q"), folded_norm("input_layernorm")].concat(),
         B::K | B::RotK => [fused(1, "k"), folded_norm("input_layernorm")].concat(),
-        B::V | B::Z => [fused(2, "v"), folded_norm("input_layernorm")].concat(),
+        // folding moves the value bias, ln1's bias in it, to b_O
+        B::V => value(),
+        B::Z => [value(), fused(0, "q"), fused(1, "k"), folded_norm("input_layernorm")].concat(),
         B::AttnScores | B::Pattern => [fused(0, "q"), fused(1, "k"), folded_norm("input_layernorm")].concat(),
         B::Result => {
             let part = Part::HeadColumns { head, d_head: dims.d_head };
@@ -233,7 +240,8 @@ mod tests {
         assert_eq!(q[0].tensor, "gpt_neox.layers.0.attention.query_key_value.weight");
         assert_eq!(q[0].part.to_string(), "rows 576:640 (head 3, q)");
         let v = sources(HookPoint::Block(0, BlockHook::V), &dims, true, Some(0));
-        assert_eq!(v[1].part.to_string(), "rows 128:192 (head 0, v)");
-        assert_eq!(v[2], Source { tensor: "gpt_neox.layers.0.input_layernorm.weight".into(), part: Part::Folded });
+        assert_eq!(v[0].part.to_string(), "rows 128:192 (head 0, v)");
+        assert_eq!(v.len(), 2, "the value bias is in b_O");
+        assert_eq!(v[1], Source { tensor: "gpt_neox.layers.0.input_layernorm.weight".into(), part: Part::Folded });
     }
 }

@@ -36,6 +36,10 @@ pub enum HookError {
     NoBlock { point: String, block: usize, n_layers: usize },
     #[error("`{}` is off by default, as in TransformerLens; turn it on with --enable {}", .0, .0.short_name())]
     Off(HookPoint),
+    #[error(
+        "`{0}` is read by nothing while hook_q_input, hook_k_input or hook_v_input is on, as in TransformerLens; edit those"
+    )]
+    Unread(HookPoint),
     #[error("`{0}` is always on; only opt-in hooks are enabled")]
     NotOptIn(HookPoint),
     #[error(

@@ -5,15 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{DType, Tensor};
 
 use super::{
-    ActivationCache, Capture, Edit, EditError, HookPoint, Indices, Op, Schema,
+    ActivationCache, Capture, Edit, EditError, HookError, HookPoint, Indices, Op, Schema,
     apply::{Sources, apply},
 };
 
 /// The forward pass's view of whoever watches it.
 pub trait Hooks {
-    /// Whether anybody captures or edits this point; the pass may skip work that only this point needs.
-    fn wants(&self, point: HookPoint) -> bool;
-
     /// The value computed at `point`; returns the value to go on with.
     ///
     /// # Shapes
@@ -68,11 +65,15 @@ impl Plan {
             let in_edit = |source| EditError::Hook { edit: line.clone(), source };
             for point in edit.target.points(&schema.dims).map_err(in_edit)? {
                 schema.check(point).map_err(in_edit)?;
-                let axes = schema.axes(point);
-                let indices = edit.selection.resolve(&line, point, &axes, &schema.shape(point, n_pos))?;
-                let contrast = match edit.op {
-                    Op::Patch => Some(contrast_indices(edit, &line, schema, point, &indices, n_pos, contrast)?),
-                    _ => None,
+                if schema.is_unread(point) {
+                    return Err(in_edit(HookError::Unread(point)));
+                }
+                let (indices, contrast) = if edit.op == Op::Patch {
+                    let (to, from) = patch_indices(edit, &line, schema, point, n_pos, contrast)?;
+                    (to, Some(from))
+                } else {
+                    let axes = schema.axes(point);
+                    (edit.selection.resolve(&line, point, &axes, &schema.shape(point, n_pos))?, None)
                 };
                 steps.push(Step { edit: number, point, indices, contrast, op: edit.op });
             }
@@ -103,31 +104,44 @@ impl Plan {
     }
 }
 
-/// The selection on the contrast prompt. Negative indices count from the end of each prompt, so `pos=-1` patches the
-/// last position from the last.
-fn contrast_indices(
+/// The selection of a patch: where it writes, and the places in the contrast run that it reads, in the same order.
+///
+/// Negative indices count from the end of each prompt, so `pos=-1` patches the last position from the last.
+fn patch_indices(
     edit: &Edit,
     line: &str,
     schema: &Schema,
     point: HookPoint,
-    indices: &Indices,
     n_pos: usize,
     contrast: Option<usize>,
-) -> Result<Indices, EditError> {
+) -> Result<(Indices, Indices), EditError> {
     let n_contrast = contrast.ok_or_else(|| EditError::NoContrast { edit: line.to_string() })?;
     let axes = schema.axes(point);
-    let there = edit.selection.resolve(line, point, &axes, &schema.shape(point, n_contrast))?;
+    let (here, there) = (schema.shape(point, n_pos), schema.shape(point, n_contrast));
+    let length = |axis| EditError::ContrastLength { edit: line.to_string(), prompt: n_pos, contrast: n_contrast, axis };
+    let mut to = edit.selection.resolve(line, point, &axes, &here)?;
+    let mut from = edit.selection.resolve(line, point, &axes, &there)?;
     for (i, &axis) in axes.iter().enumerate() {
-        if there.count(i) != indices.count(i) {
-            return Err(EditError::ContrastLength {
-                edit: line.to_string(),
-                prompt: n_pos,
-                contrast: n_contrast,
-                axis,
-            });
+        let Some(selected) = edit.selection.0.iter().find(|selected| selected.axis == axis) else {
+            if here[i] != there[i] {
+                return Err(length(axis));
+            }
+            continue;
+        };
+        let (to_slots, from_slots) = (selected.slots(line, point, here[i])?, selected.slots(line, point, there[i])?);
+        if to_slots.len() != from_slots.len() {
+            return Err(length(axis));
         }
+        let mut pairs: Vec<(usize, usize)> = to_slots.into_iter().zip(from_slots).collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        if pairs.windows(2).any(|w| w[0].0 == w[1].0) {
+            return Err(length(axis));
+        }
+        to.along[i] = Some(pairs.iter().map(|(to, _)| *to).collect());
+        from.along[i] = Some(pairs.into_iter().map(|(_, from)| from).collect());
     }
-    Ok(there)
+    Ok((to, from))
 }
 
 /// What an edit did in a run.
@@ -248,10 +262,6 @@ impl<'a> Interventions<'a> {
 }
 
 impl Hooks for Interventions<'_> {
-    fn wants(&self, point: HookPoint) -> bool {
-        self.capture.wants(point) || self.plans.iter().any(|plan| plan.steps.iter().any(|step| step.point == point))
-    }
-
     fn at(&mut self, point: HookPoint, value: Tensor) -> Result<Tensor, EditError> {
         let edited = |plan: &Plan| plan.steps.iter().any(|step| step.point == point);
         let mut value = value;

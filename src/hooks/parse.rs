@@ -213,6 +213,12 @@ impl<'a> Parser<'a> {
         }
         // Rust would also read `infinity` and `nan`; neither is in the grammar.
         match text.parse::<f32>() {
+            Ok(0.0)
+                if text.contains(|c: char| ('1'..='9').contains(&c))
+                    && !text.trim_start_matches(['+', '-', '0', '.']).starts_with(['e', 'E']) =>
+            {
+                wrong(format!("{text} is too small for f32"))
+            }
             Ok(x) if x.is_finite() && !text.contains(['n', 'N', 'y', 'Y']) => Ok(x),
             Ok(x) if x.is_infinite() && text.bytes().any(|b| b.is_ascii_digit()) => {
                 wrong(format!("{text} is too large for f32"))
@@ -260,19 +266,6 @@ impl<'a> Parser<'a> {
 
     fn fail<T>(&self, span: Range<usize>, message: impl Into<String>, nearest: Vec<String>) -> Parsed<T> {
         Err(ParseError { line: self.line.to_string(), span, message: message.into(), nearest })
-    }
-}
-
-impl std::str::FromStr for Selection {
-    type Err = ParseError;
-
-    /// Reads the inside of the brackets.
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let line = format!("{}]", text.trim_end());
-        let mut parser = Parser::new(&line);
-        let selection = parser.selection()?;
-        parser.end()?;
-        Ok(selection)
     }
 }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::{Axis, BlockHook, HookError, HookPoint, Target};
+use super::{Axis, BlockHook, HookError, HookPoint, Target, UnknownHook};
 
 /// The sizes that decide which hooks a model has and how large they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,12 @@ impl Schema {
             .into_iter()
             .filter(|hook| hook.is_opt_in())
             .find(|hook| hook.name() == name || hook.name().strip_prefix("attn.") == Some(name));
+        if name.is_empty() {
+            return Err(HookError::Unknown(UnknownHook {
+                name: String::new(),
+                nearest: vec!["attn.hook_result".into()],
+            }));
+        }
         let points = match everywhere {
             Some(hook) => (0..self.dims.n_layers).map(|block| HookPoint::Block(block, hook)).collect(),
             None => name.parse::<Target>()?.points(&self.dims)?,
@@ -88,9 +94,20 @@ impl Schema {
     /// Whether `ln1` of a block sees one input per head, as it does with `hook_attn_in` or a split q, k, v input on.
     #[must_use]
     pub fn ln1_per_head(&self, block: usize) -> bool {
-        [BlockHook::AttnIn, BlockHook::QInput, BlockHook::KInput, BlockHook::VInput]
-            .into_iter()
-            .any(|hook| self.is_enabled(HookPoint::Block(block, hook)))
+        self.is_enabled(HookPoint::Block(block, BlockHook::AttnIn)) || self.is_split(block)
+    }
+
+    /// Whether queries, keys and values of a block read residual streams of their own.
+    #[must_use]
+    pub fn is_split(&self, block: usize) -> bool {
+        let on = |hook| self.is_enabled(HookPoint::Block(block, hook));
+        [BlockHook::QInput, BlockHook::KInput, BlockHook::VInput].into_iter().any(on)
+    }
+
+    /// Whether nothing reads the hook, so that an edit there would be silent: `hook_attn_in` beside a split input.
+    #[must_use]
+    pub fn is_unread(&self, point: HookPoint) -> bool {
+        matches!(point, HookPoint::Block(block, BlockHook::AttnIn) if self.is_split(block))
     }
 
     /// The axes of an activation, without the batch axis.

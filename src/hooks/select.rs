@@ -49,21 +49,30 @@ impl Selection {
     /// An axis that the hook does not have, an index out of range, an empty slice; `edit` is quoted in the message.
     pub fn resolve(&self, edit: &str, hook: HookPoint, axes: &[Axis], shape: &[usize]) -> Result<Indices, EditError> {
         let mut along = vec![None; axes.len()];
-        for AxisSelection { axis, slots } in &self.0 {
+        for selected in &self.0 {
+            let axis = &selected.axis;
             let Some(i) = axes.iter().position(|a| a == axis) else {
                 let axes = axes.to_vec();
                 return Err(EditError::NoAxis { edit: edit.to_string(), hook, axis: *axis, axes });
             };
-            let mut indices = Vec::new();
-            for slot in slots {
-                indices.extend(slot.resolve(edit, hook, *axis, shape[i])?);
-            }
+            let mut indices = selected.slots(edit, hook, shape[i])?;
             indices.sort_unstable();
             indices.dedup();
             let whole = indices.len() == shape[i];
             along[i] = if whole { None } else { Some(indices) };
         }
         Ok(Indices { axes: axes.to_vec(), shape: shape.to_vec(), along })
+    }
+}
+
+impl AxisSelection {
+    /// What each slot selects along an axis of `n`, in the order written.
+    pub(super) fn slots(&self, edit: &str, hook: HookPoint, n: usize) -> Result<Vec<usize>, EditError> {
+        let mut all = Vec::new();
+        for slot in &self.slots {
+            all.extend(slot.resolve(edit, hook, self.axis, n)?);
+        }
+        Ok(all)
     }
 }
 

@@ -106,6 +106,9 @@ impl Config {
     }
 }
 
+/// No size of a model comes near this; a larger one is a mistake that would exhaust memory before it is noticed.
+const LARGEST: usize = 1 << 22;
+
 struct Rope {
     fraction: f64,
     base: f64,
@@ -121,11 +124,11 @@ impl Fields<'_> {
 
     fn size(&self, name: &str) -> Result<usize, ModelError> {
         let Some(value) = self.0.get(name) else {
-            return Err(ModelError::Config(format!("{name} is missing; expected a whole number above 0")));
+            return Err(ModelError::Config(format!("{name} is missing; expected a whole number from 1 to {LARGEST}")));
         };
         match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
-            Some(n) if n > 0 && n < 1 << 32 => Ok(n),
-            _ => Self::wrong(name, value, "a whole number above 0"),
+            Some(n) if n > 0 && n <= LARGEST => Ok(n),
+            _ => Self::wrong(name, value, &format!("a whole number from 1 to {LARGEST}")),
         }
     }
 

@@ -71,18 +71,7 @@ impl Model {
         Ok(self.unembed.forward(&normalized)?)
     }
 
-    /// The unembedding: logits of anything that reads like the final LayerNorm's output.
-    ///
-    /// # Shapes
-    /// `[batch, pos, d_model]` to `[batch, pos, vocab]`.
-    ///
-    /// # Errors
-    /// Tensor errors.
-    pub fn unembed(&self, normalized: &Tensor) -> Result<Tensor> {
-        Ok(self.unembed.forward(normalized)?)
-    }
-
-    /// One head's and every other head's contribution to the residual stream: `hook_result` from `hook_z`.
+    /// Each head's contribution to the residual stream: `hook_result` from `hook_z`.
     ///
     /// # Shapes
     /// `z`: `[batch, pos, head, d_head]`; returns `[batch, pos, head, d_model]`.
@@ -171,24 +160,25 @@ impl Block {
         }
         let on = |hook| schema.is_enabled(self.point(hook));
         let (batch, n_pos, d_model) = resid_pre.dims3()?;
-        let mut input =
-            resid_pre.unsqueeze(2)?.broadcast_as((batch, n_pos, self.attn.n_heads, d_model))?.contiguous()?;
-        if on(BlockHook::AttnIn) {
-            input = hooks.at(self.point(BlockHook::AttnIn), input)?;
-        }
-        let split = [BlockHook::QInput, BlockHook::KInput, BlockHook::VInput];
-        let inputs =
-            split.map(|hook| if on(hook) { hooks.at(self.point(hook), input.clone()) } else { Ok(input.clone()) });
-        let [q, k, v] = inputs;
-        let (q, k, v) = (q?, k?, v?);
-        if !split.into_iter().any(on) {
-            let normalized = self.ln1.forward(&input, scale, normalized, hooks)?;
+        let copies = resid_pre.unsqueeze(2)?.broadcast_as((batch, n_pos, self.attn.n_heads, d_model))?.contiguous()?;
+        let attn_in = match on(BlockHook::AttnIn) {
+            true => hooks.at(self.point(BlockHook::AttnIn), copies.clone())?,
+            false => copies.clone(),
+        };
+        if !schema.is_split(self.number) {
+            let x = self.ln1.forward(&attn_in, scale, normalized, hooks)?;
             return Ok([
-                self.attn.project_heads(&normalized, 0)?,
-                self.attn.project_heads(&normalized, 1)?,
-                self.attn.project_heads(&normalized, 2)?,
+                self.attn.project_heads(&x, 0)?,
+                self.attn.project_heads(&x, 1)?,
+                self.attn.project_heads(&x, 2)?,
             ]);
         }
+        // split inputs are copies of the residual stream, not of attn_in
+        let mut input = |hook| match on(hook) {
+            true => hooks.at(self.point(hook), copies.clone()),
+            false => Ok(copies.clone()),
+        };
+        let (q, k, v) = (input(BlockHook::QInput)?, input(BlockHook::KInput)?, input(BlockHook::VInput)?);
         // ln1 runs on each input; what the cache keeps of it is the last, the values', as in the reference.
         let q = self.ln1.forward(&q, scale, normalized, hooks)?;
         let k = self.ln1.forward(&k, scale, normalized, hooks)?;
@@ -249,7 +239,7 @@ impl Attention {
 
         let z = pattern.contiguous()?.matmul(&by_head(&v)?)?.transpose(1, 2)?.contiguous()?;
         let z = hooks.at(point(BlockHook::Z), z)?;
-        if schema.is_enabled(point(BlockHook::Result)) && hooks.wants(point(BlockHook::Result)) {
+        if schema.is_enabled(point(BlockHook::Result)) {
             let result = hooks.at(point(BlockHook::Result), self.results(&z)?)?;
             let sum = result.sum(2)?;
             return Ok(match &self.out.bias {

@@ -294,6 +294,11 @@ fn is_buffer(name: &str) -> bool {
 
 fn check(checkpoint: &Checkpoint, config: &Config) -> Result<(), ModelError> {
     const SHOWN: usize = 12;
+    let tensors = checkpoint.names().count();
+    if config.n_layers > tensors {
+        let message = format!("  config.json has {} layers; {tensors} tensors can't hold them", config.n_layers);
+        return Err(ModelError::Tensors(vec![message]));
+    }
     let expected = expected(config);
     let mut wrong: Vec<String> = Vec::new();
     for (name, shape) in &expected {

@@ -4,35 +4,42 @@ use ratatui::{
     style::Style,
     text::{Line, Span},
 };
-
 use unicode_width::UnicodeWidthStr;
 
 use super::{Theme, say, text};
-use crate::app::{EditLine, Focus, State};
+use crate::app::{EditLine, Focus, Phase, State};
 
-/// The edits, each with the proof of what it did.
+/// The edits, each with the proof of what it did; below them what `a` would do.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     if area.width < 3 || area.height < 3 {
         return;
     }
-    let focused = state.focus == Focus::Edits;
-    let block = theme.panel(focused).title(Line::from(Span::styled(" edits ", theme.title())));
+    let (total, visible) = (state.edits.len(), state.visible_edits());
+    let title = match total {
+        n if visible.len() < n => format!(" edits {} to {} of {n} ", visible.start + 1, visible.end),
+        _ => " edits ".into(),
+    };
+    let target = match state.cannot_ablate() {
+        None => Span::styled(format!(" a: {} ", state.ablation()), theme.dim()),
+        Some(_) => Span::styled(format!(" a: not {} ", state.ablation().target), theme.dim()),
+    };
+    let block = theme
+        .panel(state.focus == Focus::Edits)
+        .title(Line::from(Span::styled(title, theme.title())))
+        .title_bottom(Line::from(target).right_aligned());
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    if state.edits.is_empty() {
-        let invitation = format!("none; a sets {}", state.ablation());
-        return say(frame, inner, invitation, theme);
+    if total == 0 {
+        return say(frame, inner, "none: a ablates what is selected, e writes an edit", theme);
     }
-    // where an edit and its proof do not fit beside each other, the proof goes below
-    let rows = if inner.width < 76 { 2 } else { 1 };
-    let fit = (usize::from(inner.height) / rows).max(1);
-    let first = (state.edit_cursor + 1).saturating_sub(fit);
-    let mut number = state.edits[..first].iter().filter(|l| l.on).count();
+    let below = state.areas().rows_per_edit() == 2;
+    let mut number = state.edits[..visible.start].iter().filter(|l| l.on).count();
     let mut y = inner.y;
-    for (i, edit) in state.edits.iter().enumerate().skip(first).take(fit) {
-        let proof = proof(edit, number, state, theme);
+    for (i, edit) in state.edits.iter().enumerate().take(visible.end).skip(visible.start) {
+        let room = usize::from(inner.width).saturating_sub(4);
+        let proof = proof(edit, number, if below { room } else { room * 3 / 5 }, state, theme);
         number += usize::from(edit.on);
-        for line in lines(edit, proof, i == state.edit_cursor, inner.width.into(), rows == 2, state, theme) {
+        for line in lines(edit, proof, i == state.edit_cursor, inner.width.into(), below, state, theme) {
             if y < inner.bottom() {
                 frame.render_widget(line, Rect::new(inner.x, y, inner.width, 1));
             }
@@ -41,23 +48,41 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     }
 }
 
-/// What the edit did, if the run on the screen had just these edits; `number` counts the edits that are on.
-fn proof(line: &EditLine, number: usize, state: &State, theme: Theme) -> Span<'static> {
+/// What the edit did, if the run on the screen had just these edits; `number` counts the edits that are on. Whole facts
+/// are left out where there is no room, rather than cut.
+fn proof(line: &EditLine, number: usize, room: usize, state: &State, theme: Theme) -> Span<'static> {
     if !line.on {
         return Span::styled("off", theme.dim());
     }
     let shown = state.shown.as_ref().filter(|shown| shown.run == state.run);
     let delta = if theme.ascii { "|d|" } else { "|Δ|" };
-    match shown.and_then(|shown| shown.summary.effects.get(number)) {
-        None => Span::styled(theme.ellipsis(), theme.dim()),
-        Some(e) if e.effect.changed == 0 => {
-            Span::styled(format!("changed nothing: all {} values were so already", e.effect.touched), theme.error())
-        }
-        Some(e) => {
-            let (change, kl) = (text::number(e.effect.delta_l2), text::number(e.kl.last().copied().unwrap_or(0.0)));
-            Span::styled(format!("touched {}  {delta} {change}  KL {kl}", e.effect.touched), theme.changed())
-        }
+    let effect = match (shown, &state.phase) {
+        (Some(shown), _) => shown.summary.effects.get(number),
+        (None, Phase::Failed(_) | Phase::Cancelled) => return Span::styled("not run (r runs)", theme.changed()),
+        (None, _) => None,
+    };
+    let Some(e) = effect else { return Span::styled(theme.ellipsis(), theme.dim()) };
+    let (change, kl) = (text::number(e.effect.delta_l2), text::number(e.kl.last().copied().unwrap_or(0.0)));
+    if e.effect.changed == 0 {
+        let when = if number > 0 { "after the edits above" } else { "before it" };
+        let forms = [
+            format!("changed nothing: {} values were so {when}", e.effect.touched),
+            format!("changed nothing of {}", e.effect.touched),
+            "no change".into(),
+        ];
+        return Span::styled(longest(forms, room), theme.error());
     }
+    let forms = [
+        format!("touched {}  {delta} {change}  KL alone {kl}", e.effect.touched),
+        format!("{delta} {change}  KL alone {kl}"),
+        format!("KL alone {kl}"),
+    ];
+    Span::styled(longest(forms, room), theme.changed())
+}
+
+/// The first form that fits.
+fn longest(forms: [String; 3], room: usize) -> String {
+    forms.into_iter().find(|form| form.width() <= room).unwrap_or_default()
 }
 
 fn lines(

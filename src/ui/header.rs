@@ -40,12 +40,17 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     }
     right.push(Span::raw(" "));
 
+    // the prompt gives way first, then the device, then how the weights were processed
     let width = |spans: &[Span<'_>]| spans.iter().map(|s| s.content.width()).sum::<usize>();
-    let used = width(&left) + width(&right) + 2 * theme.separator().width() + 2;
-    let room = usize::from(area.width).saturating_sub(used);
-    let prompt: Vec<String> = state.tokens.iter().map(|t| text::visible(&t.text, theme)).collect();
-    let prompt = text::cut(&prompt.join("|"), room, theme);
+    let total = usize::from(area.width);
+    let gap = theme.separator().width();
+    while width(&left) + gap + width(&right) > total && left.len() > 3 {
+        left.truncate(left.len() - 2);
+    }
+    let room = total.saturating_sub(width(&left) + width(&right) + 2 * gap + 2);
     if room > 3 {
+        let prompt: Vec<String> = state.tokens.iter().map(|t| text::visible(&t.text, theme)).collect();
+        let prompt = text::cut(&prompt.join("|"), room, theme);
         left.extend([sep(), Span::styled(format!("\"{prompt}\""), theme.dim())]);
     }
     left.push(sep());

@@ -102,11 +102,7 @@ impl Heatmap<'_> {
                 let (text, style) = self.wide_cell(row, column, width, theme);
                 let style = if here { style.add_modifier(Modifier::BOLD) } else { style };
                 for line in 0..height {
-                    let text = if line == 0 || theme.heat(0.0).is_none() {
-                        bracket(&text, here && line == 0)
-                    } else {
-                        " ".repeat(width)
-                    };
+                    let text = if line == 0 { bracket(&text, here && line == 0) } else { " ".repeat(width) };
                     buffer.set_string(offset(grid.x, column * width), offset(grid.y, row * height + line), text, style);
                 }
             }
@@ -119,13 +115,17 @@ impl Heatmap<'_> {
             return (format!("{dot:^width$}"), theme.dim());
         };
         let share = self.share(value);
+        let written = match width {
+            0..5 => None,
+            _ if self.range == (0.0, 1.0) => Some(format!("{value:^width$.2}")),
+            5 => None,
+            _ => Some(format!("{value:^width$.1}")).filter(|text| text.len() == width),
+        };
         let Some(color) = theme.heat(share) else {
-            return (theme.shade(share).to_string().repeat(width), Style::new());
+            return (written.unwrap_or_else(|| theme.shade(share).to_string().repeat(width)), Style::new());
         };
         let ink = if share > 0.55 { Color::Black } else { Color::White };
-        let written =
-            if width >= 5 && self.range == (0.0, 1.0) { format!("{value:^width$.2}") } else { " ".repeat(width) };
-        (written, Style::new().bg(color).fg(ink))
+        (written.unwrap_or_else(|| " ".repeat(width)), Style::new().bg(color).fg(ink))
     }
 
     fn draw_half(&self, buffer: &mut Buffer, grid: Rect, pool: (usize, usize), theme: Theme) {

@@ -6,7 +6,7 @@ use ratatui::{
 use unicode_width::UnicodeWidthStr;
 
 use super::{Theme, text};
-use crate::app::{Action, BINDINGS, Binding, Phase, State};
+use crate::app::{Action, BINDINGS, Binding, Focus, Phase, State};
 
 /// The bottom line: a message if there is one, else the keys that matter most.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
@@ -14,6 +14,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     let said = match (&state.message, &state.phase) {
         (Some(message), _) => Some((message.text.clone(), if message.error { theme.error() } else { theme.accent() })),
         (None, Phase::Failed(message)) => Some((message.clone(), theme.error())),
+        // the whole line of an edit that the panel may have cut
+        (None, _) if state.focus == Focus::Edits => {
+            state.edits.get(state.edit_cursor).map(|line| (line.edit.to_string(), theme.accent()))
+        }
         (None, _) => None,
     };
     if let Some((said, style)) = said {

@@ -8,7 +8,8 @@ use ratatui::{
 use super::{
     Theme,
     heatmap::{bracket, offset},
-    logits, say,
+    logits::{self, Columns},
+    say,
     shape::waiting,
     text,
 };
@@ -94,7 +95,7 @@ fn detail(frame: &mut Frame<'_>, area: Rect, cell: &LensCell, state: &State, the
     let head = format!("{point} at {} \"{token}\"   KL from the final layer {}", state.cell.0, text::number(cell.kl));
     frame.render_widget(Line::from(Span::styled(head, theme.dim())), logits::row(area, 0));
     for (prediction, number) in cell.top.iter().zip(1..area.height) {
-        let line = logits::line(prediction, area.width.into(), false, true, theme);
+        let line = logits::line(prediction, area.width.into(), Columns { edited: false, logit: true }, theme);
         frame.render_widget(line, logits::row(area, number));
     }
 }

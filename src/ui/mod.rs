@@ -30,7 +30,7 @@ pub use theme::{ColorDepth, Theme};
 /// Draw the whole screen.
 pub fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) {
     let screen = frame.area();
-    let areas = areas(screen.width, screen.height);
+    let areas = areas(screen.width, screen.height, state.focus);
     header::draw(frame, areas.header, state, theme);
     tree::draw(frame, areas.tree, state, theme);
     view(frame, areas.view, state, theme);

@@ -129,14 +129,17 @@ fn table(now: &Stats, before: Option<&Stats>, shape: &[usize], width: usize, the
         }
         lines.push(Line::from(spans));
     };
-    let place = |extreme: Option<(f32, usize)>| {
-        extreme.map(|(_, at)| format!("  at {:?}", place_of(at, shape))).unwrap_or_default()
-    };
+    let place =
+        |extreme: Option<(f32, usize)>| extreme.map(|(_, at)| format!("{:?}", place_of(at, shape))).unwrap_or_default();
     let value = |extreme: Option<(f32, usize)>| extreme.map_or(f64::NAN, |(x, _)| f64::from(x));
     row("mean", &|s| s.mean, String::new());
     row("std", &|s| s.std, String::new());
-    row("min", &|s| value(s.min), place(now.min));
-    row("max", &|s| value(s.max), place(now.max));
+    let places = |of: fn(&Stats) -> Option<(f32, usize)>| match before {
+        Some(before) => format!("  at {}, baseline at {}", place(of(now)), place(of(before))),
+        None => format!("  at {}", place(of(now))),
+    };
+    row("min", &|s| value(s.min), places(|s| s.min));
+    row("max", &|s| value(s.max), places(|s| s.max));
     row("L2 norm", &|s| s.l2, String::new());
     #[allow(clippy::cast_precision_loss, reason = "a share")]
     let share = |part: usize, s: &Stats| {
@@ -177,7 +180,7 @@ fn histogram(stats: &Stats, width: usize, room: usize, theme: Theme) -> Vec<Line
     };
     let (rows, bins) = (room.saturating_sub(1).min(8), stats.histogram.len());
     let tallest = stats.histogram.iter().copied().max().unwrap_or(0);
-    if rows == 0 || tallest == 0 {
+    if rows == 0 || tallest == 0 || min.to_bits() == max.to_bits() {
         return vec![];
     }
     // bins in pairs where the panel is narrow

@@ -4,20 +4,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Theme;
 
-/// A number in at most 10 columns, with four significant decimals or as a power of ten.
-pub(super) fn number(x: f64) -> String {
-    let size = x.abs();
-    if x.is_nan() {
-        return "NaN".into();
-    }
-    if x.fract() == 0.0 && size <= 1.0 {
-        return format!("{x:.0}");
-    }
-    if x.is_infinite() {
-        return if x > 0.0 { "inf".into() } else { "-inf".into() };
-    }
-    if (1e-3..1e5).contains(&size) { format!("{x:.4}") } else { format!("{x:.3e}") }
-}
+pub(super) use crate::analysis::short_number as number;
 
 /// A probability in 6 columns.
 pub(super) fn percent(p: f64) -> String {

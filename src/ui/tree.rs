@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{Theme, text};
 use crate::{
-    app::{Focus, Node, Row, State},
+    app::{EditLine, Focus, Node, Row, State},
     hooks::{BlockHook, HookPoint},
 };
 
@@ -39,12 +39,14 @@ fn line(row: &Row, width: usize, state: &State, theme: Theme, focused: bool) -> 
         }
         Node::Hook(point) => hook(point, state, theme),
     };
+    let edits_at = |hit: &dyn Fn(HookPoint) -> bool| {
+        let points = |line: &EditLine| line.edit.target.points(&state.schema.dims).unwrap_or_default();
+        state.edits.iter().any(|line| line.on && points(line).into_iter().any(hit))
+    };
     let edited = match row.node {
-        Node::Hook(point) => state
-            .edits
-            .iter()
-            .any(|l| l.on && l.edit.target.points(&state.schema.dims).is_ok_and(|p| p.contains(&point))),
-        Node::Group(_) => false,
+        Node::Hook(point) => edits_at(&|p| p == point),
+        // what is folded away must not hide that it is edited
+        Node::Group(group) => !row.open && edits_at(&|p| group.contains(p)),
     };
     if edited {
         style = theme.changed();
@@ -57,8 +59,9 @@ fn line(row: &Row, width: usize, state: &State, theme: Theme, focused: bool) -> 
     let left = if gap == 0 { text::fit(&name, room, theme) } else { format!("{name}{}", " ".repeat(gap)) };
     let shape = if gap == 0 { String::new() } else { shape };
     if selected {
-        let all = format!("{mark}{left}{shape} {bar}");
-        return Line::from(Span::styled(text::fit(&all, width, theme), theme.selected(focused)));
+        let all = format!("{mark}{left}{shape} ");
+        let style = theme.selected(focused);
+        return Line::from(vec![Span::styled(all, style), Span::styled(bar.to_string(), theme.changed())]);
     }
     Line::from(vec![
         Span::styled(mark, theme.changed()),

@@ -244,7 +244,8 @@ def main():
                 continue
             tensors, cases = {}, {}
             for set_name, opt_in in {"attn_in": ["hook_tokens", "hook_attn_in", "hook_mlp_in", "attn.hook_result"],
-                                     "split": ["hook_q_input", "hook_k_input", "hook_v_input"]}.items():
+                                     "split": ["hook_q_input", "hook_k_input", "hook_v_input"],
+                                     "all": list(FLAGS)}.items():
                 logits, cache = capture(hooked(hf, processing, **{FLAGS[o]: True for o in opt_in}), prompt(17))
                 tensors.update({f"{set_name}/{k}": sample(v) for k, v in cache.items()} | {f"{set_name}/logits": sample(logits)})
                 cases[set_name] = opt_in
