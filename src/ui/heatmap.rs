@@ -27,8 +27,8 @@ pub(super) struct Heatmap<'a> {
 enum Cells {
     /// So many screen columns and rows.
     Wide { width: usize, height: usize },
-    /// One column by half a row, each the largest of so many rows and columns of values.
-    Half { rows: usize, columns: usize },
+    /// Half a screen row by some screen columns, each the largest of so many rows and columns of values.
+    Half { rows: usize, columns: usize, width: usize },
 }
 
 /// Label columns at the left, and rows at the top.
@@ -47,7 +47,9 @@ impl Heatmap<'_> {
         // labels stand upright over narrow columns
         let top = match self.cells(room, theme) {
             Cells::Wide { width, .. } if width >= 5 => 1,
-            _ => widest.min(5).min(room.1 / 4),
+            // but never at the price of cells that would fit
+            Cells::Wide { .. } => widest.min(5).min(room.1 - self.n).max(1),
+            Cells::Half { .. } => widest.min(5).min(room.1 / 4),
         };
         let (left, top) = (u16::try_from(left).unwrap_or(0), u16::try_from(top).unwrap_or(0));
         let (width, height) = (area.width.saturating_sub(left), area.height.saturating_sub(top));
@@ -55,13 +57,13 @@ impl Heatmap<'_> {
         let cells = self.cells((width.into(), height.into()), theme);
         match cells {
             Cells::Wide { width, height } => self.draw_wide(buffer, grid, (width, height), theme),
-            Cells::Half { rows, columns } => self.draw_half(buffer, grid, (rows, columns), theme),
+            Cells::Half { rows, columns, width } => self.draw_half(buffer, grid, (rows, columns), width, theme),
         }
         self.row_labels(buffer, Rect { x: area.x, width: left, ..grid }, cells, theme);
         self.column_labels(buffer, Rect { y: area.y, height: top, ..grid }, cells, theme);
         match cells {
             Cells::Wide { .. } => (1, 1),
-            Cells::Half { rows, columns } => (rows, columns),
+            Cells::Half { rows, columns, .. } => (rows, columns),
         }
     }
 
@@ -73,7 +75,9 @@ impl Heatmap<'_> {
         }
         // without colours a cell can't be halved
         let rows = rows * halves(theme);
-        Cells::Half { rows: self.n.div_ceil(rows.max(1)).max(1), columns: self.n.div_ceil(columns.max(1)).max(1) }
+        let pool = self.n.div_ceil(columns.max(1)).max(1);
+        let width = if pool == 1 { (columns / self.n).clamp(1, 4) } else { 1 };
+        Cells::Half { rows: self.n.div_ceil(rows.max(1)).max(1), columns: pool, width }
     }
 
     /// The value at a place, None where it is masked.
@@ -128,12 +132,13 @@ impl Heatmap<'_> {
         (written.unwrap_or_else(|| " ".repeat(width)), Style::new().bg(color).fg(ink))
     }
 
-    fn draw_half(&self, buffer: &mut Buffer, grid: Rect, pool: (usize, usize), theme: Theme) {
+    fn draw_half(&self, buffer: &mut Buffer, grid: Rect, pool: (usize, usize), width: usize, theme: Theme) {
         let halves = halves(theme);
         for y in 0..self.n.div_ceil(pool.0 * halves).min(grid.height.into()) {
-            for x in 0..self.n.div_ceil(pool.1).min(grid.width.into()) {
+            for screen_x in 0..(self.n.div_ceil(pool.1) * width).min(grid.width.into()) {
+                let x = screen_x / width;
                 let here = |half: usize| (self.cursor.0 / pool.0, self.cursor.1 / pool.1) == (y * halves + half, x);
-                let Some(cell) = buffer.cell_mut((offset(grid.x, x), offset(grid.y, y))) else {
+                let Some(cell) = buffer.cell_mut((offset(grid.x, screen_x), offset(grid.y, y))) else {
                     continue;
                 };
                 if halves == 1 {
@@ -184,7 +189,7 @@ impl Heatmap<'_> {
     fn column_labels(&self, buffer: &mut Buffer, area: Rect, cells: Cells, theme: Theme) {
         let (width, pool) = match cells {
             Cells::Wide { width, .. } => (width, 1),
-            Cells::Half { columns, .. } => (1, columns),
+            Cells::Half { columns, width, .. } => (width, columns),
         };
         for x in 0..self.n.div_ceil(pool).min(usize::from(area.width) / width) {
             let here = self.cursor.1 / pool == x;
