@@ -43,7 +43,8 @@ impl Program {
         let tokens: Vec<Token> = prompt.into_iter().zip(10..).map(|(text, id)| Token { id, text }).collect();
         let edits = edits.iter().map(|line| line.parse().unwrap()).collect();
         let spec = Spec { tokens: tokens.iter().map(|t| t.id).collect(), contrast: None, edits };
-        let state = State::new(model, Schema::new(dims), tokens, &spec, size);
+        let text = tokens.iter().map(|t| t.text.as_str()).collect();
+        let state = State::new(model, Schema::new(dims), text, tokens, &spec, size);
         let mut program = Self { state, posted: vec![], answers: true };
         program.event(Event::Resize(size.0, size.1));
         program
@@ -52,10 +53,21 @@ impl Program {
     fn event(&mut self, event: Event) -> Vec<Effect> {
         let effects = update(&mut self.state, event);
         for effect in &effects {
-            let Effect::Post(want) = effect else { continue };
-            self.posted.push(want.clone());
-            if self.answers {
-                self.answer(want.clone());
+            match effect {
+                Effect::Post(want) => {
+                    self.posted.push(want.clone());
+                    if self.answers {
+                        self.answer(want.clone());
+                    }
+                }
+                // a token a word
+                Effect::Tokenize(text) => {
+                    let words = text.split_whitespace().zip(100..);
+                    let tokens: Vec<Token> = words.map(|(word, id)| Token { id, text: word.into() }).collect();
+                    let tokens = if tokens.is_empty() { Err("the prompt has no tokens".into()) } else { Ok(tokens) };
+                    self.event(Event::Tokenized(text.clone(), tokens));
+                }
+                _ => {}
             }
         }
         effects
@@ -482,6 +494,30 @@ fn clicking_an_edit_chooses_it_also_where_the_list_has_scrolled() {
 }
 
 #[test]
+fn the_prompt_is_edited_in_place_and_earlier_ones_come_back() {
+    let mut program = Program::start(SMALL, &["hook_embed[pos=5] = 0", "blocks.0.hook_mlp_out = 0"]);
+    program.keys("p");
+    program.event(Event::Key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL)));
+    program.keys("Enter");
+    assert!(program.state.prompt.as_ref().unwrap().tokens.is_err(), "an empty prompt is not accepted");
+    program.event(Event::Paste("Two new words".into()));
+    insta::assert_snapshot!("prompt", program.screen(TRUE));
+    program.keys("Enter");
+    assert_eq!(program.state.tokens.iter().map(|t| t.text.as_str()).collect::<Vec<_>>(), ["Two", "new", "words"]);
+    // position 5 is no more
+    assert_eq!(program.state.active_edits().len(), 1);
+    assert!(program.state.message.as_ref().unwrap().text.contains("1 of the edits"));
+    assert_eq!(program.posted.last().unwrap().spec.tokens, [100, 101, 102]);
+    program.event(Event::Key(KeyEvent::new(KeyCode::Char('p'), KeyModifiers::NONE)));
+    program.event(Event::Key(KeyEvent::new(KeyCode::Up, KeyModifiers::NONE)));
+    assert_eq!(program.state.prompt.as_ref().unwrap().input.value(), PROMPT.concat());
+    // leaving it changes nothing
+    let runs = program.state.run;
+    program.keys("Esc");
+    assert_eq!((program.state.run, program.state.tokens.len()), (runs, 3));
+}
+
+#[test]
 fn answers_of_another_run_are_dropped() {
     let mut program = Program::start(SMALL, &[]);
     program.answers = false;
@@ -528,7 +564,7 @@ fn the_mouse_selects_rows_and_tabs() {
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
-    let keys: Vec<KeyCode> = "]}[{><avVsx/nN?hjklgGqeiuKJ+-=\u{e9}\u{4e2d}"
+    let keys: Vec<KeyCode> = "]}[{><avVsx/nN?hjklgGqeipruKJ+-=\u{e9}\u{4e2d}"
         .chars()
         .map(KeyCode::Char)
         .chain([
@@ -580,7 +616,7 @@ proptest! {
             program.answers = answers;
             program.event(event);
             let state = &program.state;
-            prop_assert!(state.head < 4 && state.cell.0 < PROMPT.len() && state.cell.1 < PROMPT.len());
+            prop_assert!(state.head < 4 && state.cell.0 < state.tokens.len() && state.cell.1 < state.tokens.len());
             prop_assert!(state.edit_cursor < state.edits.len().max(1));
             prop_assert_eq!(state.tree.rows()[state.tree.cursor()].node, state.tree.selected());
             let height = state.areas().tree_height();

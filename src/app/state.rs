@@ -6,7 +6,7 @@ use crate::{
     hooks::{Axis, AxisSelection, BlockHook, Edit, HookPoint, Op, Schema, Selection, Slot},
 };
 
-use super::{Areas, Editor, Finder, Tree, areas, editor::Setting};
+use super::{Areas, Editor, Finder, PromptLine, Tree, areas, editor::Setting};
 
 /// A token of the prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,6 +155,8 @@ pub struct State {
     /// Lists of edits to go back to with `u`, and forward to with Ctrl-R.
     pub(super) undone: History,
     pub editor: Option<Editor>,
+    pub prompt: Option<PromptLine>,
+    pub(super) prompts: Prompts,
     pub finder: Option<Finder>,
     /// The last search, for `n` and `N`, in execution order.
     pub found: Vec<HookPoint>,
@@ -171,6 +173,13 @@ pub struct State {
     pub seen: Option<(u64, Look, Arc<View>)>,
     /// What was asked for last.
     pub(super) asked: Option<(u64, Option<Look>)>,
+}
+
+/// The text of the prompt, and of those before it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Prompts {
+    pub now: String,
+    pub earlier: Vec<String>,
 }
 
 /// Lists of edits before and after the present one.
@@ -192,9 +201,17 @@ pub struct Shown {
 
 impl State {
     #[must_use]
-    pub fn new(model: ModelInfo, schema: Schema, tokens: Vec<Token>, spec: &Spec, size: (u16, u16)) -> Self {
+    pub fn new(
+        model: ModelInfo,
+        schema: Schema,
+        prompt: String,
+        tokens: Vec<Token>,
+        spec: &Spec,
+        size: (u16, u16),
+    ) -> Self {
         let (tree, schema_layers) = (Tree::new(&schema), schema.dims.n_layers);
         let last = tokens.len().saturating_sub(1);
+        let prompts = Prompts { now: prompt, earlier: Vec::new() };
         let mut state = Self {
             model,
             schema,
@@ -215,6 +232,8 @@ impl State {
             edit_cursor: 0,
             undone: History::default(),
             editor: None,
+            prompt: None,
+            prompts,
             finder: None,
             found: Vec::new(),
             help: None,

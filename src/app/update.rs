@@ -4,7 +4,7 @@ use ratatui::layout::{Position, Rect};
 use super::{
     Action, Editor, Effect, Event, Finder, Focus, Message, Node, Phase, Score, State, Tab,
     editing::{ablate, alter, change_edits, editor_key, line_request, time_travel},
-    keymap,
+    keymap, prompt,
     state::Shown,
 };
 use crate::{
@@ -19,16 +19,17 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
         Event::Key(key) if key.kind != KeyEventKind::Release => on_key(state, &key),
         Event::Key(_) => vec![],
         Event::Mouse(mouse) => on_mouse(state, mouse),
-        Event::Paste(text) => {
-            paste(state, &text);
-            vec![]
-        }
+        Event::Paste(text) => paste(state, &text),
         Event::Resize(width, height) => {
             state.size = (width, height);
             vec![]
         }
         Event::Report(report) => {
             on_report(state, report);
+            vec![]
+        }
+        Event::Tokenized(text, tokens) => {
+            prompt::tokenized(state, text, tokens);
             vec![]
         }
         Event::Quit => vec![Effect::Quit],
@@ -87,6 +88,9 @@ fn on_key(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
     if state.editor.is_some() && !ctrl_c {
         editor_key(state, key);
         return vec![];
+    }
+    if state.prompt.is_some() && !ctrl_c {
+        return prompt::key(state, key);
     }
     let Some(action) = keymap::action(key) else {
         return vec![];
@@ -155,6 +159,7 @@ fn act(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Rerun => run_again(state),
         Action::Undo => time_travel(state, |history| (&mut history.before, &mut history.after)),
         Action::Redo => time_travel(state, |history| (&mut history.after, &mut history.before)),
+        Action::Prompt => return prompt::open(state),
         Action::Find => {
             let mut finder = Finder::default();
             finder.search(&state.schema.all_points());
@@ -362,19 +367,24 @@ fn find_key(state: &mut State, key: &KeyEvent) {
 }
 
 /// Pasted text goes into the line that is open, one line of it.
-fn paste(state: &mut State, text: &str) {
+fn paste(state: &mut State, text: &str) -> Vec<Effect> {
+    let mut effects = Vec::new();
     for c in text.chars().take_while(|c| *c != '\n' && *c != '\r').filter(|c| !c.is_control()) {
         let key = KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE);
         if state.editor.is_some() {
             editor_key(state, &key);
         } else if state.finder.is_some() {
             find_key(state, &key);
+        } else if state.prompt.is_some() {
+            // only the whole text's tokens are of interest
+            effects = prompt::key(state, &key);
         }
     }
+    effects
 }
 
 fn on_mouse(state: &mut State, mouse: MouseEvent) -> Vec<Effect> {
-    if state.finder.is_some() || state.editor.is_some() || state.help.is_some() {
+    if state.finder.is_some() || state.editor.is_some() || state.prompt.is_some() || state.help.is_some() {
         return vec![];
     }
     let areas = state.areas();

@@ -1,4 +1,5 @@
 use std::{
+    collections::VecDeque,
     io::IsTerminal,
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     time::{Duration, Instant},
@@ -46,7 +47,17 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
         device: "cpu f32".into(),
         note,
     };
-    let tokens = spec.tokens.iter().map(|&id| Token { id, text: loaded.tokenizer.token(id) }).collect();
+    let (tokenizer, config) = (loaded.tokenizer.clone(), loaded.model.config.clone());
+    let named =
+        move |ids: &[u32]| -> Vec<Token> { ids.iter().map(|&id| Token { id, text: tokenizer.token(id) }).collect() };
+    let tokenizer = loaded.tokenizer.clone();
+    let prepend_bos = prompt_args.prepend_bos;
+    let text = prompt_args.prompt.clone().unwrap_or_else(|| tokenizer.decode(&spec.tokens));
+    let tokens = named(&spec.tokens);
+    let tokenize = |text: &str| -> Result<Vec<Token>, String> {
+        let ids = tokenizer.encode(text).and_then(|ids| prompt::checked(ids, &config, prepend_bos));
+        ids.map(|ids| named(&ids)).map_err(|e| e.to_string())
+    };
     let theme = Theme { depth: args.color.depth(), ascii: args.ascii };
     let schema = engine.schema.clone();
 
@@ -59,8 +70,8 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
     .context("starting the worker")?;
     let mut screen = Screen::take().context("taking the terminal")?;
     term::listen(&sender).context("listening to the terminal")?;
-    let state = State::new(model, schema, tokens, &spec, screen.size()?);
-    let ended = explore(&mut screen, state, &events, &worker, theme);
+    let state = State::new(model, schema, text, tokens, &spec, screen.size()?);
+    let ended = explore(&mut screen, state, &events, &worker, &tokenize, theme);
     drop(screen);
     ended
 }
@@ -78,42 +89,46 @@ fn explore(
     mut state: State,
     events: &Receiver<Event>,
     worker: &Worker,
+    tokenize: &dyn Fn(&str) -> Result<Vec<Token>, String>,
     theme: Theme,
 ) -> Result<()> {
     let size = state.size;
     // the first request is what an event that changes nothing brings about
-    let mut pending = Some(Event::Resize(size.0, size.1));
+    let mut pending = VecDeque::from([Event::Resize(size.0, size.1)]);
     loop {
-        let mut quit = false;
         let mut drawn_by = Instant::now() + PATIENCE;
-        while let Some(event) = pending.take() {
+        while let Some(event) = pending.pop_front() {
             for effect in update(&mut state, event) {
                 match effect {
                     Effect::Post(want) => {
                         worker.post(want);
                         drawn_by = Instant::now() + PATIENCE;
                     }
+                    Effect::Tokenize(text) => {
+                        let tokens = tokenize(&text);
+                        pending.push_back(Event::Tokenized(text, tokens));
+                    }
                     Effect::Cancel => worker.cancel(),
                     Effect::Suspend => screen.suspend()?,
                     Effect::Redraw => screen.clear()?,
-                    Effect::Quit => quit = true,
+                    Effect::Quit => return Ok(()),
                 }
             }
-            if quit {
-                return Ok(());
+            if !pending.is_empty() {
+                continue;
             }
             // take what is already there, and wait a little for what was just asked for
             let patience =
                 if state.is_waiting() { drawn_by.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
-            pending = match events.recv_timeout(patience) {
-                Ok(event) => Some(event),
-                Err(RecvTimeoutError::Timeout) => None,
+            match events.recv_timeout(patience) {
+                Ok(event) => pending.push_back(event),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            };
+            }
         }
         screen.draw(|frame| ui::draw(frame, &state, theme))?;
         match events.recv() {
-            Ok(event) => pending = Some(event),
+            Ok(event) => pending.push_back(event),
             Err(_) => return Ok(()),
         }
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     engine::{Engine, Spec},
     hooks::{Edit, Schema},
-    model::{Loaded, ModelError, Processing, Source, hub_cache},
+    model::{Config, Loaded, ModelError, Processing, Source, hub_cache},
 };
 
 /// The model that is meant when none is named.
@@ -72,22 +72,27 @@ pub(super) fn tokens(loaded: &Loaded, args: &PromptArgs) -> Result<Vec<u32>> {
 }
 
 fn encode(loaded: &Loaded, text: Option<&str>, ids: Option<&[u32]>, prepend_bos: bool) -> Result<Vec<u32>> {
-    let config = &loaded.model.config;
-    let mut tokens = match (ids, text) {
+    let tokens = match (ids, text) {
         (Some(ids), _) => ids.to_vec(),
         (None, text) => loaded.tokenizer.encode(text.unwrap_or_default())?,
     };
+    Ok(checked(tokens, &loaded.model.config, prepend_bos)?)
+}
+
+/// Token ids as a prompt: with the beginning-of-sequence token if it is wanted, neither empty nor too long, each in the
+/// vocabulary.
+pub(super) fn checked(mut tokens: Vec<u32>, config: &Config, prepend_bos: bool) -> Result<Vec<u32>, ModelError> {
     if tokens.is_empty() {
-        return Err(ModelError::EmptyPrompt.into());
+        return Err(ModelError::EmptyPrompt);
     }
     if prepend_bos {
         tokens.insert(0, config.bos);
     }
     if tokens.len() > config.context {
-        return Err(ModelError::TooLong { tokens: tokens.len(), context: config.context }.into());
+        return Err(ModelError::TooLong { tokens: tokens.len(), context: config.context });
     }
     match tokens.iter().find(|id| **id as usize >= config.d_vocab) {
-        Some(&id) => Err(ModelError::NoSuchToken { id, d_vocab: config.d_vocab }.into()),
+        Some(&id) => Err(ModelError::NoSuchToken { id, d_vocab: config.d_vocab }),
         None => Ok(tokens),
     }
 }

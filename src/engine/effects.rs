@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::Outcome;
 use crate::{
-    analysis::{Ranked, kl_divergence, log_normaliser, relative_change, top_k},
+    analysis::{Ranked, log_normaliser, relative_change, top_k},
     hooks::{EditError, Effect, HookPoint},
     model::Tokenizer,
 };
@@ -36,11 +36,9 @@ pub struct Prediction {
     pub baseline_prob: f64,
 }
 
-/// Next tokens and KL at some positions.
+/// Next tokens at some positions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictions {
-    /// KL(baseline || edited) in nats; empty without edits.
-    pub kl: Vec<f64>,
     /// The run's likeliest next tokens.
     pub top: Vec<Vec<Prediction>>,
     /// The baseline's likeliest next tokens, with what the run makes of them.
@@ -69,38 +67,31 @@ impl Outcome {
     /// # Errors
     /// Tensor errors.
     pub fn summary(&self, k: usize, first: usize, tokenizer: &Tokenizer) -> Result<Summary, EditError> {
-        let edited = !self.spec.edits.is_empty();
-        let n = self.spec.tokens.len();
-        let Predictions { top, was, .. } = self.predictions(k, first..n, tokenizer)?;
+        let Predictions { top, was } = self.predictions(k, first..self.spec.tokens.len(), tokenizer)?;
         Ok(Summary {
             elapsed_ms: self.run.elapsed.as_secs_f64() * 1e3,
-            kl: self.predictions(0, 0..n, tokenizer)?.kl,
+            kl: self.kl.clone(),
             top,
             was,
             effects: self.effects.clone(),
-            changes: if edited { self.changes()? } else { Vec::new() },
+            changes: if self.spec.edits.is_empty() { Vec::new() } else { self.changes()? },
             undefined_rows: self.run.undefined_rows,
         })
     }
 
-    /// The `k` likeliest next tokens of the run and of the baseline, and the KL, at some positions.
+    /// The `k` likeliest next tokens of the run and of the baseline at some positions.
     ///
     /// # Errors
     /// Tensor errors.
     pub fn predictions(&self, k: usize, at: Range<usize>, tokenizer: &Tokenizer) -> Result<Predictions, EditError> {
-        let edited = !self.spec.edits.is_empty();
         let rows = |run: &super::Run| -> Result<Vec<Vec<f32>>, EditError> {
             let part = run.logits.narrow(1, at.start, at.len())?.squeeze(0)?;
             Ok(part.to_dtype(DType::F32)?.to_vec2()?)
         };
         let before = rows(&self.baseline)?;
-        let after = if edited { rows(&self.run)? } else { before.clone() };
-        let pairs = before.par_iter().zip(&after);
-        let kl = if edited { pairs.clone().map(|(b, a)| kl_divergence(b, a)).collect() } else { Vec::new() };
+        let edited = if self.spec.edits.is_empty() { None } else { Some(rows(&self.run)?) };
+        let pairs = before.par_iter().zip(edited.as_ref().unwrap_or(&before));
         let of = |ranked: &[f32], before: &[f32], after: &[f32]| -> Vec<Prediction> {
-            if k == 0 {
-                return Vec::new();
-            }
             let (before_norm, after_norm) = (log_normaliser(before), log_normaliser(after));
             let prediction = |ranked: Ranked| {
                 let at = ranked.id as usize;
@@ -115,7 +106,6 @@ impl Outcome {
             top_k(ranked, k).into_iter().map(prediction).collect()
         };
         Ok(Predictions {
-            kl,
             top: pairs.clone().map(|(before, after)| of(after, before, after)).collect(),
             was: pairs.map(|(before, after)| of(before, before, after)).collect(),
         })

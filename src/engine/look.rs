@@ -74,9 +74,9 @@ impl Outcome {
         match look {
             Look::Hook(point) => self.look_at_hook(point, engine),
             Look::Logits { pos } => {
-                let summary = self.predictions(LISTED, pos..pos + 1, &engine.loaded.tokenizer)?;
+                let found = self.predictions(LISTED, pos..pos + 1, &engine.loaded.tokenizer)?;
                 let first = |mut rows: Vec<Vec<Prediction>>| rows.pop().unwrap_or_default();
-                Ok(View::Logits { top: first(summary.top), was: first(summary.was), kl: summary.kl.first().copied() })
+                Ok(View::Logits { top: first(found.top), was: first(found.was), kl: self.kl.get(pos).copied() })
             }
             Look::Lens => Ok(View::Lens(engine.lens(self)?)),
             Look::Heads => Ok(View::Heads(engine.head_map(self)?)),

@@ -6,6 +6,8 @@ use std::{
 
 use candle_core::{DType, Tensor};
 
+use rayon::prelude::*;
+
 use crate::{
     analysis::kl_divergence,
     hooks::{
@@ -54,6 +56,8 @@ pub struct Outcome {
     pub spec: Spec,
     pub baseline: Arc<Run>,
     pub run: Arc<Run>,
+    /// KL(baseline || edited) in nats, at each position; empty without edits.
+    pub kl: Vec<f64>,
     pub effects: Vec<EditEffect>,
 }
 
@@ -105,7 +109,13 @@ impl Engine {
         };
         let baseline = self.unedited(&spec.tokens, &from_baseline, control)?;
         if spec.edits.is_empty() {
-            return Ok(Outcome { spec: spec.clone(), run: baseline.clone(), baseline, effects: Vec::new() });
+            return Ok(Outcome {
+                spec: spec.clone(),
+                run: baseline.clone(),
+                baseline,
+                kl: Vec::new(),
+                effects: Vec::new(),
+            });
         }
         let patched: BTreeSet<HookPoint> = plan.patched().collect();
         let contrast = match &spec.contrast {
@@ -118,20 +128,22 @@ impl Engine {
 
         let before = baseline.logit_rows()?;
         let kl_of = |run: &Run| -> Result<Vec<f64>, EditError> {
-            Ok(run.logit_rows()?.iter().zip(&before).map(|(after, before)| kl_divergence(before, after)).collect())
+            let after = run.logit_rows()?;
+            Ok(before.par_iter().zip(&after).map(|(before, after)| kl_divergence(before, after)).collect())
         };
+        let kl = kl_of(&run)?;
         let mut effects = Vec::with_capacity(spec.edits.len());
         for (number, effect) in applied.into_iter().enumerate() {
+            let alone = std::slice::from_ref(&spec.edits[number]);
             let kl = if spec.edits.len() == 1 {
-                kl_of(&run)?
+                kl.clone()
             } else {
-                let alone = std::slice::from_ref(&spec.edits[number]);
                 let plan = self.plan(alone, spec)?;
                 kl_of(&self.edited(alone, plan, &Capture::None, &baseline, references, control)?.0)?
             };
             effects.push(EditEffect { effect, kl });
         }
-        Ok(Outcome { spec: spec.clone(), baseline, run: Arc::new(run), effects })
+        Ok(Outcome { spec: spec.clone(), baseline, run: Arc::new(run), kl, effects })
     }
 
     fn plan(&self, edits: &[Edit], spec: &Spec) -> Result<Plan, EditError> {

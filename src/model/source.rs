@@ -1,4 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use candle_core::Device;
 
@@ -18,7 +21,7 @@ pub enum Source {
 /// A model with its tokenizer and the names it goes by.
 pub struct Loaded {
     pub model: Model,
-    pub tokenizer: Tokenizer,
+    pub tokenizer: Arc<Tokenizer>,
     /// As the header shows it: `demo`, or the directory's name.
     pub name: String,
     /// The commit or training step, where the source tells it.
@@ -34,7 +37,7 @@ impl Source {
                 let config = parse_config(demo::CONFIG, Path::new("config.json"))?;
                 let checkpoint = Checkpoint::embedded(demo::WEIGHTS)?;
                 let model = Model::new(config, &checkpoint, processing, device)?;
-                let tokenizer = Tokenizer::from_bytes(demo::TOKENIZER)?;
+                let tokenizer = Arc::new(Tokenizer::from_bytes(demo::TOKENIZER)?);
                 Ok(Loaded { model, tokenizer, name: "demo".into(), revision: None })
             }
             Self::Directory(dir) => {
@@ -67,7 +70,7 @@ fn load_directory(
     }
     let text = std::fs::read_to_string(&path).map_err(ModelError::io(&path))?;
     let config = parse_config(&text, &path)?;
-    let tokenizer = Tokenizer::open(dir)?;
+    let tokenizer = Arc::new(Tokenizer::open(dir)?);
     let model = Model::new(config, &Checkpoint::open(dir)?, processing, device)?;
     Ok(Loaded { model, tokenizer, name, revision })
 }

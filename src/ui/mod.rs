@@ -11,6 +11,7 @@ mod help;
 mod hints;
 mod lens;
 mod logits;
+mod prompt;
 mod shape;
 mod text;
 mod theme;
@@ -42,6 +43,9 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) {
     }
     if let Some(editor) = &state.editor {
         editor::draw(frame, screen, editor, theme);
+    }
+    if let Some(line) = &state.prompt {
+        prompt::draw(frame, screen, line, theme);
     }
     if let Some(scroll) = state.help {
         help::draw(frame, screen, scroll, theme);
