@@ -1,7 +1,7 @@
 use ratatui::{
     Frame,
     layout::Rect,
-    style::{Color, Style},
+    style::{Color, Modifier, Style},
     text::{Line, Span},
 };
 
@@ -50,7 +50,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
         frame.buffer_mut().set_string(area.x, screen_y, format!("{:<NAMES$}", format!("blocks.{block}")), style);
         for (head, scores) in row.iter().enumerate() {
             let value = state.score.of(scores);
-            let (content, style) = cell(value, highest, width, here_row && head == state.head, theme);
+            let here = here_row && head == state.head;
+            let (content, style) = cell(value, highest, width, here, theme);
+            let style = if here { style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED) } else { style };
             frame.buffer_mut().set_string(offset(area.x, NAMES + head * width), screen_y, content, style);
         }
     }

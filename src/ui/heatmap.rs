@@ -104,7 +104,7 @@ impl Heatmap<'_> {
             for column in 0..self.n {
                 let here = self.cursor == (row, column);
                 let (text, style) = self.wide_cell(row, column, width, theme);
-                let style = if here { style.add_modifier(Modifier::BOLD) } else { style };
+                let style = if here { style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED) } else { style };
                 for line in 0..height {
                     let text = if line == 0 { bracket(&text, here && line == 0) } else { " ".repeat(width) };
                     buffer.set_string(offset(grid.x, column * width), offset(grid.y, row * height + line), text, style);
@@ -221,12 +221,11 @@ pub(super) fn offset(from: u16, by: usize) -> u16 {
     from.saturating_add(u16::try_from(by).unwrap_or(u16::MAX))
 }
 
-/// `cell` with its ends replaced by brackets, to show the cursor.
+/// `cell` in brackets, to show the cursor, where its ends are free for them: nothing that is written is hidden.
 pub(super) fn bracket(cell: &str, here: bool) -> String {
-    let n = cell.chars().count();
-    if !here || n < 2 {
-        return cell.to_string();
+    let inside = cell.strip_prefix([' ', '·', '.']).and_then(|rest| rest.strip_suffix(' '));
+    match inside {
+        Some(inside) if here => format!("[{inside}]"),
+        _ => cell.to_string(),
     }
-    let inside: String = cell.chars().skip(1).take(n - 2).collect();
-    format!("[{inside}]")
 }

@@ -7,7 +7,7 @@ use ratatui::{
 
 use super::{
     Theme,
-    heatmap::{bracket, offset},
+    heatmap::offset,
     logits::{self, Columns},
     say,
     shape::waiting,
@@ -35,7 +35,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     // the likeliest tokens of the cell under the cursor stay below the grid
     let details = 7.min(area.height.saturating_sub(4)).min(if area.height < 16 { 4 } else { 7 });
     let grid = Rect { y: area.y + 1.min(area.height), height: area.height.saturating_sub(1 + details), ..area };
-    let columns = usize::from(grid.width).saturating_sub(NAMES) / CELL;
+    let columns = usize::from(grid.width).saturating_sub(NAMES + 1) / CELL;
     let rows = usize::from(grid.height).saturating_sub(1);
     if columns == 0 || rows == 0 {
         return;
@@ -58,7 +58,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
             let Some(cell) = cells[first_layer + y].get(first_pos + x) else { continue };
             let here = (first_layer + y, first_pos + x) == (layer, pos);
             let (content, style) = look(cell, here, theme);
-            frame.buffer_mut().set_string(offset(grid.x, NAMES + x * CELL), screen_y, content, style);
+            let at = offset(grid.x, NAMES + x * CELL);
+            frame.buffer_mut().set_string(at, screen_y, content, style);
+            if here {
+                // the cursor takes the gaps beside the cell, so that the token stays whole
+                frame.buffer_mut().set_string(at.saturating_sub(1), screen_y, "[", theme.title());
+                frame.buffer_mut().set_string(offset(at, CELL - 1), screen_y, "]", theme.title());
+            }
         }
     }
     let below = Rect { y: grid.bottom(), height: details, ..area };
@@ -82,9 +88,9 @@ fn look(cell: &LensCell, here: bool, theme: Theme) -> (String, Style) {
     match theme.heat(first.prob) {
         Some(color) => {
             let ink = if first.prob > 0.55 { Color::Black } else { Color::White };
-            (bracket(&token, here), Style::new().bg(color).fg(ink))
+            (token, Style::new().bg(color).fg(ink))
         }
-        None => (bracket(&token, here), if here { theme.selected(true) } else { Style::new() }),
+        None => (token, if here { theme.selected(true) } else { Style::new() }),
     }
 }
 
