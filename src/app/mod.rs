@@ -6,6 +6,8 @@ mod event;
 mod finder;
 mod keymap;
 mod layout;
+mod mouse;
+mod navigate;
 mod prompt;
 mod state;
 mod tree;
