@@ -3,6 +3,7 @@ use ratatui::{
     layout::Rect,
     style::{Color, Modifier, Style},
     text::{Line, Span},
+    widgets::{Paragraph, Wrap},
 };
 
 use super::{
@@ -10,12 +11,14 @@ use super::{
     heatmap::{bracket, offset},
     logits, say,
     shape::waiting,
-    text,
 };
 use crate::{
     app::{Score, State},
     engine::View,
 };
+
+/// Rows below the map for the scores of the head under the cursor.
+const LINES: u16 = 3;
 
 /// Columns of the block names.
 const NAMES: usize = 10;
@@ -33,7 +36,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     let heads = state.schema.dims.n_heads;
     let room = usize::from(area.width).saturating_sub(NAMES);
     let width = (room / heads.max(1)).min(7);
-    let rows = usize::from(area.height).saturating_sub(4);
+    let rows = usize::from(area.height.saturating_sub(3 + LINES));
     if width < 1 || rows == 0 {
         return say(frame, logits::row(area, 1), "the panel is too narrow for all heads", theme);
     }
@@ -59,8 +62,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     if let Some(scores) = scores.get(state.block()).and_then(|row| row.get(state.head)) {
         let part = |score: &Score| format!("{} {:.3}", score.title(), score.of(scores));
         let all = Score::ALL.iter().map(part).collect::<Vec<_>>().join(theme.separator());
-        let line = format!("L{}H{}  {all}", state.block(), state.head);
-        frame.render_widget(Line::from(text::cut(&line, area.width.into(), theme)), logits::row(area, area.height - 1));
+        let said = Paragraph::new(format!("L{}H{}  {all}", state.block(), state.head)).wrap(Wrap { trim: true });
+        let lines = LINES.min(area.height);
+        frame.render_widget(said, Rect { y: area.bottom() - lines, height: lines, ..area });
     }
 }
 

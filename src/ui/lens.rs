@@ -25,10 +25,10 @@ const CELL: usize = 9;
 
 /// The logit lens: layers down, positions across, each cell the likeliest token coloured by its probability.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
-    let title = vec![
-        Span::styled("logit lens", theme.title()),
-        Span::styled("   the next token, were the model to end at that stream", theme.dim()),
-    ];
+    let mut title = vec![Span::styled("logit lens", theme.title())];
+    if area.width >= 66 {
+        title.push(Span::styled("   the next token, were the model to end at that stream", theme.dim()));
+    }
     frame.render_widget(Line::from(title), logits::row(area, 0));
     let Some(View::Lens(cells)) = state.view() else { return say(frame, logits::row(area, 1), waiting(state), theme) };
     let (layers, n) = (cells.len(), state.tokens.len());
@@ -98,7 +98,8 @@ fn detail(frame: &mut Frame<'_>, area: Rect, cell: &LensCell, state: &State, the
     let points = lens_points(state.schema.dims.n_layers);
     let point = points.get(state.lens_layer).map(ToString::to_string).unwrap_or_default();
     let token = state.tokens.get(state.cell.0).map(|t| text::visible(&t.text, theme)).unwrap_or_default();
-    let head = format!("{point} at {} \"{token}\"   KL from the final layer {}", state.cell.0, text::number(cell.kl));
+    let head = format!("KL from final {}   {point} at {} \"{token}\"", text::number(cell.kl), state.cell.0);
+    let head = text::cut(&head, area.width.into(), theme);
     frame.render_widget(Line::from(Span::styled(head, theme.dim())), logits::row(area, 0));
     for (prediction, number) in cell.top.iter().zip(1..area.height) {
         let line = logits::line(prediction, area.width.into(), Columns { edited: false, logit: true }, theme);

@@ -67,7 +67,7 @@ impl Columns {
     /// Columns of the token's name in a panel of `width`.
     fn name(self, width: usize) -> usize {
         let numbers = 7 + if self.logit { 8 } else { 0 } + if self.edited { 8 } else { 0 };
-        width.saturating_sub(numbers + 3).clamp(4, 18)
+        width.saturating_sub(numbers + 3).clamp(4, if self.logit { 18 } else { 12 })
     }
 }
 
