@@ -153,6 +153,8 @@ pub fn listen<T: From<Event> + Send + 'static>(events: &Sender<T>) -> io::Result
         loop {
             let event = match event::read() {
                 Ok(event::Event::Key(key)) => Event::Key(key),
+                // the pointer's way over the screen asks for nothing, and must not cost a frame
+                Ok(event::Event::Mouse(mouse)) if mouse.kind == event::MouseEventKind::Moved => continue,
                 Ok(event::Event::Mouse(mouse)) => Event::Mouse(mouse),
                 Ok(event::Event::Paste(text)) => Event::Paste(text),
                 Ok(event::Event::Resize(width, height)) => Event::Resize(width, height),

@@ -207,7 +207,11 @@ fn a_closed_terminal_ends_the_program() {
 #[test]
 fn without_the_default_model_the_demo_says_that_it_is_the_demo() {
     let mut session = Session::start(&["Two tokens"], &[]);
-    session.wait_for("this is the demo model");
+    session.wait_for("demo (not pythia-70m-deduped, which is not here)");
+    // whatever else is said
+    session.press("a");
+    session.wait_for("1 edit");
+    session.wait_for("demo (not pythia-70m-deduped, which is not here)");
     session.press("q");
     session.ends_clean();
 }

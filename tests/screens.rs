@@ -500,7 +500,8 @@ fn the_prompt_is_edited_in_place_and_earlier_ones_come_back() {
     program.event(Event::Key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL)));
     program.keys("Enter");
     assert!(program.state.prompt.as_ref().unwrap().tokens.is_err(), "an empty prompt is not accepted");
-    program.event(Event::Paste("Two new words".into()));
+    program.event(Event::Paste("Two new\r\nwords".into()));
+    assert_eq!(program.state.prompt.as_ref().unwrap().input.value(), "Two new\nwords");
     insta::assert_snapshot!("prompt", program.screen(TRUE));
     program.keys("Enter");
     assert_eq!(program.state.tokens.iter().map(|t| t.text.as_str()).collect::<Vec<_>>(), ["Two", "new", "words"]);

@@ -63,6 +63,18 @@ pub(super) fn key(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
     if now == before { vec![] } else { vec![Effect::Tokenize(now)] }
 }
 
+/// Pasted text goes in whole, its line breaks too: they are tokens like any other.
+pub(super) fn paste(state: &mut State, text: &str) -> Vec<Effect> {
+    let Some(line) = &mut state.prompt else { return vec![] };
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let (value, at) = (line.input.value(), line.input.cursor());
+    let before: String = value.chars().take(at).collect();
+    let after: String = value.chars().skip(at).collect();
+    let whole = format!("{before}{text}{after}");
+    line.input = Input::new(whole.clone()).with_cursor(at + text.chars().count());
+    vec![Effect::Tokenize(whole)]
+}
+
 impl PromptLine {
     fn recall(&mut self, prompts: &Prompts, back: bool) {
         let n = prompts.earlier.len();

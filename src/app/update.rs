@@ -234,19 +234,18 @@ fn find_key(state: &mut State, key: &KeyEvent) {
     }
 }
 
-/// Pasted text goes into the line that is open, one line of it.
+/// Pasted text goes into the line that is open; into an edit or a search, one line of it.
 fn paste(state: &mut State, text: &str) -> Vec<Effect> {
-    let mut effects = Vec::new();
+    if state.prompt.is_some() {
+        return prompt::paste(state, text);
+    }
     for c in text.chars().take_while(|c| *c != '\n' && *c != '\r').filter(|c| !c.is_control()) {
         let key = KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE);
         if state.editor.is_some() {
             editor_key(state, &key);
         } else if state.finder.is_some() {
             find_key(state, &key);
-        } else if state.prompt.is_some() {
-            // only the whole text's tokens are of interest
-            effects = prompt::key(state, &key);
         }
     }
-    effects
+    vec![]
 }

@@ -47,7 +47,7 @@ pub(super) fn load_or_demo(args: &ModelArgs) -> Result<(Loaded, Option<String>)>
     match source(args) {
         Err(_) if args.model.is_none() => {
             let demo = Source::Demo.load(processing(args), Device::Cpu)?;
-            Ok((demo, Some(format!("{DEFAULT} is not on this machine: this is the demo model"))))
+            Ok((demo, Some(format!("not {DEFAULT}, which is not here"))))
         }
         source => Ok((source?.load(processing(args), Device::Cpu)?, None)),
     }

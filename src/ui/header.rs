@@ -16,6 +16,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     if let Some(revision) = &model.revision {
         left.push(Span::styled(format!("@{}", revision.get(..8).unwrap_or(revision)), theme.dim()));
     }
+    if let Some(note) = &model.note {
+        left.push(Span::styled(format!(" ({note})"), theme.changed()));
+    }
+    let always = left.len();
     left.extend([sep(), Span::raw(model.processing), sep(), Span::raw(model.device.as_str())]);
 
     let mut right: Vec<Span<'_>> = Vec::new();
@@ -44,7 +48,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     let width = |spans: &[Span<'_>]| spans.iter().map(|s| s.content.width()).sum::<usize>();
     let total = usize::from(area.width);
     let gap = theme.separator().width();
-    while width(&left) + gap + width(&right) > total && left.len() > 3 {
+    while width(&left) + gap + width(&right) > total && left.len() > always {
         left.truncate(left.len() - 2);
     }
     let room = total.saturating_sub(width(&left) + width(&right) + 2 * gap + 2);

@@ -28,11 +28,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     }
     let mut spans: Vec<Span<'_>> = Vec::new();
     let mut used = 1;
-    if let Some(note) = &state.model.note {
-        let note = text::cut(note, width.saturating_sub(12), theme);
-        used += note.width() + 2;
-        spans.push(Span::styled(format!(" {note} "), theme.changed()));
-    }
     // as many as fit, of which help and quit always
     let hinted = || BINDINGS.iter().filter(|b| !b.hint.is_empty());
     let size = |b: &Binding| b.keys.first().map_or(0, |key| key.to_string().width()) + b.hint.width() + 3;

@@ -55,9 +55,14 @@ fn facts(state: &State, theme: Theme) -> Vec<Line<'static>> {
     let fact = |name: &str, value: String| {
         Line::from(vec![Span::styled(format!("{name:<9} "), theme.dim()), Span::raw(value)])
     };
+    let sep = theme.separator();
+    let size = match state.view() {
+        Some(View::Hook { dtype, .. }) => format!("{values} values{sep}{}{sep}{dtype}", text::bytes(values * 4)),
+        _ => format!("{values} values{sep}{}", text::bytes(values * 4)),
+    };
     let mut lines = vec![
         fact("shape", format!("[{axes}] = {shape:?}")),
-        fact("size", format!("{values} values{}{}", theme.separator(), text::bytes(values * 4))),
+        fact("size", size),
         fact("formula", text::plain(&formula(point, &schema.dims, state.model.folded), theme)),
     ];
     lines.extend(made_with(point, state, theme));
