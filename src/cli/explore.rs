@@ -16,7 +16,7 @@ use crate::{
     ui::{self, Theme},
 };
 
-/// What is explored when no prompt was given: the demo's first head to look at moves a name to the end of this sentence.
+/// What is explored when no prompt was given; in the demo, head 2 of block 1 decides which name ends this sentence.
 const PROMPT: &str = "When Mary and John went to the store, John gave a drink to";
 
 /// An answer that comes within this time is drawn with the key that asked for it, not after it.
