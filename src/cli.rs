@@ -2,10 +2,13 @@
 
 mod args;
 mod completions;
+mod config;
 mod explore;
+mod files;
 mod hooks;
 mod prompt;
 mod run;
+mod structure;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
@@ -27,6 +30,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match args.command {
         Some(Command::Hooks(args)) => hooks::main(&args),
         Some(Command::Run(args)) => run::main(&args),
+        Some(Command::Structure(args)) => structure::main(&args),
         Some(Command::Completions { shell }) => completions::main(shell, Args::command()),
         None => explore::main(&args.explore),
     };

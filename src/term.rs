@@ -10,6 +10,7 @@ use std::{
 };
 
 use crossterm::{
+    clipboard::CopyToClipboard,
     cursor::{Hide, Show},
     event::{self, DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture},
     execute, queue,
@@ -48,11 +49,21 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal is gone.
-    pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+    pub fn draw<T>(&mut self, render: impl FnOnce(&mut Frame<'_>) -> T) -> io::Result<Option<T>> {
+        let mut drawn = None;
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
-        self.terminal.draw(render)?;
+        self.terminal.draw(|frame| drawn = Some(render(frame)))?;
         queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
-        self.terminal.backend_mut().flush()
+        self.terminal.backend_mut().flush()?;
+        Ok(drawn)
+    }
+
+    /// Put a text on the clipboard of the terminal, also one at the other end of SSH (the escape sequence OSC 52).
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn copy(&mut self, text: &str) -> io::Result<()> {
+        execute!(self.terminal.backend_mut(), CopyToClipboard::to_clipboard_from(text))
     }
 
     /// Columns and rows.
@@ -155,7 +166,7 @@ pub fn listen<T: From<Event> + Send + 'static>(events: &Sender<T>) -> io::Result
                 Ok(event::Event::Key(key)) => Event::Key(key),
                 // the pointer's way over the screen asks for nothing, and must not cost a frame
                 Ok(event::Event::Mouse(mouse)) if mouse.kind == event::MouseEventKind::Moved => continue,
-                Ok(event::Event::Mouse(mouse)) => Event::Mouse(mouse),
+                Ok(event::Event::Mouse(mouse)) => Event::Mouse(mouse, None),
                 Ok(event::Event::Paste(text)) => Event::Paste(text),
                 Ok(event::Event::Resize(width, height)) => Event::Resize(width, height),
                 Ok(_) => continue,

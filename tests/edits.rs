@@ -88,7 +88,7 @@ fn check(checkpoint: &str) {
     runner
         .run(&edits, |edits| {
             let mut engine = engine.borrow_mut();
-            let spec = Spec { tokens: TOKENS.to_vec(), contrast: Some(contrast.clone()), edits: edits.clone() };
+            let spec = Spec { tokens: TOKENS.to_vec(), contrast: Some(contrast.clone()), edits: edits.clone(), ..Spec::default() };
             let outcome = run(&mut engine, &spec).unwrap();
             let (cache, logits) = from_scratch(&engine, &spec);
             let found = activations(&outcome);

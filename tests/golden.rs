@@ -194,6 +194,7 @@ fn every_edit() {
                     tokens: ids(&case["prompt"]),
                     contrast: case["contrast"].is_array().then(|| ids(&case["contrast"])),
                     edits: lines.iter().map(|line| line.parse().unwrap()).collect(),
+                    ..Spec::default()
                 };
                 let outcome = run(&mut engine, &spec).unwrap();
                 let summary = outcome.summary(1, 0, &engine.loaded.tokenizer).unwrap();

@@ -9,9 +9,16 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent,
 use proptest::prelude::*;
 use pythia_tui::{
     analysis::{HeadScores, stats},
-    app::{BINDINGS, Effect, Event, Focus, ModelInfo, Phase, State, Tab, Token, update},
-    engine::{EditEffect, HookChange, LensCell, Look, Prediction, Report, Spec, Summary, View, Want, WhichAttention},
+    app::{
+        BINDINGS, Component, Effect, Event, Extent, Focus, Key, Keymap, ModelInfo, NotSaved, Opening, Overlay, Phase,
+        PromptLine, Purpose, State, Tab, Token, update,
+    },
+    engine::{
+        Attribution, Compare, EditEffect, HookChange, LensCell, Look, Prediction, Report, Summary, Thumbnails, View, Want,
+        WhichAttention,
+    },
     hooks::{self, Dims, HookPoint, Schema},
+    model::{Config, modules},
     ui::{self, ColorDepth, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend, style::Style};
@@ -38,13 +45,36 @@ impl Program {
             processing: "processed",
             folded: true,
             device: "cpu f32".into(),
+            context: 256,
             note: None,
         };
         let tokens: Vec<Token> = prompt.into_iter().zip(10..).map(|(text, id)| Token { id, text }).collect();
-        let edits = edits.iter().map(|line| line.parse().unwrap()).collect();
-        let spec = Spec { tokens: tokens.iter().map(|t| t.id).collect(), contrast: None, edits };
+        let config = Config {
+            n_layers: dims.n_layers,
+            n_heads: dims.n_heads,
+            d_model: dims.d_model,
+            d_head: dims.d_head,
+            d_mlp: dims.d_mlp,
+            d_vocab: dims.d_vocab,
+            context: 256,
+            rotary_dims: dims.d_head / 4,
+            rotary_base: 10000.0,
+            layer_norm_eps: 1e-5,
+            parallel: dims.parallel,
+            tied: false,
+            bos: 0,
+        };
         let text = tokens.iter().map(|t| t.text.as_str()).collect();
-        let state = State::new(model, Schema::new(dims), text, tokens, &spec, size);
+        let state = State::new(Opening {
+            model,
+            schema: Schema::new(dims),
+            modules: modules(&config),
+            keys: Keymap::default(),
+            prompt: (text, tokens),
+            contrast: None,
+            edits: edits.iter().map(|line| line.parse().unwrap()).collect(),
+            size,
+        });
         let mut program = Self { state, posted: vec![], answers: true };
         program.event(Event::Resize(size.0, size.1));
         program
@@ -61,11 +91,11 @@ impl Program {
                     }
                 }
                 // a token a word
-                Effect::Tokenize(text) => {
+                Effect::Tokenize(purpose, text) => {
                     let words = text.split_whitespace().zip(100..);
                     let tokens: Vec<Token> = words.map(|(word, id)| Token { id, text: word.into() }).collect();
                     let tokens = if tokens.is_empty() { Err("the prompt has no tokens".into()) } else { Ok(tokens) };
-                    self.event(Event::Tokenized(text.clone(), tokens));
+                    self.event(Event::Tokenized(*purpose, text.clone(), tokens));
                 }
                 _ => {}
             }
@@ -115,6 +145,8 @@ impl Program {
                 .collect(),
             changes: changes.collect(),
             undefined_rows: 0,
+            logits: (0..960).map(|id| 8.0 - id as f32).collect(),
+            baseline_logits: if edits > 0 { (0..960).map(|id| 8.0 - 1.5 * id as f32).collect() } else { vec![] },
         }
     }
 
@@ -130,13 +162,57 @@ impl Program {
                 let baseline = edited.then(|| stats(&values[..count / 2], 64));
                 View::Hook { shape, dtype: "f32".into(), stats: stats(&values, 64), baseline }
             }
+            Look::Values { slice, .. } => {
+                let size = |axis| self.state.schema.size(axis, n);
+                let (rows, columns) = (size(slice.rows), size(slice.columns));
+                let at = slice.fixed.map_or(0, |(_, at)| at);
+                let value = |i: usize| ((i * 37 + at * 11) % 64) as f32 / 16.0 - 2.0;
+                let values: Vec<f32> = (0..rows * columns).map(value).collect();
+                View::Values { rows, columns, baseline: edited.then(|| values.iter().map(|x| x / 2.0).collect()), values }
+            }
+            Look::Patterns { block, side, .. } => {
+                let dims = self.state.schema.dims;
+                let pool = n.div_ceil(side).max(1);
+                let (side, blocks) = (n.div_ceil(pool), block.map_or(dims.n_layers, |_| 1));
+                let value = |h: usize, i: usize| {
+                    let (q, k) = (i / side, i % side);
+                    if k > q { f32::NAN } else { (h + 1) as f32 / (1 + dims.n_heads + q - k) as f32 }
+                };
+                let head = |h: usize| (0..side * side).map(|i| value(h, i)).collect();
+                let heads = (0..blocks).map(|_| (0..dims.n_heads).map(head).collect()).collect();
+                View::Patterns(Thumbnails { first: block.unwrap_or(0), side, pool, heads })
+            }
             Look::Logits { .. } => {
                 let summary = self.summary(want);
-                View::Logits { top: summary.top[0].clone(), was: summary.was[0].clone(), kl: edited.then_some(0.5) }
+                View::Logits {
+                    top: summary.top[0].clone(),
+                    was: summary.was[0].clone(),
+                    kl: edited.then_some(0.5),
+                    logits: summary.logits,
+                    baseline: edited.then_some(summary.baseline_logits),
+                }
+            }
+            Look::Attribution { distractor, .. } => {
+                let dims = self.state.schema.dims;
+                let parts = |scale: f64| {
+                    let head = |l: usize, h: usize| scale * ((l * 7 + h * 5) % 9) as f64 / 4.0 - 1.0;
+                    let mut parts = Attribution {
+                        embed: 0.5,
+                        heads: (0..dims.n_layers).map(|l| (0..dims.n_heads).map(|h| head(l, h)).collect()).collect(),
+                        mlps: (0..dims.n_layers).map(|l| l as f64 * scale).collect(),
+                        bias: 0.125,
+                        constant: if distractor.is_some() { 0.0 } else { 1.0 },
+                        logit: 0.0,
+                    };
+                    parts.logit = parts.sum() + parts.constant;
+                    parts
+                };
+                View::Attribution { parts: parts(1.0), baseline: edited.then(|| parts(0.5)) }
             }
             Look::Lens => {
                 let cell = |layer: usize, pos: usize| LensCell {
                     kl: 1.0 / (1.0 + layer as f64),
+                    moved: edited.then_some(layer as f64 / 8.0),
                     top: [" Mary", " John", " the"]
                         .iter()
                         .enumerate()
@@ -149,9 +225,10 @@ impl Program {
                         })
                         .collect(),
                 };
-                View::Lens(
-                    (0..=self.state.schema.dims.n_layers).map(|l| (0..n).map(|p| cell(l, p)).collect()).collect(),
-                )
+                let layers = self.state.schema.dims.n_layers;
+                let cells: Vec<Vec<LensCell>> =
+                    (0..=layers).map(|l| (0..n).map(|p| cell(l, p)).collect()).collect();
+                View::Lens { baseline: edited.then(|| cells.clone()), cells }
             }
             Look::Heads => {
                 let dims = self.state.schema.dims;
@@ -160,13 +237,16 @@ impl Program {
                     entropy: h as f64,
                     ..HeadScores::default()
                 };
-                View::Heads((0..dims.n_layers).map(|l| (0..dims.n_heads).map(|h| score(l, h)).collect()).collect())
+                let scores: Vec<Vec<HeadScores>> =
+                    (0..dims.n_layers).map(|l| (0..dims.n_heads).map(|h| score(l, h)).collect()).collect();
+                View::Heads { baseline: edited.then(|| scores.clone()), scores }
             }
             Look::Attention { head, which, .. } => {
                 let value = |q: usize, k: usize| match which {
                     _ if k > q && which == WhichAttention::Scores => f32::NEG_INFINITY,
                     _ if k > q => 0.0,
                     WhichAttention::Scores => (q as f32 - k as f32) / 4.0,
+                    WhichAttention::ValueWeighted => (q + k) as f32,
                     WhichAttention::Pattern if k + 1 == q => 0.75,
                     WhichAttention::Pattern => (head as f32 + 1.0) / 16.0,
                 };
@@ -205,7 +285,7 @@ impl Program {
     fn screen(&self, theme: Theme) -> String {
         let (width, height) = self.state.size;
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        terminal.draw(|frame| ui::draw(frame, &self.state, theme)).unwrap();
+        terminal.draw(|frame| drop(ui::draw(frame, &self.state, theme))).unwrap();
         picture(terminal.backend().buffer())
     }
 }
@@ -243,7 +323,7 @@ fn picture(buffer: &ratatui::buffer::Buffer) -> String {
     format!("{text}---\n{styles}---\n{legend}")
 }
 
-const TRUE: Theme = Theme { depth: ColorDepth::True, ascii: false };
+const TRUE: Theme = Theme { depth: ColorDepth::True, ascii: false, light: false };
 const WIDE: (u16, u16) = (160, 45);
 const SMALL: (u16, u16) = (80, 24);
 
@@ -265,7 +345,7 @@ fn shape_with_edits_small() {
 fn attention(size: (u16, u16), theme: Theme) -> String {
     let mut program = Program::start(size, &[]);
     program.find("1 attn z");
-    program.keys("v > > a");
+    program.keys("3 > > a");
     program.screen(theme)
 }
 
@@ -281,17 +361,17 @@ fn attention_small() {
 
 #[test]
 fn attention_in_256_colours() {
-    insta::assert_snapshot!(attention(SMALL, Theme { depth: ColorDepth::Ansi256, ascii: false }));
+    insta::assert_snapshot!(attention(SMALL, Theme { depth: ColorDepth::Ansi256, ascii: false, light: false }));
 }
 
 #[test]
 fn attention_in_16_colours() {
-    insta::assert_snapshot!(attention(SMALL, Theme { depth: ColorDepth::Ansi16, ascii: false }));
+    insta::assert_snapshot!(attention(SMALL, Theme { depth: ColorDepth::Ansi16, ascii: false, light: false }));
 }
 
 #[test]
 fn attention_without_colour_in_ascii() {
-    let screen = attention(SMALL, Theme { depth: ColorDepth::None, ascii: true });
+    let screen = attention(SMALL, Theme { depth: ColorDepth::None, ascii: true, light: false });
     let text = screen.split("---\n").next().unwrap();
     assert!(text.is_ascii(), "{text}");
     insta::assert_snapshot!(screen);
@@ -302,7 +382,7 @@ fn a_long_prompt_is_pooled_and_says_so() {
     let dims = Dims { n_layers: 2, n_heads: 2, d_head: 8, d_model: 16, d_mlp: 64, d_vocab: 500, parallel: true };
     let prompt = (0..100).map(|i| format!(" w{i}")).collect();
     let mut program = Program::with(dims, prompt, SMALL, &[]);
-    program.keys("v");
+    program.keys("3");
     let screen = program.screen(TRUE);
     assert!(screen.contains("cell: max of"), "{screen}");
     insta::assert_snapshot!(screen);
@@ -311,7 +391,7 @@ fn a_long_prompt_is_pooled_and_says_so() {
 #[test]
 fn lens_view() {
     let mut program = Program::start(SMALL, &[]);
-    program.keys("v v v Tab k h");
+    program.keys("5 Tab k h");
     assert_eq!((program.state.lens_layer, program.state.cell.0), (3, PROMPT.len() - 2));
     insta::assert_snapshot!("lens_small", program.screen(TRUE));
     program.event(Event::Resize(WIDE.0, WIDE.1));
@@ -321,9 +401,9 @@ fn lens_view() {
 #[test]
 fn heads_view() {
     let mut program = Program::start(SMALL, &[]);
-    program.keys("v v v v Tab j j l");
+    program.keys("7 Tab j j l");
     insta::assert_snapshot!("heads_small", program.screen(TRUE));
-    insta::assert_snapshot!("heads_16_colours", program.screen(Theme { depth: ColorDepth::Ansi16, ascii: false }));
+    insta::assert_snapshot!("heads_16_colours", program.screen(Theme { depth: ColorDepth::Ansi16, ascii: false, light: false }));
     // the head under the cursor is the one that is ablated and looked at
     program.keys("a Enter");
     assert_eq!(program.state.active_edits()[0].to_string(), "blocks.2.attn.hook_z[head=1] = 0");
@@ -333,7 +413,7 @@ fn heads_view() {
 #[test]
 fn logits_view() {
     let mut program = Program::start(SMALL, &["blocks.1.attn.hook_z[head=2] = 0"]);
-    program.keys("v v");
+    program.keys("4");
     insta::assert_snapshot!(program.screen(TRUE));
 }
 
@@ -399,7 +479,7 @@ fn search_words_are_all_needed_and_n_goes_round() {
 fn ablating_runs_once_for_each_change_and_again_takes_it_back() {
     let mut program = Program::start(SMALL, &[]);
     program.find("1 attn z");
-    program.keys("v >");
+    program.keys("3 >");
     let runs = |program: &Program| program.posted.iter().map(|w| w.run).max().unwrap();
     let before = runs(&program);
     program.keys("a");
@@ -412,7 +492,7 @@ fn ablating_runs_once_for_each_change_and_again_takes_it_back() {
     program.keys("a a");
     assert!(program.state.edits.is_empty());
     // outside the attention view it is the whole hook
-    program.keys("v v a");
+    program.keys("2 a");
     assert_eq!(program.state.active_edits()[0].to_string(), "blocks.1.attn.hook_z = 0");
     // `a` on one that is listed but off switches it on
     program.keys("Space");
@@ -437,7 +517,7 @@ fn edits_are_written_changed_reordered_and_taken_back() {
     assert_eq!(lines(&program), ["blocks.*.hook_mlp_out *= 0.5"]);
     // what is wrong stays open, with its problem
     program.keys("i h o o k _ e m b d Enter");
-    assert!(program.state.editor.as_ref().unwrap().verdict.is_err());
+    assert!(matches!(&program.state.overlay, Some(Overlay::Edit(editor)) if editor.verdict.is_err()));
     insta::assert_snapshot!("editor", program.screen(TRUE));
     program.keys("Backspace e Tab Space = Space 0 Enter");
     assert_eq!(lines(&program), ["blocks.*.hook_mlp_out *= 0.5", "hook_embed = 0"]);
@@ -462,7 +542,7 @@ fn edits_are_written_changed_reordered_and_taken_back() {
 fn a_narrow_screen_shows_the_panel_in_focus() {
     let mut program = Program::start((40, 12), &["blocks.1.attn.hook_z[head=2] = 0"]);
     assert!(program.screen(TRUE).contains("hook_resid_pre"));
-    program.keys("Tab v");
+    program.keys("Tab 3");
     assert!(program.screen(TRUE).contains("Attention") && !program.screen(TRUE).contains("hook_resid_pre"));
     program.keys("Tab");
     assert!(program.screen(TRUE).contains("KL alone"));
@@ -484,13 +564,20 @@ fn clicking_an_edit_chooses_it_also_where_the_list_has_scrolled() {
         row: area.y + 1,
         modifiers: KeyModifiers::NONE,
     };
-    program.event(Event::Mouse(click));
+    program.event(Event::Mouse(click, None));
     assert_eq!(program.state.edit_cursor, 2);
     // on the box, it is switched off as well
-    program.event(Event::Mouse(MouseEvent { column: area.x + 2, row: area.y + 3, ..click }));
+    program.event(Event::Mouse(MouseEvent { column: area.x + 2, row: area.y + 3, ..click }, None));
     assert!(
         program.state.edits.iter().all(|line| line.on == (line.edit.to_string() != lines[program.state.edit_cursor]))
     );
+}
+
+fn prompt_line(program: &Program) -> &PromptLine {
+    match &program.state.overlay {
+        Some(Overlay::Prompt(open)) => open,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -499,9 +586,9 @@ fn the_prompt_is_edited_in_place_and_earlier_ones_come_back() {
     program.keys("p");
     program.event(Event::Key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL)));
     program.keys("Enter");
-    assert!(program.state.prompt.as_ref().unwrap().tokens.is_err(), "an empty prompt is not accepted");
+    assert!(prompt_line(&program).lines[0].tokens.is_err(), "an empty prompt is not accepted");
     program.event(Event::Paste("Two new\r\nwords".into()));
-    assert_eq!(program.state.prompt.as_ref().unwrap().input.value(), "Two new\nwords");
+    assert_eq!(prompt_line(&program).lines[0].input.value(), "Two new\nwords");
     insta::assert_snapshot!("prompt", program.screen(TRUE));
     program.keys("Enter");
     assert_eq!(program.state.tokens.iter().map(|t| t.text.as_str()).collect::<Vec<_>>(), ["Two", "new", "words"]);
@@ -511,7 +598,7 @@ fn the_prompt_is_edited_in_place_and_earlier_ones_come_back() {
     assert_eq!(program.posted.last().unwrap().spec.tokens, [100, 101, 102]);
     program.event(Event::Key(KeyEvent::new(KeyCode::Char('p'), KeyModifiers::NONE)));
     program.event(Event::Key(KeyEvent::new(KeyCode::Up, KeyModifiers::NONE)));
-    assert_eq!(program.state.prompt.as_ref().unwrap().input.value(), PROMPT.concat());
+    assert_eq!(prompt_line(&program).lines[0].input.value(), PROMPT.concat());
     // leaving it changes nothing
     let runs = program.state.run;
     program.keys("Esc");
@@ -551,12 +638,8 @@ fn escape_cancels_and_the_run_before_stays() {
 fn the_mouse_selects_rows_and_tabs() {
     let mut program = Program::start(WIDE, &[]);
     let click = |column, row| {
-        Event::Mouse(MouseEvent {
-            kind: MouseEventKind::Down(MouseButton::Left),
-            column,
-            row,
-            modifiers: KeyModifiers::NONE,
-        })
+        let kind = MouseEventKind::Down(MouseButton::Left);
+        Event::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }, None)
     };
     program.event(click(10, 4));
     assert_eq!(program.state.tree.cursor(), 2);
@@ -597,7 +680,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]);
     prop_oneof![
         12 => (prop::sample::select(keys), modifiers).prop_map(|(code, modifiers)| Event::Key(KeyEvent::new(code, modifiers))),
-        3 => (kinds, 0u16..170, 0u16..50).prop_map(|(kind, column, row)| Event::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })),
+        3 => (kinds, 0u16..170, 0u16..50).prop_map(|(kind, column, row)| Event::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }, None)),
         1 => "[ -~\\n]{0,30}".prop_map(Event::Paste),
         1 => (1u16..170, 1u16..50).prop_map(|(w, h)| Event::Resize(w, h)),
         1 => (1u16..12, 1u16..8).prop_map(|(w, h)| Event::Resize(w, h)),
@@ -610,7 +693,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_upsets_it(events in prop::collection::vec((any_event(), any::<bool>()), 1..60), depth in 0usize..4, ascii: bool) {
+    fn nothing_upsets_it(events in prop::collection::vec((any_event(), any::<bool>()), 1..60), depth in 0usize..4, ascii: bool, light: bool) {
         let depths = [ColorDepth::True, ColorDepth::Ansi256, ColorDepth::Ansi16, ColorDepth::None];
         let mut program = Program::start((80, 24), &[]);
         for (event, answers) in events {
@@ -619,11 +702,11 @@ proptest! {
             let state = &program.state;
             prop_assert!(state.head < 4 && state.cell.0 < state.tokens.len() && state.cell.1 < state.tokens.len());
             prop_assert!(state.edit_cursor < state.edits.len().max(1));
-            prop_assert_eq!(state.tree.rows()[state.tree.cursor()].node, state.tree.selected());
+            prop_assert_eq!(state.tree.rows()[state.tree.cursor()], state.tree.selected());
             let height = state.areas().tree_height();
             let cursor = state.tree.cursor();
             prop_assert!(height == 0 || (state.tree.offset..state.tree.offset + height).contains(&cursor), "the cursor is out of sight");
-            program.screen(Theme { depth: depths[depth], ascii });
+            program.screen(Theme { depth: depths[depth], ascii, light });
         }
     }
 }

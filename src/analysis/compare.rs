@@ -93,6 +93,16 @@ pub fn short_number(x: f64) -> String {
     if (1e-3..1e5).contains(&size) { format!("{x:.4}") } else { format!("{x:.3e}") }
 }
 
+/// A value with every digit that f32 has.
+#[must_use]
+pub fn exact_number(value: f32) -> String {
+    if value == 0.0 || (1e-4..1e6).contains(&value.abs()) || !value.is_finite() {
+        format!("{value}")
+    } else {
+        format!("{value:e}")
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::float_cmp, reason = "exact by construction")]
 mod tests {

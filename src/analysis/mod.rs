@@ -4,6 +4,6 @@ mod compare;
 mod heads;
 mod stats;
 
-pub use compare::{Ranked, kl_divergence, log_normaliser, relative_change, short_number, top_k};
+pub use compare::{Ranked, exact_number, kl_divergence, log_normaliser, relative_change, short_number, top_k};
 pub use heads::{HeadScores, head_scores};
 pub use stats::{Stats, stats};

@@ -4,7 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_input::InputRequest;
 
 use super::{
-    Action, EditLine, State,
+    Action, EditLine, Editor, Overlay, State,
     state::History,
     update::{refuse, run_again, say},
 };
@@ -69,8 +69,7 @@ pub(super) fn time_travel(
     }
 }
 
-pub(super) fn editor_key(state: &mut State, key: &KeyEvent) {
-    let Some(mut editor) = state.editor.take() else { return };
+pub(super) fn editor_key(state: &mut State, mut editor: Editor, key: &KeyEvent) {
     match key.code {
         KeyCode::Esc => return,
         KeyCode::Enter => {
@@ -92,7 +91,7 @@ pub(super) fn editor_key(state: &mut State, key: &KeyEvent) {
             }
         }
     }
-    state.editor = Some(editor);
+    state.overlay = Some(Overlay::Edit(editor));
 }
 
 /// What a key does in a line of text.

@@ -62,7 +62,7 @@ impl Editor {
 }
 
 /// Parse and resolve a line.
-fn judge(line: &str, setting: Setting<'_>) -> Result<(Edit, String), Problem> {
+pub(super) fn judge(line: &str, setting: Setting<'_>) -> Result<(Edit, String), Problem> {
     let edit: Edit = line.parse().map_err(|e: crate::hooks::ParseError| {
         let nearest = e.nearest.first().map(|n| format!("; did you mean {n}?")).unwrap_or_default();
         Problem { message: format!("{}{nearest}", e.message), column: Some(e.column()) }

@@ -1,22 +1,45 @@
+use std::path::PathBuf;
+
 use crossterm::event::{KeyEvent, MouseEvent};
 
-use super::Token;
+use super::{Hit, Token};
 use crate::engine::{Report, Want};
 
 /// Whatever can happen to the explorer.
 #[derive(Clone, Debug)]
 pub enum Event {
     Key(KeyEvent),
-    Mouse(MouseEvent),
+    /// With what was drawn under the pointer.
+    Mouse(MouseEvent, Option<Hit>),
     /// Text from the clipboard.
     Paste(String),
     /// The terminal's new size, columns and rows.
     Resize(u16, u16),
     Report(Report),
-    /// The answer to [`Effect::Tokenize`]: the text, and its tokens or why it can't be a prompt.
-    Tokenized(String, Result<Vec<Token>, String>),
+    /// The answer to [`Effect::Tokenize`]: the text, and its tokens or why it can't be what it was meant for.
+    Tokenized(Purpose, String, Result<Vec<Token>, String>),
+    /// The answer to [`Effect::Save`].
+    Saved(PathBuf, Result<(), NotSaved>),
     /// A signal or a closed terminal: leave.
     Quit,
+}
+
+/// What the tokens of a text are wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Prompt,
+    Contrast,
+    /// To be found among the next tokens.
+    Find,
+    Target,
+    Distractor,
+}
+
+/// Why a file was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotSaved {
+    Exists,
+    Failed(String),
 }
 
 /// Whatever the explorer asks of the world.
@@ -24,7 +47,11 @@ pub enum Event {
 pub enum Effect {
     Post(Want),
     /// Find the tokens of a text.
-    Tokenize(String),
+    Tokenize(Purpose, String),
+    /// Put a text on the clipboard of whoever looks at the terminal.
+    Copy(String),
+    /// Write what is on the screen to a file; its ending tells the format. An existing one is replaced only if told so.
+    Save { path: PathBuf, replace: bool },
     /// Stop the run that is under way.
     Cancel,
     /// Give the terminal back to the shell until resumed.

@@ -1,9 +1,16 @@
+use crossterm::event::{KeyCode, KeyEvent};
 use nucleo_matcher::{
     Config, Matcher,
     pattern::{CaseMatching, Normalization, Pattern},
 };
 use tui_input::Input;
 
+use super::{
+    Overlay, State,
+    editing::line_request,
+    navigate::stepped,
+    update::refuse,
+};
 use crate::hooks::HookPoint;
 
 /// The `/` search: a query and the hooks whose names it matches.
@@ -30,6 +37,30 @@ impl Finder {
     pub fn chosen(&self) -> Option<HookPoint> {
         self.matches.get(self.cursor).copied()
     }
+}
+
+/// A key while the search is open.
+pub(super) fn key(state: &mut State, mut finder: Finder, key: &KeyEvent) {
+    match key.code {
+        KeyCode::Esc => return,
+        KeyCode::Enter => {
+            let Some(point) = finder.chosen() else {
+                return refuse(state, format!("no hook matches `{}`", finder.input.value()));
+            };
+            state.found = finder.matches;
+            state.found.sort_unstable();
+            return state.tree.reveal(point);
+        }
+        KeyCode::Up => finder.cursor = stepped(finder.cursor, -1, finder.matches.len()),
+        KeyCode::Down | KeyCode::Tab => finder.cursor = stepped(finder.cursor, 1, finder.matches.len()),
+        _ => {
+            let changed = line_request(key).and_then(|request| finder.input.handle(request));
+            if changed.is_some_and(|change| change.value) {
+                finder.search(&state.schema.all_points());
+            }
+        }
+    }
+    state.overlay = Some(Overlay::Find(finder));
 }
 
 struct Named {

@@ -1,4 +1,7 @@
-//! The one declaration of keys, from which dispatch, the hint bar, the help overlay and README's table come.
+//! The one declaration of keys, from which dispatch, the hint bar, the help overlay, the command line's names and README's
+//! table come.
+
+use std::str::FromStr;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -20,11 +23,25 @@ pub enum Action {
     PreviousBlock,
     NextHead,
     PreviousHead,
+    Face,
+    Enable,
     NextTab,
     PreviousTab,
+    View(usize),
     NextFocus,
     PreviousFocus,
-    ToggleScores,
+    Maximise,
+    Narrower,
+    Wider,
+    Switch,
+    Layout,
+    Compare,
+    Extreme,
+    Order,
+    Target,
+    Distractor,
+    Append,
+    TakeBack,
     Ablate,
     NewEdit,
     ChangeEdit,
@@ -38,9 +55,15 @@ pub enum Action {
     ToggleEdit,
     DeleteEdit,
     Prompt,
+    Contrast,
     Find,
     NextMatch,
     PreviousMatch,
+    FindToken,
+    Copy,
+    CopyTable,
+    Save,
+    Command,
     Help,
     Escape,
     Redraw,
@@ -75,26 +98,75 @@ impl Key {
     }
 }
 
+/// Keys that have a name, as help shows them and the configuration file writes them.
+const NAMED: [(&str, KeyCode); 15] = [
+    ("Space", KeyCode::Char(' ')),
+    ("Enter", KeyCode::Enter),
+    ("Esc", KeyCode::Esc),
+    ("Tab", KeyCode::Tab),
+    ("Shift-Tab", KeyCode::BackTab),
+    ("Up", KeyCode::Up),
+    ("Down", KeyCode::Down),
+    ("Left", KeyCode::Left),
+    ("Right", KeyCode::Right),
+    ("PgUp", KeyCode::PageUp),
+    ("PgDn", KeyCode::PageDown),
+    ("Home", KeyCode::Home),
+    ("End", KeyCode::End),
+    ("Del", KeyCode::Delete),
+    ("Backspace", KeyCode::Backspace),
+];
+
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.1.contains(KeyModifiers::CONTROL) {
             f.write_str("Ctrl-")?;
         }
-        match self.0 {
-            KeyCode::Char(' ') => f.write_str("Space"),
-            KeyCode::Char(c) if self.1.contains(KeyModifiers::CONTROL) => write!(f, "{}", c.to_ascii_uppercase()),
-            KeyCode::Char(c) => write!(f, "{c}"),
-            KeyCode::BackTab => f.write_str("Shift-Tab"),
-            KeyCode::PageUp => f.write_str("PgUp"),
-            KeyCode::PageDown => f.write_str("PgDn"),
-            other => write!(f, "{other}"),
+        if self.1.contains(KeyModifiers::ALT) {
+            f.write_str("Alt-")?;
+        }
+        match (self.0, NAMED.iter().find(|(_, code)| *code == self.0)) {
+            (_, Some((name, _))) => f.write_str(name),
+            (KeyCode::Char(c), _) if self.1.contains(KeyModifiers::CONTROL) => write!(f, "{}", c.to_ascii_uppercase()),
+            (KeyCode::Char(c), _) => write!(f, "{c}"),
+            (other, _) => write!(f, "{other}"),
         }
     }
 }
 
-/// An action with its keys and what is said of it.
+impl FromStr for Key {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (mut rest, mut modifiers) = (text, KeyModifiers::NONE);
+        for (prefix, modifier) in [("Ctrl-", KeyModifiers::CONTROL), ("Alt-", KeyModifiers::ALT)] {
+            if let Some(after) = rest.strip_prefix(prefix).filter(|after| !after.is_empty()) {
+                (rest, modifiers) = (after, modifiers | modifier);
+            }
+        }
+        if let Some((_, code)) = NAMED.iter().find(|(name, _)| name.eq_ignore_ascii_case(rest)) {
+            return Ok(Self(*code, modifiers));
+        }
+        let mut chars = rest.chars();
+        match (chars.next(), chars.as_str()) {
+            (Some(c), "") if modifiers.is_empty() => Ok(Self(KeyCode::Char(c), modifiers)),
+            (Some(c), "") => Ok(Self(KeyCode::Char(c.to_ascii_lowercase()), modifiers)),
+            (Some('F'), number) if matches!(number.parse(), Ok(1..=12u8)) => {
+                Ok(Self(KeyCode::F(number.parse().unwrap_or(1)), modifiers))
+            }
+            _ => {
+                let names = NAMED.map(|(name, _)| name).join(", ");
+                Err(format!("`{text}` is no key; expected a character, {names} or F1 to F12, with Ctrl- or Alt- before"))
+            }
+        }
+    }
+}
+
+/// An action with its name, its keys and what is said of it.
 pub struct Binding {
     pub action: Action,
+    /// For the command line and the configuration file.
+    pub name: &'static str,
     pub keys: &'static [Key],
     /// For the help overlay and README.
     pub doc: &'static str,
@@ -102,76 +174,169 @@ pub struct Binding {
     pub hint: &'static str,
 }
 
-const fn bind(action: Action, keys: &'static [Key], doc: &'static str, hint: &'static str) -> Binding {
-    Binding { action, keys, doc, hint }
+const fn bind(
+    action: Action,
+    name: &'static str,
+    keys: &'static [Key],
+    doc: &'static str,
+    hint: &'static str,
+) -> Binding {
+    Binding { action, name, keys, doc, hint }
 }
 
 /// Every binding, in the order in which the help shows them.
 pub const BINDINGS: &[Binding] = &[
-    bind(Action::NextHook, &[ch(']')], "the next hook of the forward pass", "next hook"),
-    bind(Action::PreviousHook, &[ch('[')], "the previous hook", "previous"),
-    bind(Action::NextBlock, &[ch('}')], "the same hook a block on", "next block"),
-    bind(Action::PreviousBlock, &[ch('{')], "the same hook a block back", ""),
-    bind(Action::NextHead, &[ch('>')], "the next head", "head"),
-    bind(Action::PreviousHead, &[ch('<')], "the previous head", ""),
+    bind(Action::NextHook, "next-hook", &[ch(']')], "the next hook of the forward pass", "next hook"),
+    bind(Action::PreviousHook, "previous-hook", &[ch('[')], "the previous hook", "previous"),
+    bind(Action::NextBlock, "next-block", &[ch('}')], "the same hook a block on", "next block"),
+    bind(Action::PreviousBlock, "previous-block", &[ch('{')], "the same hook a block back", ""),
+    bind(Action::NextHead, "next-head", &[ch('>')], "the next head; in Values, along the axis not shown", "head"),
+    bind(Action::PreviousHead, "previous-head", &[ch('<')], "the previous one", ""),
+    bind(Action::Face, "face", &[ch('f')], "the tree's other face: TransformerLens's hooks, Hugging Face's modules", ""),
+    bind(Action::Enable, "enable-hook", &[ch('O')], "turn an opt-in hook on or off (`:enable NAME` for all blocks)", ""),
     bind(
         Action::Ablate,
+        "ablate",
         &[ch('a')],
-        "zero-ablate the head (in Attention and Heads) or the hook; again to take it back",
+        "zero-ablate the head (in Attention, Heads, Attribution) or the hook; again to take it back",
         "ablate",
     ),
     bind(
         Action::ChangeEdit,
+        "edit-selected",
         &[ch('e')],
         "write an edit for what is selected; in the edits panel, change the chosen one",
         "edit",
     ),
-    bind(Action::NewEdit, &[ch('i')], "write an edit from an empty line", ""),
-    bind(Action::More, &[ch('+'), ch('=')], "raise the chosen edit's number by a tenth", ""),
-    bind(Action::Less, &[ch('-')], "lower it", ""),
-    bind(Action::EditUp, &[ch('K')], "move the chosen edit up: edits apply in order", ""),
-    bind(Action::EditDown, &[ch('J')], "move it down", ""),
-    bind(Action::Rerun, &[ch('r')], "run again, after a run that was cancelled or failed", ""),
-    bind(Action::Undo, &[ch('u')], "undo a change of the edits", "undo"),
-    bind(Action::Redo, &[ctrl('r')], "redo it", ""),
-    bind(Action::ToggleEdit, &[ch(' ')], "switch the chosen edit off and on", "on/off"),
-    bind(Action::DeleteEdit, &[ch('x'), key(KeyCode::Delete)], "delete the chosen edit", "delete"),
-    bind(Action::NextTab, &[ch('v')], "the next view: Shape, Attention, Logits, Lens, Heads", "view"),
-    bind(Action::PreviousTab, &[ch('V')], "the previous view", ""),
-    bind(Action::ToggleScores, &[ch('s')], "attention: pattern or scores; heads: the next score", ""),
-    bind(Action::NextFocus, &[key(KeyCode::Tab)], "the next panel: tree, view, edits", "panel"),
-    bind(Action::PreviousFocus, &[key(KeyCode::BackTab)], "the previous panel", ""),
-    bind(Action::Prompt, &[ch('p')], "edit the prompt", "prompt"),
-    bind(Action::Find, &[ch('/')], "find a hook by parts of its name: `3 pat`", "find"),
-    bind(Action::NextMatch, &[ch('n')], "the next hook found", ""),
-    bind(Action::PreviousMatch, &[ch('N')], "the previous hook found", ""),
-    bind(Action::Up, &[ch('k'), key(KeyCode::Up)], "up", ""),
-    bind(Action::Down, &[ch('j'), key(KeyCode::Down)], "down", ""),
-    bind(Action::Left, &[ch('h'), key(KeyCode::Left)], "fold, or to the parent; left in a view", ""),
-    bind(Action::Right, &[ch('l'), key(KeyCode::Right)], "unfold; right in a view", ""),
-    bind(Action::Enter, &[key(KeyCode::Enter)], "fold or unfold; look at the hook", ""),
-    bind(Action::First, &[ch('g'), key(KeyCode::Home)], "the first row", ""),
-    bind(Action::Last, &[ch('G'), key(KeyCode::End)], "the last row", ""),
-    bind(Action::PageUp, &[ctrl('u'), key(KeyCode::PageUp)], "a page up", ""),
-    bind(Action::PageDown, &[ctrl('d'), key(KeyCode::PageDown)], "a page down", ""),
-    bind(Action::Escape, &[key(KeyCode::Esc)], "close what is open; cancel a run", ""),
-    bind(Action::Help, &[ch('?')], "this help", "help"),
-    bind(Action::Redraw, &[ctrl('l')], "draw the screen anew", ""),
-    bind(Action::Suspend, &[ctrl('z')], "back to the shell until `fg`", ""),
-    bind(Action::Quit, &[ch('q'), ctrl('c')], "quit", "quit"),
+    bind(Action::NewEdit, "new-edit", &[ch('i')], "write an edit from an empty line", ""),
+    bind(Action::More, "more", &[ch('+'), ch('=')], "raise the chosen edit's number by a tenth", ""),
+    bind(Action::Less, "less", &[ch('-')], "lower it", ""),
+    bind(Action::EditUp, "edit-up", &[ch('K')], "move the chosen edit up: edits apply in order", ""),
+    bind(Action::EditDown, "edit-down", &[ch('J')], "move it down", ""),
+    bind(Action::Rerun, "rerun", &[ch('r')], "run again, after a run that was cancelled or failed", ""),
+    bind(Action::Undo, "undo", &[ch('u')], "undo a change of the edits", "undo"),
+    bind(Action::Redo, "redo", &[ctrl('r')], "redo it", ""),
+    bind(Action::ToggleEdit, "toggle-edit", &[ch(' ')], "switch the chosen edit off and on", "on/off"),
+    bind(Action::DeleteEdit, "delete-edit", &[ch('x'), key(KeyCode::Delete)], "delete the chosen edit", "delete"),
+    bind(Action::NextTab, "next-view", &[ch('v')], "the next view", "view"),
+    bind(Action::PreviousTab, "previous-view", &[ch('V')], "the previous view", ""),
+    bind(Action::View(0), "shape", &[ch('1')], "Shape: what the hook is, and its statistics", ""),
+    bind(Action::View(1), "values", &[ch('2')], "Values: every number", ""),
+    bind(Action::View(2), "attention", &[ch('3')], "Attention: patterns and scores", ""),
+    bind(Action::View(3), "logits", &[ch('4')], "Logits: the next tokens", ""),
+    bind(Action::View(4), "lens", &[ch('5')], "Lens: what each layer would predict", ""),
+    bind(Action::View(5), "attribution", &[ch('6')], "Attribution: what each component gives the logit", ""),
+    bind(Action::View(6), "heads", &[ch('7')], "Heads: every head by what it attends to", ""),
+    bind(
+        Action::Switch,
+        "switch",
+        &[ch('s')],
+        "what is shown: pattern, scores or value-weighted; pair of axes; probability or KL; score",
+        "",
+    ),
+    bind(
+        Action::Layout,
+        "layout",
+        &[ch('m')],
+        "how it is shown: one head, its block's or all; numbers or colours; bars or map",
+        "",
+    ),
+    bind(Action::Compare, "compare", &[ch('d')], "with edits: the edited run, its difference from the baseline, or that", ""),
+    bind(Action::Extreme, "extreme", &[ch('*')], "Values, Attention: to the value furthest from 0", ""),
+    bind(Action::Order, "order", &[ch('c')], "Values: columns in order of the cursor's row, or as they are", ""),
+    bind(Action::Target, "set-target", &[ch('t')], "Logits, Lens: make this token the target of the logit difference", ""),
+    bind(Action::Distractor, "set-distractor", &[ch('T')], "make it the distractor; again, look at the target alone", ""),
+    bind(Action::Append, "append", &[ch('.')], "append the likeliest next token, or the one chosen in Logits", "append"),
+    bind(Action::TakeBack, "take-back", &[ch(',')], "take back the last appended token", ""),
+    bind(Action::NextFocus, "next-panel", &[key(KeyCode::Tab)], "the next panel: tree, view, edits", "panel"),
+    bind(Action::PreviousFocus, "previous-panel", &[key(KeyCode::BackTab)], "the previous panel", ""),
+    bind(Action::Maximise, "maximise", &[ch('z')], "give the panel all the room, or back", ""),
+    bind(Action::Narrower, "narrower", &[ch('(')], "a narrower tree (its border can be dragged, too)", ""),
+    bind(Action::Wider, "wider", &[ch(')')], "a wider tree", ""),
+    bind(Action::Prompt, "edit-prompt", &[ch('p')], "edit the prompt", "prompt"),
+    bind(Action::Contrast, "edit-contrast", &[ch('P')], "edit the contrast prompt, which `= patch` takes from", ""),
+    bind(Action::Find, "find", &[ch('/')], "find a hook by parts of its name: `3 pat`", "find"),
+    bind(Action::NextMatch, "next-match", &[ch('n')], "the next hook found", ""),
+    bind(Action::PreviousMatch, "previous-match", &[ch('N')], "the previous hook found", ""),
+    bind(Action::FindToken, "find-token", &[ch('F')], "the rank of any token among the next ones", ""),
+    bind(Action::Copy, "copy", &[ch('y')], "copy the hook's name, or in a view the value under the cursor", ""),
+    bind(Action::CopyTable, "copy-table", &[ch('Y')], "copy the view's table, columns apart by tabs", ""),
+    bind(Action::Save, "save", &[ch('S')], "save the view as SVG, or its numbers as CSV or npz", ""),
+    bind(Action::Command, "command", &[ch(':')], "a command line: every action by name, and those that take words", ""),
+    bind(Action::Up, "up", &[ch('k'), key(KeyCode::Up)], "up", ""),
+    bind(Action::Down, "down", &[ch('j'), key(KeyCode::Down)], "down", ""),
+    bind(Action::Left, "left", &[ch('h'), key(KeyCode::Left)], "fold, or to the parent; left in a view", ""),
+    bind(Action::Right, "right", &[ch('l'), key(KeyCode::Right)], "unfold; right in a view", ""),
+    bind(Action::Enter, "enter", &[key(KeyCode::Enter)], "fold or unfold; look at what is under the cursor; zoom in", ""),
+    bind(Action::First, "first", &[ch('g'), key(KeyCode::Home)], "the first row", ""),
+    bind(Action::Last, "last", &[ch('G'), key(KeyCode::End)], "the last row", ""),
+    bind(Action::PageUp, "page-up", &[ctrl('u'), key(KeyCode::PageUp)], "a page up", ""),
+    bind(Action::PageDown, "page-down", &[ctrl('d'), key(KeyCode::PageDown)], "a page down", ""),
+    bind(Action::Escape, "escape", &[key(KeyCode::Esc)], "close what is open; cancel a run; back to the tree", ""),
+    bind(Action::Help, "help", &[ch('?')], "this help", "help"),
+    bind(Action::Redraw, "redraw", &[ctrl('l')], "draw the screen anew", ""),
+    bind(Action::Suspend, "suspend", &[ctrl('z')], "back to the shell until `fg`", ""),
+    bind(Action::Quit, "quit", &[ch('q'), ctrl('c')], "quit", "quit"),
 ];
 
-impl Binding {
-    /// Its keys, as help shows them.
-    #[must_use]
-    pub fn keys(&self) -> String {
-        self.keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+/// The keys of each binding, in the order of [`BINDINGS`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keymap(Vec<Vec<Key>>);
+
+impl Default for Keymap {
+    fn default() -> Self {
+        Self(BINDINGS.iter().map(|binding| binding.keys.to_vec()).collect())
     }
 }
 
-/// The action bound to a key, if any.
-pub(super) fn action(event: &KeyEvent) -> Option<Action> {
-    BINDINGS.iter().find(|b| b.keys.iter().any(|key| key.matches(event))).map(|b| b.action)
+impl Keymap {
+    /// Bind the action of a name to these keys and no others; another action that had one of them loses it.
+    ///
+    /// # Errors
+    /// No action has that name, or nothing would be left to quit with.
+    pub fn bind(&mut self, name: &str, keys: &[Key]) -> Result<(), String> {
+        let Some(at) = BINDINGS.iter().position(|binding| binding.name == name) else {
+            let nearest = nearest(name, BINDINGS.iter().map(|binding| binding.name));
+            return Err(format!("there is no action `{name}`{nearest}"));
+        };
+        let mut all = self.0.clone();
+        for other in &mut all {
+            other.retain(|key| !keys.contains(key));
+        }
+        all[at] = keys.to_vec();
+        let quit = BINDINGS.iter().position(|binding| binding.action == Action::Quit);
+        if quit.is_some_and(|quit| all[quit].is_empty()) {
+            return Err(format!("`{name}` would leave no key to quit with"));
+        }
+        self.0 = all;
+        Ok(())
+    }
+
+    /// The action bound to a key, if any.
+    pub(super) fn action(&self, event: &KeyEvent) -> Option<Action> {
+        let at = self.0.iter().position(|keys| keys.iter().any(|key| key.matches(event)))?;
+        Some(BINDINGS[at].action)
+    }
+
+    /// Every binding with its keys here.
+    pub fn bindings(&self) -> impl Iterator<Item = (&'static Binding, &[Key])> {
+        BINDINGS.iter().zip(self.0.iter().map(Vec::as_slice))
+    }
+
+    /// The first key of an action, as the screen shows it; its name where it has none.
+    #[must_use]
+    pub fn key(&self, action: Action) -> String {
+        let bound = self.bindings().find(|(binding, _)| binding.action == action);
+        let first = bound.and_then(|(_, keys)| keys.first()).map(ToString::to_string);
+        first.unwrap_or_else(|| bound.map(|(binding, _)| format!(":{}", binding.name)).unwrap_or_default())
+    }
+}
+
+/// `; did you mean ...?` for the name that is most like one that does not exist.
+pub(super) fn nearest<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> String {
+    let likeness = |other: &&str| strsim::jaro_winkler(name, other);
+    let best = all.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).filter(|best| likeness(best) > 0.7);
+    best.map(|best| format!("; did you mean `{best}`?")).unwrap_or_default()
 }
 
 /// README's table of keys, in Markdown.
@@ -179,10 +344,10 @@ pub(super) fn action(event: &KeyEvent) -> Option<Action> {
 pub fn key_table() -> String {
     let row = |b: &Binding| {
         let keys: Vec<String> = b.keys.iter().map(|k| format!("`{k}`")).collect();
-        format!("| {} | {} |\n", keys.join(" "), b.doc)
+        format!("| {} | `{}` | {} |\n", keys.join(" "), b.name, b.doc)
     };
     let rows: String = BINDINGS.iter().map(row).collect();
-    format!("| key | what it does |\n|---|---|\n{rows}")
+    format!("| key | name | what it does |\n|---|---|---|\n{rows}")
 }
 
 #[cfg(test)]
@@ -195,13 +360,44 @@ mod tests {
         for (i, key) in keys.iter().enumerate() {
             assert!(!keys[..i].contains(key), "{key} is bound twice");
         }
+        for (i, binding) in BINDINGS.iter().enumerate() {
+            assert!(BINDINGS[..i].iter().all(|b| b.name != binding.name && b.action != binding.action));
+        }
     }
 
     #[test]
     fn shift_does_not_hide_a_character() {
         let event = |modifiers| KeyEvent::new(KeyCode::Char('}'), modifiers);
-        assert_eq!(action(&event(KeyModifiers::SHIFT)), Some(Action::NextBlock));
-        assert_eq!(action(&event(KeyModifiers::NONE)), Some(Action::NextBlock));
-        assert_eq!(action(&event(KeyModifiers::CONTROL)), None);
+        let keys = Keymap::default();
+        assert_eq!(keys.action(&event(KeyModifiers::SHIFT)), Some(Action::NextBlock));
+        assert_eq!(keys.action(&event(KeyModifiers::NONE)), Some(Action::NextBlock));
+        assert_eq!(keys.action(&event(KeyModifiers::CONTROL)), None);
+    }
+
+    #[test]
+    fn every_key_is_read_as_it_is_written() {
+        for key in BINDINGS.iter().flat_map(|b| b.keys) {
+            assert_eq!(key.to_string().parse::<Key>(), Ok(*key));
+        }
+        assert_eq!("F5".parse::<Key>().unwrap().to_string(), "F5");
+        assert_eq!("Alt-Left".parse::<Key>().unwrap().to_string(), "Alt-Left");
+        assert_eq!("-".parse::<Key>().unwrap(), ch('-'));
+        for wrong in ["", "F13", "Ctrl-", "Hyper-x", "ab"] {
+            assert!(wrong.parse::<Key>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_given_to_another_action_leaves_the_first() {
+        let mut keys = Keymap::default();
+        let x: Key = "x".parse().unwrap();
+        keys.bind("ablate", &[x]).unwrap();
+        let event = |c| KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE);
+        assert_eq!(keys.action(&event('x')), Some(Action::Ablate));
+        assert_eq!(keys.action(&event('a')), None);
+        assert_eq!(keys.key(Action::DeleteEdit), "Del");
+        assert!(keys.bind("abblate", &[x]).unwrap_err().contains("did you mean `ablate`?"));
+        assert!(keys.bind("quit", &[]).unwrap_err().contains("no key to quit"));
+        assert!(keys.bind("up", &["q".parse().unwrap(), "Ctrl-C".parse().unwrap()]).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! The explorer's state and its pure update: an event in, effects out. No I/O, no tensors.
 
+mod command;
 mod editing;
 mod editor;
 mod event;
@@ -9,16 +10,24 @@ mod layout;
 mod mouse;
 mod navigate;
 mod prompt;
+mod save;
 mod state;
+mod table;
 mod tree;
 mod update;
+mod views;
 
+pub use command::CommandLine;
 pub use editor::{Editor, Problem};
-pub use event::{Effect, Event};
+pub use event::{Effect, Event, NotSaved, Purpose};
 pub use finder::Finder;
-pub use keymap::{Action, BINDINGS, Binding, key_table};
-pub use layout::{Areas, areas};
-pub use prompt::PromptLine;
-pub use state::{EditLine, Focus, Message, ModelInfo, Phase, Score, State, Tab, Token};
-pub use tree::{Group, Node, Row, Tree};
+pub use keymap::{Action, BINDINGS, Binding, Key, Keymap, key_table};
+pub use layout::{Areas, Arrangement, areas};
+pub use mouse::{Hit, Region};
+pub use prompt::{PromptLine, TextLine};
+pub use save::SaveLine;
+pub use state::{Distractor, EditLine, Focus, Message, ModelInfo, Opening, Overlay, Phase, Shown, State, Token};
+pub use table::Table;
+pub use tree::{Entry, Node, Tree, hook_name};
 pub use update::update;
+pub use views::{Component, Extent, LensBy, Looks, Score, Tab};

@@ -1,16 +1,54 @@
-//! What a click or the wheel does.
+//! What a click, a drag or the wheel does.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
 use super::{
-    Action, Effect, Focus, Node, State, Tab,
+    Action, Component, Effect, Focus, State, Tab,
     editing::{alter, change_edits},
     navigate::navigate,
 };
+use crate::hooks::HookPoint;
 
-pub(super) fn on_mouse(state: &mut State, mouse: MouseEvent) -> Vec<Effect> {
-    if state.finder.is_some() || state.editor.is_some() || state.prompt.is_some() || state.help.is_some() {
+/// What was drawn at a place of a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hit {
+    /// A row and column of the matrix on the screen.
+    Cell(usize, usize),
+    /// A layer and position of the lens.
+    Lens(usize, usize),
+    /// A block and head.
+    Head(usize, usize),
+    /// A row of the list of next tokens.
+    Next(usize),
+    Component(Component),
+}
+
+/// A part of the screen that can be clicked: the row that each of its lines shows, and the column that each of its
+/// columns does.
+#[derive(Clone, Debug)]
+pub struct Region {
+    pub area: Rect,
+    pub rows: Vec<usize>,
+    pub columns: Vec<usize>,
+    pub hit: fn(usize, usize) -> Hit,
+}
+
+impl Region {
+    /// What is at a place of the screen.
+    #[must_use]
+    pub fn at(&self, column: u16, row: u16) -> Option<Hit> {
+        if !self.area.contains(Position::new(column, row)) {
+            return None;
+        }
+        let row = self.rows.get(usize::from(row - self.area.y))?;
+        let column = self.columns.get(usize::from(column - self.area.x))?;
+        Some((self.hit)(*row, *column))
+    }
+}
+
+pub(super) fn on_mouse(state: &mut State, mouse: MouseEvent, hit: Option<Hit>) -> Vec<Effect> {
+    if state.overlay.is_some() {
         return vec![];
     }
     let areas = state.areas();
@@ -20,21 +58,30 @@ pub(super) fn on_mouse(state: &mut State, mouse: MouseEvent) -> Vec<Effect> {
         inside.then(|| usize::from(at.y - area.y - 1))
     };
     match mouse.kind {
+        MouseEventKind::Up(_) => state.dragging = false,
+        MouseEventKind::Drag(_) if state.dragging => state.split = Some(at.x + 1),
         MouseEventKind::Down(MouseButton::Left) => {
+            let border = areas.tree.width > 0 && areas.view.width > 0 && areas.tree.y <= at.y && at.y < areas.tree.bottom();
+            state.dragging = border && (at.x + 1 == areas.tree.right() || at.x == areas.view.x) && at.y > areas.tree.y;
+            if state.dragging {
+                return vec![];
+            }
             if let Some(row) = inner_row(areas.tree) {
                 state.focus = Focus::Tree;
                 let row = row + state.tree.offset;
                 if row < state.tree.rows().len() {
                     let again = state.tree.cursor() == row;
                     state.tree.select_row(row);
-                    if again || matches!(state.tree.selected(), Node::Group(_)) {
+                    if again || state.tree.is_module(state.tree.selected()) {
                         state.tree.toggle();
                     }
                 }
             } else if areas.view.contains(at) {
                 state.focus = Focus::View;
                 if at.y == areas.view.y {
-                    select_tab(state, at.x.saturating_sub(areas.view.x));
+                    select_tab(state, usize::from(at.x.saturating_sub(areas.view.x + 1)));
+                } else if let Some(hit) = hit {
+                    choose(state, hit);
                 }
             } else if areas.edits.contains(at) {
                 state.focus = Focus::Edits;
@@ -47,10 +94,14 @@ pub(super) fn on_mouse(state: &mut State, mouse: MouseEvent) -> Vec<Effect> {
                     }
                 }
             }
-            vec![]
         }
-        MouseEventKind::ScrollDown | MouseEventKind::ScrollUp => {
-            let action = if mouse.kind == MouseEventKind::ScrollDown { Action::Down } else { Action::Up };
+        MouseEventKind::ScrollDown | MouseEventKind::ScrollUp | MouseEventKind::ScrollLeft | MouseEventKind::ScrollRight => {
+            let action = match mouse.kind {
+                MouseEventKind::ScrollDown => Action::Down,
+                MouseEventKind::ScrollUp => Action::Up,
+                MouseEventKind::ScrollLeft => Action::Left,
+                _ => Action::Right,
+            };
             let before = state.focus;
             state.focus = if areas.tree.contains(at) {
                 Focus::Tree
@@ -59,22 +110,65 @@ pub(super) fn on_mouse(state: &mut State, mouse: MouseEvent) -> Vec<Effect> {
             } else {
                 Focus::View
             };
-            navigate(state, action);
+            // sideways only where that moves a cursor: it would fold the tree
+            if state.focus != Focus::Tree || matches!(action, Action::Up | Action::Down) {
+                navigate(state, action);
+            }
             state.focus = before;
-            vec![]
         }
-        _ => vec![],
+        _ => {}
+    }
+    vec![]
+}
+
+/// The tab whose title lies at `column` of the view's border.
+fn select_tab(state: &mut State, column: usize) {
+    let width = state.areas().inside_view().0;
+    let on = |(_, title, at): &(Tab, &str, usize)| (*at..at + title.len()).contains(&column);
+    if let Some((tab, ..)) = state.tab.titles(width).into_iter().find(on) {
+        state.tab = tab;
     }
 }
 
-/// The tab whose title lies at `column` of the view's border: titles are apart by two columns, from the third on.
-fn select_tab(state: &mut State, column: u16) {
-    let mut from = 2;
-    for tab in Tab::ALL {
-        let to = from + u16::try_from(tab.title().len()).unwrap_or(0);
-        if (from..to).contains(&column) {
-            state.tab = tab;
+/// Put the cursor on what was clicked; on what it is on already, Enter.
+fn choose(state: &mut State, hit: Hit) {
+    let before = cursor(state, hit);
+    match hit {
+        Hit::Cell(row, column) if state.tab == Tab::Values => {
+            let slice = state.slice();
+            state.set_index(slice.rows, row);
+            state.set_index(slice.columns, column);
         }
-        from = to + 2;
+        Hit::Cell(query, key) => state.cell = (query, key),
+        Hit::Lens(layer, pos) => {
+            state.lens_layer = layer;
+            state.cell.0 = pos;
+        }
+        Hit::Head(block, head) => {
+            if block != state.block() {
+                let hook = state.point().block_hook().unwrap_or(crate::hooks::BlockHook::Z);
+                state.tree.reveal(HookPoint::Block(block, hook));
+            }
+            state.head = head;
+        }
+        Hit::Next(row) => state.logits_row = row,
+        Hit::Component(component) => state.component = Some(component),
+    }
+    if before {
+        navigate(state, Action::Enter);
+    }
+}
+
+/// Whether the cursor is on it.
+fn cursor(state: &State, hit: Hit) -> bool {
+    match hit {
+        Hit::Cell(row, column) if state.tab == Tab::Values => {
+            (state.index(state.slice().rows), state.index(state.slice().columns)) == (row, column)
+        }
+        Hit::Cell(query, key) => state.cell == (query, key),
+        Hit::Lens(layer, pos) => (state.lens_layer, state.cell.0) == (layer, pos),
+        Hit::Head(block, head) => (state.block(), state.head) == (block, head),
+        Hit::Next(row) => state.logits_row == row,
+        Hit::Component(component) => state.component == Some(component),
     }
 }

@@ -1,13 +1,16 @@
 //! Moving: within a panel, along the forward pass, from block to block, among what was found.
 
-use super::{Action, Focus, Node, State, Tab, update::refuse};
-use crate::hooks::{BlockHook, HookPoint};
+use super::{Action, Component, Extent, Focus, State, Tab, update::refuse};
+use crate::{
+    engine::View,
+    hooks::{BlockHook, HookPoint},
+};
 
-/// Rows of the list of next tokens that can be scrolled to the top.
+/// Rows of the list of next tokens.
 const LOGITS: usize = 100;
 
 /// As far as the shape view's text scrolls; in any panel wide enough to read, that is all of it.
-const SCROLL: u16 = 12;
+const SCROLL: u16 = 14;
 
 pub(super) fn cycle<T: Copy + PartialEq>(all: &[T], now: T, by: isize) -> T {
     let at = all.iter().position(|x| *x == now).unwrap_or(0);
@@ -21,20 +24,19 @@ pub(super) fn stepped(at: usize, by: isize, n: usize) -> usize {
 
 pub(super) fn navigate(state: &mut State, action: Action) {
     let page = isize::try_from(state.areas().tree_height().max(2) / 2).unwrap_or(1);
-    match state.focus {
-        Focus::Tree => match action {
+    match (state.focus, state.tab) {
+        (Focus::Tree, _) => match action {
             Action::Left => state.tree.fold(),
             Action::Right => state.tree.unfold(),
-            Action::Enter => match state.tree.selected() {
-                Node::Group(_) => state.tree.toggle(),
-                Node::Hook(_) => state.focus = Focus::View,
-            },
+            Action::Enter if state.tree.is_module(state.tree.selected()) => state.tree.toggle(),
+            Action::Enter => state.focus = Focus::View,
             _ => {
                 let (cursor, n) = (state.tree.cursor(), state.tree.rows().len());
                 state.tree.select_row(moved(cursor, action, page, n));
             }
         },
-        Focus::View if state.tab == Tab::Shape => {
+        (Focus::Edits, _) => state.edit_cursor = moved(state.edit_cursor, action, page, state.edits.len()),
+        (Focus::View, Tab::Shape) => {
             state.scroll = match action {
                 Action::Up | Action::PageUp => state.scroll.saturating_sub(1),
                 Action::Down | Action::PageDown => (state.scroll + 1).min(SCROLL),
@@ -43,41 +45,136 @@ pub(super) fn navigate(state: &mut State, action: Action) {
                 _ => state.scroll,
             };
         }
-        Focus::View if state.tab == Tab::Heads => match action {
-            Action::Up => select_block(state, -1),
-            Action::Down => select_block(state, 1),
-            Action::Left => state.head = stepped(state.head, -1, state.schema.dims.n_heads),
-            Action::Right => state.head = stepped(state.head, 1, state.schema.dims.n_heads),
-            Action::Enter => state.tab = Tab::Attention,
-            _ => {}
+        (Focus::View, Tab::Values) => values(state, action, page),
+        (Focus::View, Tab::Heads) => heads(state, action),
+        (Focus::View, Tab::Attention) if state.looks.extent != Extent::Head => heads(state, action),
+        (Focus::View, Tab::Attribution) => attribution(state, action, page),
+        (Focus::View, Tab::Lens) => match action {
+            Action::Left | Action::Right => along_prompt(state, action),
+            // the whole list of that position
+            Action::Enter if state.lens_layer == state.schema.dims.n_layers => state.tab = Tab::Logits,
+            Action::Enter => state.tree.reveal(HookPoint::Block(state.lens_layer, BlockHook::ResidPre)),
+            _ => state.lens_layer = moved(state.lens_layer, action, page, state.schema.dims.n_layers + 1),
         },
-        Focus::View if state.tab == Tab::Lens => {
-            let (query, n) = (state.cell.0, state.tokens.len());
-            match action {
-                Action::Left => state.cell.0 = stepped(query, -1, n),
-                Action::Right => state.cell.0 = stepped(query, 1, n),
-                _ => state.lens_layer = moved(state.lens_layer, action, page, state.schema.dims.n_layers + 1),
-            }
-        }
-        Focus::View if state.tab == Tab::Logits => {
-            let n = state.tokens.len();
-            match action {
-                Action::Left => state.cell.0 = stepped(state.cell.0, -1, n),
-                Action::Right => state.cell.0 = stepped(state.cell.0, 1, n),
-                _ => state.logits_row = moved(state.logits_row, action, page, LOGITS),
-            }
-        }
-        Focus::View => {
+        (Focus::View, Tab::Logits) => match action {
+            Action::Left | Action::Right => along_prompt(state, action),
+            _ => state.logits_row = moved(state.logits_row, action, page, LOGITS),
+        },
+        (Focus::View, Tab::Attention) => {
             let n = state.tokens.len();
             let (query, key) = state.cell;
             state.cell = match action {
                 Action::Left => (query, stepped(key, -1, n)),
                 Action::Right => (query, stepped(key, 1, n)),
-                Action::Enter => (query, key),
+                Action::Enter => {
+                    zoom(state);
+                    (query, key)
+                }
                 _ => (moved(query, action, page, n), key),
             };
         }
-        Focus::Edits => state.edit_cursor = moved(state.edit_cursor, action, page, state.edits.len()),
+    }
+}
+
+fn zoom(state: &mut State) {
+    state.looks.zoom = (state.looks.zoom + 1) % 3;
+}
+
+fn along_prompt(state: &mut State, action: Action) {
+    let by = if action == Action::Left { -1 } else { 1 };
+    state.cell.0 = stepped(state.cell.0, by, state.tokens.len());
+}
+
+fn values(state: &mut State, action: Action, page: isize) {
+    let (slice, n_pos) = (state.slice(), state.tokens.len());
+    let (rows, columns) = (state.schema.size(slice.rows, n_pos), state.schema.size(slice.columns, n_pos));
+    match action {
+        Action::Left | Action::Right => {
+            let by = if action == Action::Left { -1 } else { 1 };
+            let column = state.index(slice.columns);
+            // to the neighbour on the screen
+            let next = match state.column_order() {
+                Some(order) => {
+                    let at = order.iter().position(|c| *c == column).unwrap_or(0);
+                    order[stepped(at, by, columns)]
+                }
+                None => stepped(column, by, columns),
+            };
+            state.set_index(slice.columns, next);
+        }
+        Action::Enter if state.looks.colours => zoom(state),
+        Action::Enter => state.looks.colours = true,
+        _ => {
+            let row = moved(state.index(slice.rows), action, page, rows);
+            state.set_index(slice.rows, row);
+        }
+    }
+}
+
+fn heads(state: &mut State, action: Action) {
+    let heads = state.schema.dims.n_heads;
+    match action {
+        // in a grid of one block's heads, up and down are other heads
+        Action::Up if state.tab == Tab::Attention && state.looks.extent == Extent::Block => {
+            state.head = stepped(state.head, -across(state), heads);
+        }
+        Action::Down if state.tab == Tab::Attention && state.looks.extent == Extent::Block => {
+            state.head = stepped(state.head, across(state), heads);
+        }
+        Action::Up => select_block(state, -1),
+        Action::Down => select_block(state, 1),
+        Action::Left => state.head = stepped(state.head, -1, heads),
+        Action::Right => state.head = stepped(state.head, 1, heads),
+        Action::Enter => {
+            state.tab = Tab::Attention;
+            state.looks.extent = Extent::Head;
+        }
+        _ => {}
+    }
+}
+
+/// How many heads are beside each other in a block's grid.
+fn across(state: &State) -> isize {
+    let columns = state.areas().inside_view().0;
+    isize::try_from((columns + 1) / (state.thumbnail() + 1)).unwrap_or(1).max(1)
+}
+
+fn attribution(state: &mut State, action: Action, page: isize) {
+    let components = state.components();
+    let Some(now) = state.chosen_component() else { return };
+    match action {
+        Action::Enter => {
+            if let Some(point) = now.point() {
+                state.tree.reveal(point);
+            }
+            if let Component::Head(_, head) = now {
+                state.head = head;
+                state.tab = Tab::Attention;
+                state.looks.extent = Extent::Head;
+            }
+        }
+        Action::Left | Action::Right if !state.looks.map => along_prompt(state, action),
+        Action::Left | Action::Right | Action::Up | Action::Down if state.looks.map => {
+            let (heads, layers) = (state.schema.dims.n_heads, state.schema.dims.n_layers);
+            // the MLP stands at the end of its row
+            let (block, column) = match now {
+                Component::Head(block, head) => (block, head),
+                Component::Mlp(block) => (block, heads),
+                _ => (0, 0),
+            };
+            let (block, column) = match action {
+                Action::Up => (stepped(block, -1, layers), column),
+                Action::Down => (stepped(block, 1, layers), column),
+                Action::Left => (block, stepped(column, -1, heads + 1)),
+                _ => (block, stepped(column, 1, heads + 1)),
+            };
+            let next = if column == heads { Component::Mlp(block) } else { Component::Head(block, column) };
+            state.component = Some(next);
+        }
+        _ => {
+            let at = components.iter().position(|c| *c == now).unwrap_or(0);
+            state.component = components.get(moved(at, action, page, components.len())).copied();
+        }
     }
 }
 
@@ -93,11 +190,20 @@ fn moved(at: usize, action: Action, page: isize, n: usize) -> usize {
     }
 }
 
+/// The next head; in Values, the next index along the axis that is neither rows nor columns.
+pub(super) fn step_head(state: &mut State, by: isize) {
+    let (axis, n) = match (state.tab, state.slice().fixed) {
+        (Tab::Values, Some((axis, _))) => (axis, state.schema.size(axis, state.tokens.len())),
+        _ => (crate::hooks::Axis::Head, state.schema.dims.n_heads),
+    };
+    let n = n.max(1);
+    state.set_index(axis, (state.index(axis) + n).wrapping_add_signed(by) % n);
+}
+
 pub(super) fn step_hook(state: &mut State, by: isize) {
     let points = state.schema.points();
     let here = state.point();
     let next = match points.iter().position(|p| *p == here) {
-        // a group stands for its result, but one steps into it from its beginning
         Some(at) => stepped(at, by, points.len()),
         None if by > 0 => points.iter().position(|p| *p > here).unwrap_or(points.len() - 1),
         None => points.iter().rposition(|p| *p < here).unwrap_or(0),
@@ -135,4 +241,24 @@ pub(super) fn step_match(state: &mut State, by: isize) {
         None => state.found.iter().rposition(|p| *p < here).unwrap_or(n - 1),
     };
     state.tree.reveal(state.found[next]);
+}
+
+/// To the value furthest from 0 of the matrix on the screen; what is masked or NaN does not count.
+pub(super) fn to_extreme(state: &mut State) {
+    let Some((columns, values)) = state.matrix() else {
+        return refuse(state, "Values and one head's Attention have an extreme to go to".into());
+    };
+    let finite = values.iter().enumerate().filter(|(_, x)| x.is_finite());
+    let Some((at, _)) = finite.max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())) else {
+        return refuse(state, "no value is finite".into());
+    };
+    let (row, column) = (at / columns, at % columns);
+    match state.view() {
+        Some(View::Values { .. }) => {
+            let slice = state.slice();
+            state.set_index(slice.rows, row);
+            state.set_index(slice.columns, column);
+        }
+        _ => state.cell = (row, column),
+    }
 }

@@ -1,78 +1,129 @@
-//! The prompt, edited in place: its tokens are shown as one types.
+//! The prompt and the contrast prompt, edited in place; their tokens are shown as one types.
 
 use crossterm::event::{KeyCode, KeyEvent};
 use tui_input::Input;
 
 use super::{
-    Effect, State, Token,
+    Effect, Overlay, Purpose, State, Token,
     editing::line_request,
     state::Prompts,
-    update::{run_again, say},
+    update::{refuse, run_again, say},
 };
 use crate::hooks::Plan;
 
-/// The line editor for the prompt.
+/// The line editor for the prompt, and for the contrast prompt below it.
 #[derive(Clone, Debug)]
 pub struct PromptLine {
+    /// The prompt, and the contrast prompt; an empty contrast prompt is none.
+    pub lines: [TextLine; 2],
+    /// Which of them is typed in.
+    pub active: usize,
+    /// Number of the earlier prompt that is shown, for Up and Down.
+    at: usize,
+}
+
+/// A text and what it becomes.
+#[derive(Clone, Debug)]
+pub struct TextLine {
     pub input: Input,
     /// The tokens of a text, or why it can't be a prompt; of an earlier text while the answer is on its way.
     pub tokens: Result<Vec<Token>, String>,
     /// The text that `tokens` is of.
     of: Option<String>,
-    /// Number of the earlier prompt that is shown, for Up and Down.
-    at: usize,
 }
 
-/// Open the line on the present prompt.
-pub(super) fn open(state: &mut State) -> Vec<Effect> {
-    let text = state.prompts.now.clone();
-    let tokens = Ok(state.tokens.clone());
-    let at = state.prompts.earlier.len();
-    state.prompt = Some(PromptLine { input: Input::new(text.clone()), tokens, of: None, at });
-    vec![Effect::Tokenize(text)]
-}
+impl TextLine {
+    fn new(text: &str, tokens: Vec<Token>) -> Self {
+        Self { input: Input::new(text.into()), tokens: Ok(tokens), of: None }
+    }
 
-/// The tokens of a text have come.
-pub(super) fn tokenized(state: &mut State, text: String, tokens: Result<Vec<Token>, String>) {
-    if let Some(line) = &mut state.prompt {
-        line.tokens = tokens;
-        line.of = Some(text);
+    fn is_settled(&self) -> bool {
+        self.of.as_deref() == Some(self.input.value())
     }
 }
 
-pub(super) fn key(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
-    let Some(mut line) = state.prompt.take() else { return vec![] };
-    let before = line.input.value().to_string();
+const PURPOSES: [Purpose; 2] = [Purpose::Prompt, Purpose::Contrast];
+
+/// Open the lines on the present prompts, with the cursor in one of them.
+pub(super) fn open(state: &mut State, active: usize) -> Vec<Effect> {
+    let texts = [state.prompts.now.clone(), state.prompts.contrast.clone()];
+    let lines = [
+        TextLine::new(&texts[0], state.tokens.clone()),
+        TextLine::new(&texts[1], state.contrast.clone().unwrap_or_default()),
+    ];
+    state.overlay = Some(Overlay::Prompt(PromptLine { lines, active, at: state.prompts.earlier.len() }));
+    PURPOSES.into_iter().zip(texts).map(|(purpose, text)| Effect::Tokenize(purpose, text)).collect()
+}
+
+/// The tokens of a text have come: for the open lines, or to be the prompt at once.
+pub(super) fn tokenized(state: &mut State, purpose: Purpose, text: String, tokens: Result<Vec<Token>, String>) {
+    let Some(Overlay::Prompt(open)) = &mut state.overlay else {
+        return match tokens {
+            Err(why) => refuse(state, why),
+            Ok(tokens) if purpose == Purpose::Prompt => {
+                let contrast = (state.prompts.contrast.clone(), state.contrast.clone());
+                accept(state, (text, tokens), contrast);
+            }
+            Ok(tokens) => {
+                let prompt = (state.prompts.now.clone(), state.tokens.clone());
+                accept(state, prompt, (text, Some(tokens)));
+            }
+        };
+    };
+    let line = &mut open.lines[usize::from(purpose == Purpose::Contrast)];
+    line.tokens = match tokens {
+        // no contrast prompt is as good as one
+        Err(_) if purpose == Purpose::Contrast && text.is_empty() => Ok(vec![]),
+        tokens => tokens,
+    };
+    line.of = Some(text);
+}
+
+pub(super) fn key(state: &mut State, mut open: PromptLine, key: &KeyEvent) -> Vec<Effect> {
+    let before = open.lines[open.active].input.value().to_string();
     match key.code {
         KeyCode::Esc => return vec![],
-        KeyCode::Enter if line.of.as_deref() == Some(before.as_str()) => {
-            if let Ok(tokens) = line.tokens {
-                accept(state, before, tokens);
+        KeyCode::Tab | KeyCode::BackTab => open.active = 1 - open.active,
+        KeyCode::Enter if open.lines.iter().all(TextLine::is_settled) => {
+            let [prompt, contrast] = &open.lines;
+            if let (Ok(tokens), Ok(contrast_tokens)) = (&prompt.tokens, &contrast.tokens) {
+                let contrast_tokens = (!contrast_tokens.is_empty()).then(|| contrast_tokens.clone());
+                let text = |line: &TextLine| line.input.value().to_string();
+                accept(state, (text(prompt), tokens.clone()), (text(contrast), contrast_tokens));
                 return vec![];
             }
         }
-        KeyCode::Up | KeyCode::Down => line.recall(&state.prompts, key.code == KeyCode::Up),
+        KeyCode::Up | KeyCode::Down => open.recall(&state.prompts, key.code == KeyCode::Up),
         _ => {
             if let Some(request) = line_request(key) {
-                line.input.handle(request);
+                open.lines[open.active].input.handle(request);
             }
         }
     }
-    let now = line.input.value().to_string();
-    state.prompt = Some(line);
-    if now == before { vec![] } else { vec![Effect::Tokenize(now)] }
+    changed(state, open, &before)
 }
 
 /// Pasted text goes in whole, its line breaks too: they are tokens like any other.
-pub(super) fn paste(state: &mut State, text: &str) -> Vec<Effect> {
-    let Some(line) = &mut state.prompt else { return vec![] };
+pub(super) fn paste(state: &mut State, mut open: PromptLine, text: &str) -> Vec<Effect> {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let line = &mut open.lines[open.active];
     let (value, at) = (line.input.value(), line.input.cursor());
     let before: String = value.chars().take(at).collect();
     let after: String = value.chars().skip(at).collect();
-    let whole = format!("{before}{text}{after}");
-    line.input = Input::new(whole.clone()).with_cursor(at + text.chars().count());
-    vec![Effect::Tokenize(whole)]
+    let was = value.to_string();
+    line.input = Input::new(format!("{before}{text}{after}")).with_cursor(at + text.chars().count());
+    changed(state, open, &was)
+}
+
+/// Put the lines back; ask for the tokens of the one that was typed in, if its text is another.
+fn changed(state: &mut State, open: PromptLine, before: &str) -> Vec<Effect> {
+    let asked = open.lines.iter().zip(PURPOSES).enumerate().filter(|(i, (line, _))| {
+        let other = *i != open.active || line.input.value() != before;
+        other && !line.is_settled()
+    });
+    let effects = asked.map(|(_, (line, purpose))| Effect::Tokenize(purpose, line.input.value().into())).collect();
+    state.overlay = Some(Overlay::Prompt(open));
+    effects
 }
 
 impl PromptLine {
@@ -80,20 +131,30 @@ impl PromptLine {
         let n = prompts.earlier.len();
         self.at = if back { self.at.saturating_sub(1) } else { (self.at + 1).min(n) };
         let text = prompts.earlier.get(self.at).unwrap_or(&prompts.now);
-        self.input = Input::new(text.clone());
+        self.lines[self.active].input = Input::new(text.clone());
     }
 }
 
-/// Run the new prompt. Edits that do not fit it are switched off, and that is said.
-fn accept(state: &mut State, text: String, tokens: Vec<Token>) {
-    let earlier = std::mem::replace(&mut state.prompts.now, text);
-    if tokens == state.tokens {
+/// Run new prompts.
+fn accept(state: &mut State, prompt: (String, Vec<Token>), contrast: (String, Option<Vec<Token>>)) {
+    let earlier = std::mem::replace(&mut state.prompts.now, prompt.0);
+    state.prompts.contrast = contrast.0;
+    if prompt.1 == state.tokens && contrast.1 == state.contrast {
         return;
     }
-    state.prompts.earlier.push(earlier);
-    state.tokens = tokens;
+    if prompt.1 != state.tokens {
+        state.prompts.earlier.push(earlier);
+        state.appended = 0;
+    }
+    state.contrast = contrast.1;
+    set_tokens(state, prompt.1);
     let last = state.tokens.len().saturating_sub(1);
     state.cell = (last, 0);
+}
+
+/// Run other tokens. Edits that do not fit them are switched off, and that is said.
+fn set_tokens(state: &mut State, tokens: Vec<Token>) {
+    state.tokens = tokens;
     // nothing on the screen may be of the prompt before
     state.shown = None;
     state.seen = None;
@@ -108,4 +169,48 @@ fn accept(state: &mut State, text: String, tokens: Vec<Token>) {
         say(state, format!("{unfit} of the edits do not fit this prompt and were switched off"));
     }
     run_again(state);
+}
+
+/// Append the token that is chosen in the logits, or else the likeliest after the last position.
+pub(super) fn append(state: &mut State) {
+    let chosen = (state.tab == super::Tab::Logits && state.focus == super::Focus::View).then(|| state.token_under_cursor());
+    let likeliest = || {
+        let top = state.shown.as_ref()?.summary.top.last()?.first()?;
+        Some(Token { id: top.id, text: top.text.clone() })
+    };
+    let Some(token) = chosen.flatten().or_else(likeliest) else {
+        return refuse(state, "the next token is not known yet".into());
+    };
+    if state.tokens.len() >= state.model.context {
+        return refuse(state, format!("the model takes {} tokens, and the prompt has as many", state.model.context));
+    }
+    say(state, format!("appended {:?}; {} takes it back", token.text, state.keys.key(super::Action::TakeBack)));
+    state.prompts.now.push_str(&token.text);
+    state.appended += 1;
+    let tokens = [state.tokens.as_slice(), &[token]].concat();
+    step(state, tokens);
+}
+
+/// Take back the last token that was appended.
+pub(super) fn take_back(state: &mut State) {
+    if state.appended == 0 {
+        return refuse(state, "no token was appended".into());
+    }
+    state.appended -= 1;
+    let mut tokens = state.tokens.clone();
+    if let Some(token) = tokens.pop() {
+        let text = state.prompts.now.strip_suffix(&token.text).map(String::from);
+        state.prompts.now = text.unwrap_or_else(|| tokens.iter().map(|t| t.text.as_str()).collect());
+    }
+    step(state, tokens);
+}
+
+/// Other tokens at the end only; a cursor at the last position stays at the last.
+fn step(state: &mut State, tokens: Vec<Token>) {
+    let at_end = state.cell.0 + 1 == state.tokens.len();
+    set_tokens(state, tokens);
+    if at_end {
+        state.cell.0 = state.tokens.len() - 1;
+    }
+    state.logits_row = 0;
 }

@@ -1,12 +1,18 @@
-use std::{collections::BTreeMap, sync::Arc};
-
-use crate::{
-    analysis::HeadScores,
-    engine::{Look, Spec, Summary, View, Want, WhichAttention},
-    hooks::{Axis, AxisSelection, BlockHook, Edit, HookPoint, Op, Schema, Selection, Slot},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
-use super::{Areas, Editor, Finder, PromptLine, Tree, areas, editor::Setting};
+use crate::{
+    engine::{Attribution, Compare, Look, Slice, Spec, Summary, View, Want},
+    hooks::{Axis, AxisSelection, BlockHook, Edit, HookPoint, Op, Schema, Selection, Slot},
+    model::Module,
+};
+
+use super::{
+    Areas, Arrangement, CommandLine, Component, Editor, Extent, Finder, Keymap, Looks, PromptLine, SaveLine, Tab, Tree,
+    areas, editor::Setting, views::pairs,
+};
 
 /// A token of the prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,71 +31,10 @@ pub struct ModelInfo {
     /// LayerNorm's weights were folded into what reads it.
     pub folded: bool,
     pub device: String,
+    /// The longest prompt, in tokens.
+    pub context: usize,
     /// Why this is not the model that was meant, if it is not.
     pub note: Option<String>,
-}
-
-/// The views of the selected hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tab {
-    Shape,
-    Attention,
-    Logits,
-    Lens,
-    Heads,
-}
-
-impl Tab {
-    pub const ALL: [Self; 5] = [Self::Shape, Self::Attention, Self::Logits, Self::Lens, Self::Heads];
-
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Shape => "Shape",
-            Self::Attention => "Attention",
-            Self::Logits => "Logits",
-            Self::Lens => "Lens",
-            Self::Heads => "Heads",
-        }
-    }
-}
-
-/// What the map of heads is coloured by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Score {
-    Induction,
-    PreviousToken,
-    DuplicateToken,
-    FirstToken,
-    Entropy,
-}
-
-impl Score {
-    pub const ALL: [Self; 5] =
-        [Self::PreviousToken, Self::Induction, Self::DuplicateToken, Self::FirstToken, Self::Entropy];
-
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Induction => "induction",
-            Self::PreviousToken => "previous token",
-            Self::DuplicateToken => "duplicate token",
-            Self::FirstToken => "first token",
-            Self::Entropy => "entropy (nats)",
-        }
-    }
-
-    /// Its value among a head's scores.
-    #[must_use]
-    pub fn of(self, scores: &HeadScores) -> f64 {
-        match self {
-            Self::Induction => scores.induction,
-            Self::PreviousToken => scores.previous_token,
-            Self::DuplicateToken => scores.duplicate_token,
-            Self::FirstToken => scores.first_token,
-            Self::Entropy => scores.entropy,
-        }
-    }
 }
 
 /// The panel that the movement keys move in.
@@ -127,40 +72,78 @@ pub struct Message {
     pub error: bool,
 }
 
+/// What lies over the screen and takes the keys.
+#[derive(Clone, Debug)]
+pub enum Overlay {
+    /// The keys, from one row on.
+    Help(u16),
+    Find(Finder),
+    Edit(Editor),
+    Prompt(PromptLine),
+    Command(CommandLine),
+    Save(SaveLine),
+}
+
+/// The token whose logit is taken off the target's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Distractor {
+    /// The likeliest token of the baseline that is not the target.
+    #[default]
+    Likeliest,
+    None,
+    Chosen(Token),
+}
+
 /// Everything the screen is drawn from.
 #[derive(Clone, Debug)]
 pub struct State {
     pub model: ModelInfo,
     pub schema: Schema,
     pub tokens: Vec<Token>,
-    pub contrast: Option<Vec<u32>>,
+    pub contrast: Option<Vec<Token>>,
     pub size: (u16, u16),
+    pub(super) keys: Keymap,
 
     pub tree: Tree,
+    /// The other face of the tree: Hugging Face's modules, or TransformerLens's.
+    pub(super) other_tree: Tree,
+    /// The tree is Hugging Face's.
+    pub hf: bool,
     pub tab: Tab,
     pub focus: Focus,
+    pub maximised: bool,
+    /// Columns of the tree, where they were chosen.
+    pub split: Option<u16>,
+    /// The split is being dragged.
+    pub(super) dragging: bool,
+    pub looks: Looks,
     /// First line of the shape view that is shown.
     pub scroll: u16,
     pub head: usize,
-    pub which: WhichAttention,
-    /// Query and key under the cursor of the attention view.
+    /// Position (or query) and key under the cursor.
     pub cell: (usize, usize),
+    /// Index under the cursor along the axes that have none of the above.
+    pub(super) units: BTreeMap<Axis, usize>,
     /// Row of the lens: number of the block that the stream enters, or of layers for the last one's output.
     pub lens_layer: usize,
-    pub score: Score,
-    /// First row of the list of next tokens.
+    /// The part of the attribution under the cursor; the largest where none was chosen.
+    pub component: Option<Component>,
+    /// Row of the list of next tokens under the cursor.
     pub logits_row: usize,
+    pub target: Option<Token>,
+    pub distractor: Distractor,
+    /// A token that was looked for, shown with its rank.
+    pub sought: Option<Token>,
     pub edits: Vec<EditLine>,
     pub edit_cursor: usize,
     /// Lists of edits to go back to with `u`, and forward to with Ctrl-R.
     pub(super) undone: History,
-    pub editor: Option<Editor>,
-    pub prompt: Option<PromptLine>,
+    pub overlay: Option<Overlay>,
     pub(super) prompts: Prompts,
-    pub finder: Option<Finder>,
+    /// Tokens at the prompt's end that were appended one by one.
+    pub appended: usize,
     /// The last search, for `n` and `N`, in execution order.
     pub found: Vec<HookPoint>,
-    pub help: Option<u16>,
     pub message: Option<Message>,
 
     /// Number of the current run.
@@ -175,10 +158,11 @@ pub struct State {
     pub(super) asked: Option<(u64, Option<Look>)>,
 }
 
-/// The text of the prompt, and of those before it.
+/// The text of the prompt and of the contrast prompt, and the prompts before it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Prompts {
     pub now: String,
+    pub contrast: String,
     pub earlier: Vec<String>,
 }
 
@@ -199,44 +183,60 @@ pub struct Shown {
     pub changes: BTreeMap<HookPoint, f64>,
 }
 
+/// What the explorer opens with.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    pub model: ModelInfo,
+    pub schema: Schema,
+    /// Hugging Face's module tree.
+    pub modules: Vec<Module>,
+    pub keys: Keymap,
+    pub prompt: (String, Vec<Token>),
+    pub contrast: Option<(String, Vec<Token>)>,
+    pub edits: Vec<Edit>,
+    pub size: (u16, u16),
+}
+
 impl State {
     #[must_use]
-    pub fn new(
-        model: ModelInfo,
-        schema: Schema,
-        prompt: String,
-        tokens: Vec<Token>,
-        spec: &Spec,
-        size: (u16, u16),
-    ) -> Self {
-        let (tree, schema_layers) = (Tree::new(&schema), schema.dims.n_layers);
+    pub fn new(opening: Opening) -> Self {
+        let Opening { model, schema, modules, keys, prompt: (now, tokens), contrast, edits, size } = opening;
+        let layers = schema.dims.n_layers;
         let last = tokens.len().saturating_sub(1);
-        let prompts = Prompts { now: prompt, earlier: Vec::new() };
+        let (contrast_text, contrast) = contrast.map_or_else(Default::default, |(text, ids)| (text, Some(ids)));
         let mut state = Self {
             model,
+            tree: Tree::hooks(&schema),
+            other_tree: Tree::modules(&modules),
+            hf: false,
             schema,
             tokens,
-            contrast: spec.contrast.clone(),
+            contrast,
             size,
-            tree,
+            keys,
             tab: Tab::Shape,
             focus: Focus::Tree,
+            maximised: false,
+            split: None,
+            dragging: false,
+            looks: Looks::default(),
             scroll: 0,
             head: 0,
-            which: WhichAttention::Pattern,
             cell: (last, 0),
-            lens_layer: schema_layers,
-            score: Score::PreviousToken,
+            units: BTreeMap::new(),
+            lens_layer: layers,
+            component: None,
             logits_row: 0,
-            edits: spec.edits.iter().map(|edit| EditLine { edit: edit.clone(), on: true }).collect(),
+            target: None,
+            distractor: Distractor::Likeliest,
+            sought: None,
+            edits: edits.into_iter().map(|edit| EditLine { edit, on: true }).collect(),
             edit_cursor: 0,
             undone: History::default(),
-            editor: None,
-            prompt: None,
-            prompts,
-            finder: None,
+            overlay: None,
+            prompts: Prompts { now, contrast: contrast_text, earlier: Vec::new() },
+            appended: 0,
             found: Vec::new(),
-            help: None,
             message: None,
             run: 1,
             phase: Phase::Running { block: 0, blocks: 0 },
@@ -251,7 +251,7 @@ impl State {
     /// The hook that the views are about.
     #[must_use]
     pub fn point(&self) -> HookPoint {
-        self.tree.selected().point()
+        self.tree.point()
     }
 
     /// The block whose attention is shown: the selection's, or the one next to it in the pass.
@@ -264,15 +264,97 @@ impl State {
         }
     }
 
+    /// The index under the cursor along an axis.
+    #[must_use]
+    pub fn index(&self, axis: Axis) -> usize {
+        match axis {
+            Axis::Pos | Axis::Query => self.cell.0,
+            Axis::Key => self.cell.1,
+            Axis::Head => self.head,
+            other => self.units.get(&other).copied().unwrap_or(0),
+        }
+    }
+
+    pub(super) fn set_index(&mut self, axis: Axis, index: usize) {
+        match axis {
+            Axis::Pos | Axis::Query => self.cell.0 = index,
+            Axis::Key => self.cell.1 = index,
+            Axis::Head => self.head = index,
+            Axis::One => {}
+            other => drop(self.units.insert(other, index)),
+        }
+    }
+
+    /// The rows and columns that the selected hook's values are shown along.
+    #[must_use]
+    pub fn slice(&self) -> Slice {
+        let axes = self.schema.axes(self.point());
+        let pairs = pairs(&axes);
+        let (rows, columns) = pairs[self.looks.pair % pairs.len().max(1)];
+        let rest = axes.into_iter().find(|axis| *axis != rows && *axis != columns);
+        Slice { rows, columns, fixed: rest.map(|axis| (axis, self.index(axis))) }
+    }
+
+    /// The tokens of the logit difference: the target and, unless its logit is looked at alone, the distractor. Where they
+    /// were not chosen they are the baseline's likeliest after the last position.
+    #[must_use]
+    pub fn answer(&self) -> Option<(Token, Option<Token>)> {
+        let likely = self.shown.as_ref().and_then(|shown| shown.summary.was.last());
+        let likely = likely.map_or(&[][..], |row| row.as_slice());
+        let token = |p: &crate::engine::Prediction| Token { id: p.id, text: p.text.clone() };
+        let target = self.target.clone().or_else(|| likely.first().map(token))?;
+        let distractor = match &self.distractor {
+            Distractor::None => None,
+            Distractor::Chosen(token) => Some(token.clone()),
+            Distractor::Likeliest => likely.iter().find(|p| p.id != target.id).map(token),
+        };
+        Some((target, distractor))
+    }
+
     /// What the current view needs from the worker.
     #[must_use]
     pub fn look(&self) -> Option<Look> {
+        let (block, which) = (self.block(), self.looks.which);
         match self.tab {
             Tab::Shape => Some(Look::Hook(self.point())),
-            Tab::Attention => Some(Look::Attention { block: self.block(), head: self.head, which: self.which }),
+            Tab::Values => Some(Look::Values { point: self.point(), slice: self.slice() }),
+            Tab::Attention => Some(match self.looks.extent {
+                Extent::Head => Look::Attention { block, head: self.head, which },
+                extent => Look::Patterns {
+                    block: (extent == Extent::Block).then_some(block),
+                    which,
+                    compare: self.looks.compare,
+                    side: self.thumbnail(),
+                },
+            }),
             Tab::Logits => Some(Look::Logits { pos: self.cell.0 }),
             Tab::Lens => Some(Look::Lens),
+            Tab::Attribution => self.answer().map(|(target, distractor)| Look::Attribution {
+                pos: self.cell.0,
+                target: target.id,
+                distractor: distractor.map(|token| token.id),
+            }),
             Tab::Heads => Some(Look::Heads),
+        }
+    }
+
+    /// Rows and columns of values that a head has room for where several are shown.
+    #[must_use]
+    pub fn thumbnail(&self) -> usize {
+        let (columns, rows) = self.areas().inside_view();
+        // what the view writes around them
+        let (columns, rows) = (columns.saturating_sub(5), rows.saturating_sub(4));
+        let heads = self.schema.dims.n_heads.max(1);
+        let fits = |side: usize, across: usize, down: usize| {
+            across * (side + 1) <= columns + 1 && down * (side.div_ceil(2) + 1) <= rows + 1
+        };
+        let (most, least) = (self.tokens.len().max(2), 2);
+        let side = |across: usize, down: usize| {
+            (least..=most.min(columns.max(least))).rev().find(|side| fits(*side, across, down))
+        };
+        match self.looks.extent {
+            Extent::Model => side(heads, 1).unwrap_or(least).min(side(1, self.schema.dims.n_layers.min(6)).unwrap_or(2)),
+            _ => (1..=heads).filter_map(|across| side(across, heads.div_ceil(across))).max().unwrap_or(least),
         }
     }
 
@@ -284,16 +366,110 @@ impl State {
         (of_shown && self.look() == Some(*look)).then_some(view)
     }
 
+    /// What is compared on the screen: nothing, where the run on it has no edits.
+    #[must_use]
+    pub fn compare(&self) -> Compare {
+        let edited = self.shown.as_ref().is_some_and(|shown| !shown.spec.edits.is_empty());
+        if edited { self.looks.compare } else { Compare::Edited }
+    }
+
+    /// The matrix of values on the screen, row-major, with its columns: of the values, or of one head's attention; less
+    /// the baseline's, or the baseline's, where that is what is looked at.
+    #[must_use]
+    pub fn matrix(&self) -> Option<(usize, Vec<f32>)> {
+        let (columns, values, baseline) = match self.view()? {
+            View::Values { columns, values, baseline, .. } => (*columns, values, baseline),
+            View::Attention { values, baseline } => (self.tokens.len(), values, baseline),
+            _ => return None,
+        };
+        let compare = self.compare();
+        Some(match baseline {
+            Some(before) if compare != Compare::Edited => {
+                (columns, values.iter().zip(before).map(|(now, before)| compare.of(*now, *before)).collect())
+            }
+            _ => (columns, values.clone()),
+        })
+    }
+
+    /// The order that the columns of the values are shown in, largest value of the chosen row first; None as they are.
+    #[must_use]
+    pub fn column_order(&self) -> Option<Vec<usize>> {
+        let row = self.looks.order?;
+        let Some(View::Values { columns, values, baseline, .. }) = self.view() else { return None };
+        let (from, to) = (row * columns, (row + 1) * columns);
+        let (values, before) = (values.get(from..to)?, baseline.as_ref().and_then(|b| b.get(from..to)));
+        let compare = self.compare();
+        let shown = |i: usize| before.map_or(values[i], |before| compare.of(values[i], before[i]));
+        let mut order: Vec<usize> = (0..*columns).collect();
+        order.sort_by(|a, b| shown(*b).total_cmp(&shown(*a)));
+        Some(order)
+    }
+
+    /// The attribution on the screen.
+    #[must_use]
+    pub fn attribution(&self) -> Option<(&Attribution, Option<&Attribution>)> {
+        match self.view()? {
+            View::Attribution { parts, baseline } => Some((parts, baseline.as_ref())),
+            _ => None,
+        }
+    }
+
+    /// What is shown of a component of the attribution, the comparison applied.
+    #[must_use]
+    pub fn attributed(&self, component: Component) -> f64 {
+        let Some((parts, baseline)) = self.attribution() else { return 0.0 };
+        match (self.compare(), baseline) {
+            (Compare::Difference, Some(before)) => component.of(parts) - component.of(before),
+            (Compare::Baseline, Some(before)) => component.of(before),
+            _ => component.of(parts),
+        }
+    }
+
+    /// The components of the attribution on the screen, the largest first.
+    #[must_use]
+    pub fn components(&self) -> Vec<Component> {
+        let Some((parts, _)) = self.attribution() else { return vec![] };
+        let mut all: Vec<(Component, f64)> =
+            Component::all(parts).into_iter().map(|c| (c, self.attributed(c).abs())).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1));
+        all.into_iter().map(|(component, _)| component).collect()
+    }
+
+    /// The component under the cursor.
+    #[must_use]
+    pub fn chosen_component(&self) -> Option<Component> {
+        self.component.or_else(|| self.components().first().copied())
+    }
+
+    /// The token under the cursor of the logits or the lens.
+    #[must_use]
+    pub fn token_under_cursor(&self) -> Option<Token> {
+        let prediction = match self.view()? {
+            View::Logits { top, .. } => top.get(self.logits_row),
+            View::Lens { cells, .. } => cells.get(self.lens_layer)?.get(self.cell.0)?.top.first(),
+            _ => None,
+        }?;
+        Some(Token { id: prediction.id, text: prediction.text.clone() })
+    }
+
     /// The edits that are switched on.
     #[must_use]
     pub fn active_edits(&self) -> Vec<Edit> {
         self.edits.iter().filter(|line| line.on).map(|line| line.edit.clone()).collect()
     }
 
+    /// The hooks that the edits which are on are at.
+    #[must_use]
+    pub fn edited(&self) -> BTreeSet<HookPoint> {
+        let points = |line: &EditLine| line.edit.target.points(&self.schema.dims).unwrap_or_default();
+        self.edits.iter().filter(|line| line.on).flat_map(points).collect()
+    }
+
     /// Where the panels lie.
     #[must_use]
     pub fn areas(&self) -> Areas {
-        areas(self.size.0, self.size.1, self.focus)
+        let arrangement = Arrangement { focus: self.focus, maximised: self.maximised, split: self.split };
+        areas(self.size.0, self.size.1, arrangement)
     }
 
     /// The edits that there is room for, by number.
@@ -305,6 +481,12 @@ impl State {
         first..(first + fit).min(self.edits.len())
     }
 
+    /// The keys as they are bound here.
+    #[must_use]
+    pub fn keymap(&self) -> &Keymap {
+        &self.keys
+    }
+
     /// What an edit is checked against.
     pub(super) fn setting(&self) -> Setting<'_> {
         Setting { schema: &self.schema, n_pos: self.tokens.len(), contrast: self.contrast.as_ref().map(Vec::len) }
@@ -313,10 +495,12 @@ impl State {
     /// What is to be run.
     #[must_use]
     pub fn spec(&self) -> Spec {
+        let ids = |tokens: &Vec<Token>| tokens.iter().map(|t| t.id).collect();
         Spec {
-            tokens: self.tokens.iter().map(|t| t.id).collect(),
-            contrast: self.contrast.clone(),
+            tokens: ids(&self.tokens),
+            contrast: self.contrast.as_ref().map(ids),
             edits: self.active_edits(),
+            enabled: self.schema.enabled().clone(),
         }
     }
 
@@ -339,21 +523,33 @@ impl State {
             || (self.phase == Phase::Done && self.look().is_some() && self.view().is_none())
     }
 
-    /// What `a` would do: zero the selected head's output where heads are on the screen, else the whole hook.
+    /// What `a` would do: zero the head or the component that is on the screen, else the whole hook.
     #[must_use]
     pub fn ablation(&self) -> Edit {
-        let point = self.point();
-        if !matches!(self.tab, Tab::Attention | Tab::Heads) {
-            return point.into();
+        let head = |block: usize, head: usize| {
+            let slots = vec![Slot::Index(i64::try_from(head).unwrap_or(0))];
+            let selection = Selection(vec![AxisSelection { axis: Axis::Head, slots }]);
+            Edit { target: HookPoint::Block(block, BlockHook::Z).into(), selection, op: Op::Set(0.0) }
+        };
+        match self.tab {
+            Tab::Attention | Tab::Heads => head(self.block(), self.head),
+            Tab::Attribution => match self.chosen_component() {
+                Some(Component::Head(block, number)) => head(block, number),
+                Some(other) => other.point().unwrap_or(self.point()).into(),
+                None => self.point().into(),
+            },
+            _ => self.point().into(),
         }
-        let head = i64::try_from(self.head).unwrap_or(0);
-        let selection = Selection(vec![AxisSelection { axis: Axis::Head, slots: vec![Slot::Index(head)] }]);
-        Edit { target: HookPoint::Block(self.block(), BlockHook::Z).into(), selection, op: Op::Set(0.0) }
     }
 
     /// Why `a` would be refused, if it would.
     #[must_use]
     pub fn cannot_ablate(&self) -> Option<String> {
+        if let (Tab::Attribution, Some(chosen)) = (self.tab, self.chosen_component())
+            && chosen.point().is_none()
+        {
+            return Some(format!("no hook holds the {}", chosen.name()));
+        }
         let edit = self.ablation();
         let points = edit.target.points(&self.schema.dims);
         let checked = points.and_then(|points| points.into_iter().try_for_each(|point| self.schema.check(point)));
@@ -369,14 +565,21 @@ impl State {
 
     /// Bring cursors and scroll offsets back inside what there is.
     pub(super) fn settle(&mut self) {
+        let n_pos = self.tokens.len();
         self.head = self.head.min(self.schema.dims.n_heads.saturating_sub(1));
         self.edit_cursor = self.edit_cursor.min(self.edits.len().saturating_sub(1));
-        let last = self.tokens.len().saturating_sub(1);
+        let last = n_pos.saturating_sub(1);
         self.cell = (self.cell.0.min(last), self.cell.1.min(last));
+        let slice = self.slice();
+        if self.looks.order.is_some_and(|row| row >= self.schema.size(slice.rows, n_pos)) {
+            self.looks.order = None;
+        }
+        if let Some(Overlay::Help(scroll)) = &mut self.overlay {
+            // the help has a row for each binding, whatever the size
+            let longest = u16::try_from(super::BINDINGS.len()).unwrap_or(u16::MAX);
+            *scroll = (*scroll).min(longest.saturating_sub(self.size.1.saturating_sub(2)));
+        }
         let height = self.areas().tree_height();
-        // the help has a row for each binding, whatever the size
-        let longest = u16::try_from(super::BINDINGS.len()).unwrap_or(u16::MAX);
-        self.help = self.help.map(|scroll| scroll.min(longest.saturating_sub(self.size.1.saturating_sub(2))));
         self.tree.scroll(height);
     }
 }

@@ -1,198 +1,193 @@
 use std::collections::BTreeSet;
 
-use crate::hooks::{BlockHook, HookPoint, Schema};
+use crate::{
+    hooks::{BlockHook, HookPoint, Schema},
+    model::Module,
+};
 
-/// A foldable part of the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Group {
-    Block(usize),
-    Ln1(usize),
-    Attn(usize),
-    Ln2(usize),
-    Mlp(usize),
-    LnFinal,
-}
-
-impl Group {
-    #[must_use]
-    pub fn label(self) -> String {
-        match self {
-            Self::Block(block) => format!("blocks.{block}"),
-            Self::Ln1(_) => "ln1".into(),
-            Self::Attn(_) => "attn".into(),
-            Self::Ln2(_) => "ln2".into(),
-            Self::Mlp(_) => "mlp".into(),
-            Self::LnFinal => "ln_final".into(),
-        }
-    }
-
-    fn parent(self) -> Option<Self> {
-        match self {
-            Self::Ln1(b) | Self::Attn(b) | Self::Ln2(b) | Self::Mlp(b) => Some(Self::Block(b)),
-            Self::Block(_) | Self::LnFinal => None,
-        }
-    }
-
-    /// Whether a hook is listed in it, or in a group inside it.
-    #[must_use]
-    pub fn contains(self, point: HookPoint) -> bool {
-        std::iter::successors(group_of(point), |group| group.parent()).any(|group| group == self)
-    }
-
-    /// The hook that stands for the group where one is looked at.
-    #[must_use]
-    pub fn result(self) -> HookPoint {
-        match self {
-            Self::Block(b) => HookPoint::Block(b, BlockHook::ResidPost),
-            Self::Ln1(b) => HookPoint::Block(b, BlockHook::Ln1Normalized),
-            Self::Attn(b) => HookPoint::Block(b, BlockHook::AttnOut),
-            Self::Ln2(b) => HookPoint::Block(b, BlockHook::Ln2Normalized),
-            Self::Mlp(b) => HookPoint::Block(b, BlockHook::MlpOut),
-            Self::LnFinal => HookPoint::LnFinalNormalized,
-        }
-    }
-}
-
-/// The group that a hook is listed under.
-fn group_of(point: HookPoint) -> Option<Group> {
-    match point {
-        HookPoint::Tokens | HookPoint::Embed => None,
-        HookPoint::LnFinalScale | HookPoint::LnFinalNormalized => Some(Group::LnFinal),
-        HookPoint::Block(b, hook) => Some(match hook.name().split_once('.') {
-            Some(("ln1", _)) => Group::Ln1(b),
-            Some(("attn", _)) => Group::Attn(b),
-            Some(("ln2", _)) => Group::Ln2(b),
-            Some(("mlp", _)) => Group::Mlp(b),
-            _ => Group::Block(b),
-        }),
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a line of the tree stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Node {
-    Group(Group),
+    /// A foldable part of the model; its class, where the tree is Hugging Face's.
+    Module {
+        name: String,
+        class: Option<&'static str>,
+    },
+    Parameter {
+        name: &'static str,
+        shape: Vec<usize>,
+    },
     Hook(HookPoint),
 }
 
-impl Node {
-    /// The hook it is, or that stands for it.
-    #[must_use]
-    pub fn point(self) -> HookPoint {
-        match self {
-            Self::Group(group) => group.result(),
-            Self::Hook(point) => point,
-        }
-    }
-
-    fn parent(self) -> Option<Group> {
-        match self {
-            Self::Group(group) => group.parent(),
-            Self::Hook(point) => group_of(point),
-        }
-    }
-}
-
-/// A visible line of the tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+/// A line of the tree, visible or not.
+#[derive(Clone, Debug)]
+pub struct Entry {
     pub node: Node,
     pub depth: usize,
-    /// For groups: whether what is in it is shown.
-    pub open: bool,
+    /// The hook it is, or the one that stands for it where one is looked at: a module's last.
+    pub point: HookPoint,
+    parent: Option<usize>,
 }
 
-/// The modules and hooks of a model in execution order, foldable, with one selected.
+/// The modules and hooks of a model, foldable, with one line selected.
 #[derive(Clone, Debug)]
 pub struct Tree {
-    /// Every line, as if nothing were folded.
-    all: Vec<(Node, usize)>,
-    folded: BTreeSet<Group>,
-    selected: Node,
-    rows: Vec<Row>,
-    /// First visible row.
+    all: Vec<Entry>,
+    folded: BTreeSet<usize>,
+    /// Number of the selected entry.
+    selected: usize,
+    /// The visible entries, by number.
+    rows: Vec<usize>,
+    /// First row that is on the screen.
     pub offset: usize,
 }
 
 impl Tree {
+    /// TransformerLens's modules with their hook points, in execution order.
     #[must_use]
-    pub fn new(schema: &Schema) -> Self {
-        let mut all: Vec<(Node, usize)> = Vec::new();
-        let mut open: Vec<Group> = Vec::new();
+    pub fn hooks(schema: &Schema) -> Self {
+        let mut tree = Builder::default();
+        let mut open: Vec<String> = Vec::new();
         for point in schema.all_points() {
-            let mut path: Vec<Group> = std::iter::successors(group_of(point), |g| g.parent()).collect();
-            path.reverse();
+            let name = point.to_string();
+            let path = modules_of(&name);
             let common = open.iter().zip(&path).take_while(|(a, b)| a == b).count();
-            for (depth, group) in path.iter().enumerate().skip(common) {
-                all.push((Node::Group(*group), depth));
+            for (depth, module) in path.iter().enumerate().skip(common) {
+                tree.add(Node::Module { name: module.clone(), class: None }, depth, point);
             }
-            all.push((Node::Hook(point), path.len()));
+            tree.add(Node::Hook(point), path.len(), point);
             open = path;
         }
-        let folded = (1..schema.dims.n_layers).map(Group::Block).collect();
-        let mut tree = Self { all, folded, selected: Node::Hook(HookPoint::Embed), rows: Vec::new(), offset: 0 };
-        tree.refresh();
-        tree
+        tree.finish(0)
     }
 
+    /// Hugging Face's modules with their parameters, each with the hooks that it makes.
     #[must_use]
-    pub fn rows(&self) -> &[Row] {
+    pub fn modules(modules: &[Module]) -> Self {
+        let mut tree = Builder::default();
+        let mut last = HookPoint::Embed;
+        for module in modules {
+            let depth = module.depth();
+            last = module.hooks.last().copied().unwrap_or(last);
+            tree.add(Node::Module { name: module.name().into(), class: Some(module.class) }, depth, last);
+            for (name, shape) in &module.parameters {
+                tree.add(Node::Parameter { name, shape: shape.clone() }, depth + 1, last);
+            }
+            for point in &module.hooks {
+                tree.add(Node::Hook(*point), depth + 1, *point);
+            }
+        }
+        // the model, gpt_neox and its layers stay open
+        tree.finish(3)
+    }
+
+    /// The visible entries, by number.
+    #[must_use]
+    pub fn rows(&self) -> &[usize] {
         &self.rows
     }
 
     #[must_use]
-    pub fn selected(&self) -> Node {
+    pub fn entry(&self, number: usize) -> &Entry {
+        &self.all[number]
+    }
+
+    /// Number of the selected entry.
+    #[must_use]
+    pub fn selected(&self) -> usize {
         self.selected
+    }
+
+    /// The hook that is selected, or that stands for what is.
+    #[must_use]
+    pub fn point(&self) -> HookPoint {
+        self.all[self.selected].point
+    }
+
+    /// The names of the modules that the selected entry lies in, and its own.
+    #[must_use]
+    pub fn path(&self) -> Vec<String> {
+        let up = std::iter::successors(Some(self.selected), |number| self.all[*number].parent);
+        let mut path: Vec<String> = up.map(|number| self.all[number].name()).collect();
+        path.reverse();
+        path
+    }
+
+    #[must_use]
+    pub fn is_module(&self, number: usize) -> bool {
+        matches!(self.all[number].node, Node::Module { .. })
+    }
+
+    #[must_use]
+    pub fn is_open(&self, number: usize) -> bool {
+        !self.folded.contains(&number)
+    }
+
+    /// The hooks in a module, however deep.
+    pub fn hooks_in(&self, number: usize) -> impl Iterator<Item = HookPoint> {
+        let depth = self.all[number].depth;
+        let inside = self.all[number + 1..].iter().take_while(move |entry| entry.depth > depth);
+        inside.filter_map(|entry| if let Node::Hook(point) = entry.node { Some(point) } else { None })
     }
 
     /// Number of the selected row.
     #[must_use]
     pub fn cursor(&self) -> usize {
-        self.rows.iter().position(|row| row.node == self.selected).unwrap_or(0)
+        self.rows.binary_search(&self.selected).unwrap_or(0)
     }
 
     /// Select a row by number; beyond the end is the last.
     pub fn select_row(&mut self, row: usize) {
-        if let Some(row) = self.rows.get(row.min(self.rows.len().saturating_sub(1))) {
-            self.selected = row.node;
+        if let Some(entry) = self.rows.get(row.min(self.rows.len().saturating_sub(1))) {
+            self.selected = *entry;
         }
     }
 
     /// Select a hook, unfolding what hides it.
     pub fn reveal(&mut self, point: HookPoint) {
-        self.selected = Node::Hook(point);
-        for group in std::iter::successors(group_of(point), |g| g.parent()) {
-            self.folded.remove(&group);
+        if let Some(number) = self.all.iter().position(|entry| entry.node == Node::Hook(point)) {
+            self.selected = number;
+        }
+        let mut up = self.all[self.selected].parent;
+        while let Some(number) = up {
+            self.folded.remove(&number);
+            up = self.all[number].parent;
         }
         self.refresh();
     }
 
-    /// Fold or unfold the selected group.
+    /// Fold or unfold the selected module.
     pub fn toggle(&mut self) {
-        if let Node::Group(group) = self.selected {
-            if !self.folded.remove(&group) {
-                self.folded.insert(group);
+        if self.is_module(self.selected) {
+            if !self.folded.remove(&self.selected) {
+                self.folded.insert(self.selected);
             }
             self.refresh();
         }
     }
 
-    /// Fold an open group; else go to the parent.
+    /// Fold an open module; else go to the parent.
     pub fn fold(&mut self) {
-        match self.selected {
-            Node::Group(group) if !self.folded.contains(&group) => {
-                self.folded.insert(group);
-                self.refresh();
-            }
-            node => self.selected = node.parent().map_or(node, Node::Group),
+        if self.is_module(self.selected) && self.is_open(self.selected) {
+            self.toggle();
+        } else if let Some(parent) = self.all[self.selected].parent {
+            self.selected = parent;
         }
     }
 
-    /// Unfold a folded group; else go to the first thing in it.
+    /// Unfold a folded module; else go to the first thing in it.
     pub fn unfold(&mut self) {
-        match self.selected {
-            Node::Group(group) if self.folded.remove(&group) => self.refresh(),
-            Node::Group(_) => self.select_row(self.cursor() + 1),
-            Node::Hook(_) => {}
+        if !self.is_module(self.selected) {
+            return;
+        }
+        if self.is_open(self.selected) {
+            let next = self.cursor() + 1;
+            if self.rows.get(next).is_some_and(|row| self.all[*row].parent == Some(self.selected)) {
+                self.select_row(next);
+            }
+        } else {
+            self.toggle();
         }
     }
 
@@ -209,13 +204,81 @@ impl Tree {
     fn refresh(&mut self) {
         self.rows.clear();
         let mut hidden_below = usize::MAX;
-        for &(node, depth) in &self.all {
-            if depth > hidden_below {
+        for (number, entry) in self.all.iter().enumerate() {
+            if entry.depth > hidden_below {
                 continue;
             }
-            let open = matches!(node, Node::Group(group) if !self.folded.contains(&group));
-            hidden_below = if matches!(node, Node::Group(_)) && !open { depth } else { usize::MAX };
-            self.rows.push(Row { node, depth, open });
+            hidden_below = if self.folded.contains(&number) { entry.depth } else { usize::MAX };
+            self.rows.push(number);
         }
+    }
+}
+
+impl Entry {
+    fn name(&self) -> String {
+        match &self.node {
+            Node::Module { name, .. } => name.clone(),
+            Node::Parameter { name, .. } => (*name).into(),
+            Node::Hook(point) => hook_name(*point).into(),
+        }
+    }
+}
+
+/// A hook's name within its module.
+#[must_use]
+pub fn hook_name(point: HookPoint) -> &'static str {
+    let short = point.short_name();
+    short.rsplit('.').next().unwrap_or(short)
+}
+
+/// `blocks.0.attn.hook_q` lies in `blocks.0` and in `attn`.
+fn modules_of(name: &str) -> Vec<String> {
+    let mut parts: Vec<String> = name.split('.').map(String::from).collect();
+    parts.pop();
+    if parts.first().is_some_and(|first| first == "blocks") {
+        let block = parts.remove(1);
+        parts[0] = format!("blocks.{block}");
+    }
+    parts
+}
+
+#[derive(Default)]
+struct Builder {
+    all: Vec<Entry>,
+    /// The latest entry of each depth.
+    open: Vec<usize>,
+}
+
+impl Builder {
+    fn add(&mut self, node: Node, depth: usize, point: HookPoint) {
+        self.open.truncate(depth);
+        let parent = self.open.last().copied();
+        self.open.push(self.all.len());
+        self.all.push(Entry { node, depth, point, parent });
+    }
+
+    /// All but the first block folded; in Hugging Face's tree modules up to a depth stay open.
+    fn finish(mut self, keep: usize) -> Tree {
+        // the last hook in a module stands for it, of those that are always there
+        for number in 0..self.all.len() {
+            let Node::Hook(point) = self.all[number].node else { continue };
+            let always = !point.is_opt_in() && point.block_hook() != Some(BlockHook::ResidMid);
+            if let (true, Some(mut up)) = (always, self.all[number].parent) {
+                loop {
+                    self.all[up].point = self.all[up].point.max(point);
+                    let Some(next) = self.all[up].parent else { break };
+                    up = next;
+                }
+            }
+        }
+        let module = |entry: &Entry| matches!(entry.node, Node::Module { .. });
+        let first_block = self.all.iter().position(|e| e.depth == keep && e.point.block() == Some(0) && module(e));
+        let folded = self.all.iter().enumerate().filter(|(number, entry)| {
+            entry.depth == keep && module(entry) && entry.point.block().is_some() && Some(*number) != first_block
+        });
+        let folded = folded.map(|(number, _)| number).collect();
+        let mut tree = Tree { all: self.all, folded, selected: 0, rows: Vec::new(), offset: 0 };
+        tree.reveal(HookPoint::Embed);
+        tree
     }
 }

@@ -1,16 +1,17 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{
-    Action, Editor, Effect, Event, Finder, Focus, Message, Phase, Score, State, Tab,
-    editing::{ablate, alter, change_edits, editor_key, line_request, time_travel},
-    keymap,
+    Action, Distractor, Editor, Effect, Event, Extent, Finder, Focus, LensBy, Message, Overlay, Phase, Purpose, Score,
+    State, Tab, Token, command,
+    editing::{ablate, alter, change_edits, editor_key, time_travel},
+    finder,
     mouse::on_mouse,
-    navigate::{cycle, navigate, step_block, step_hook, step_match, stepped},
-    prompt,
+    navigate::{cycle, navigate, step_block, step_head, step_hook, step_match, to_extreme},
+    prompt, save,
     state::Shown,
 };
 use crate::{
-    engine::{Report, WhichAttention},
+    engine::{Compare, Report, View, WhichAttention},
     hooks::BlockHook,
 };
 
@@ -20,7 +21,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
     let mut effects = match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => on_key(state, &key),
         Event::Key(_) => vec![],
-        Event::Mouse(mouse) => on_mouse(state, mouse),
+        Event::Mouse(mouse, hit) => on_mouse(state, mouse, hit),
         Event::Paste(text) => paste(state, &text),
         Event::Resize(width, height) => {
             state.size = (width, height);
@@ -30,18 +31,23 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             on_report(state, report);
             vec![]
         }
-        Event::Tokenized(text, tokens) => {
-            prompt::tokenized(state, text, tokens);
+        Event::Tokenized(purpose, text, tokens) => {
+            on_tokens(state, purpose, text, tokens);
+            vec![]
+        }
+        Event::Saved(path, result) => {
+            save::saved(state, path, result);
             vec![]
         }
         Event::Quit => vec![Effect::Quit],
     };
     if state.point() != before {
         state.scroll = 0;
+        (state.looks.pair, state.looks.order) = (0, None);
         // attention follows the hook that is selected
         match state.point().block_hook() {
-            Some(BlockHook::AttnScores) => state.which = WhichAttention::Scores,
-            Some(BlockHook::Pattern) => state.which = WhichAttention::Pattern,
+            Some(BlockHook::AttnScores) => state.looks.which = WhichAttention::Scores,
+            Some(BlockHook::Pattern) => state.looks.which = WhichAttention::Pattern,
             _ => {}
         }
     }
@@ -67,45 +73,83 @@ fn on_report(state: &mut State, report: Report) {
             state.shown = Some(Shown { run, spec: state.spec(), summary, changes });
             state.phase = Phase::Done;
         }
-        Report::Saw { run, look, view } => state.seen = Some((run, look, view)),
+        Report::Saw { run, look, view } => {
+            if let View::Logits { top, .. } = &*view {
+                state.logits_row = state.logits_row.min(top.len().saturating_sub(1));
+            }
+            state.seen = Some((run, look, view));
+        }
         Report::Failed { run, message } if run == state.run => state.phase = Phase::Failed(message),
         // of a run that nobody waits for any more
         Report::Progress { .. } | Report::Ran { .. } | Report::Failed { .. } => {}
     }
 }
 
+fn on_tokens(state: &mut State, purpose: Purpose, text: String, tokens: Result<Vec<Token>, String>) {
+    if matches!(purpose, Purpose::Prompt | Purpose::Contrast) {
+        return prompt::tokenized(state, purpose, text, tokens);
+    }
+    let first = match tokens {
+        Ok(tokens) if tokens.len() > 1 => {
+            let first = tokens[0].clone();
+            say(state, format!("{text:?} is {} tokens; this is the first, {:?}", tokens.len(), first.text));
+            first
+        }
+        Ok(tokens) => match tokens.into_iter().next() {
+            Some(token) => token,
+            None => return refuse(state, "expected the text of a token".into()),
+        },
+        Err(why) => return refuse(state, why),
+    };
+    match purpose {
+        Purpose::Target => state.target = Some(first),
+        Purpose::Distractor => state.distractor = Distractor::Chosen(first),
+        _ => {
+            state.sought = Some(first);
+            state.tab = Tab::Logits;
+        }
+    }
+}
+
 fn on_key(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
     state.message = None;
     let ctrl_c = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-    if state.finder.is_some() && !ctrl_c {
-        find_key(state, key);
-        return vec![];
+    if ctrl_c {
+        return vec![Effect::Quit];
     }
-    if state.editor.is_some() && !ctrl_c {
-        editor_key(state, key);
-        return vec![];
+    match state.overlay.take() {
+        None => {}
+        Some(Overlay::Find(finder)) => {
+            finder::key(state, finder, key);
+            return vec![];
+        }
+        Some(Overlay::Edit(editor)) => {
+            editor_key(state, editor, key);
+            return vec![];
+        }
+        Some(Overlay::Prompt(open)) => return prompt::key(state, open, key),
+        Some(Overlay::Command(line)) => return command::key(state, line, key),
+        Some(Overlay::Save(line)) => return save::key(state, line, key),
+        Some(Overlay::Help(scroll)) => {
+            let scroll = match state.keys.action(key) {
+                Some(Action::Up | Action::PageUp) => Some(scroll.saturating_sub(1)),
+                Some(Action::Down | Action::PageDown) => Some(scroll.saturating_add(1)),
+                Some(Action::First) => Some(0),
+                Some(Action::Last) => Some(u16::MAX),
+                _ => None,
+            };
+            state.overlay = scroll.map(Overlay::Help);
+            return vec![];
+        }
     }
-    if state.prompt.is_some() && !ctrl_c {
-        return prompt::key(state, key);
+    match state.keys.action(key) {
+        Some(action) => act(state, action),
+        None => vec![],
     }
-    let Some(action) = keymap::action(key) else {
-        return vec![];
-    };
-    if let Some(scroll) = state.help {
-        state.help = match action {
-            Action::Up | Action::PageUp => Some(scroll.saturating_sub(1)),
-            Action::Down | Action::PageDown => Some(scroll.saturating_add(1)),
-            Action::First => Some(0),
-            Action::Last => Some(u16::MAX),
-            Action::Quit if ctrl_c => return vec![Effect::Quit],
-            _ => None,
-        };
-        return vec![];
-    }
-    act(state, action)
 }
 
-fn act(state: &mut State, action: Action) -> Vec<Effect> {
+/// Carry out an action, whether a key asked for it or the command line.
+pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
     match action {
         Action::Up
         | Action::Down
@@ -120,32 +164,71 @@ fn act(state: &mut State, action: Action) -> Vec<Effect> {
         Action::PreviousHook => step_hook(state, -1),
         Action::NextBlock => step_block(state, 1),
         Action::PreviousBlock => step_block(state, -1),
-        Action::NextHead => state.head = (state.head + 1) % state.schema.dims.n_heads,
-        Action::PreviousHead => state.head = state.head.checked_sub(1).unwrap_or(state.schema.dims.n_heads - 1),
+        Action::NextHead => step_head(state, 1),
+        Action::PreviousHead => step_head(state, -1),
+        Action::Find => {
+            let mut finder = Finder::default();
+            finder.search(&state.schema.all_points());
+            state.overlay = Some(Overlay::Find(finder));
+        }
+        Action::NextMatch => step_match(state, 1),
+        Action::PreviousMatch => step_match(state, -1),
+        Action::Face => {
+            let point = state.point();
+            std::mem::swap(&mut state.tree, &mut state.other_tree);
+            state.hf = !state.hf;
+            state.tree.reveal(point);
+        }
+        Action::Enable => command::toggle_opt_in(state),
+
         Action::NextTab => state.tab = cycle(&Tab::ALL, state.tab, 1),
         Action::PreviousTab => state.tab = cycle(&Tab::ALL, state.tab, -1),
+        Action::View(number) => state.tab = command::view(number),
         Action::NextFocus => state.focus = cycle(&[Focus::Tree, Focus::View, Focus::Edits], state.focus, 1),
         Action::PreviousFocus => state.focus = cycle(&[Focus::Tree, Focus::View, Focus::Edits], state.focus, -1),
-        Action::ToggleScores if state.tab == Tab::Heads => state.score = cycle(&Score::ALL, state.score, 1),
-        Action::ToggleScores => {
-            state.which = match state.which {
-                WhichAttention::Pattern => WhichAttention::Scores,
-                WhichAttention::Scores => WhichAttention::Pattern,
-            };
+        Action::Maximise => state.maximised = !state.maximised,
+        Action::Narrower | Action::Wider => {
+            let now = state.areas().tree.width;
+            if now > 0 && !state.maximised {
+                state.split = Some(if action == Action::Wider { now + 4 } else { now.saturating_sub(4) });
+            }
         }
+        Action::Switch => switch(state),
+        Action::Layout => lay_out(state),
+        Action::Compare => {
+            state.looks.compare = cycle(&Compare::ALL, state.looks.compare, 1);
+            if state.active_edits().is_empty() {
+                say(state, "without edits there is only the baseline".into());
+            }
+        }
+        Action::Extreme => to_extreme(state),
+        Action::Order if state.tab == Tab::Values => {
+            let row = state.index(state.slice().rows);
+            state.looks.order = if state.looks.order == Some(row) { None } else { Some(row) };
+        }
+        Action::Order => refuse(state, "the columns of Values are put in order".into()),
+        Action::Target | Action::Distractor => choose_answer(state, action),
+        Action::FindToken => command::find_token(state),
+
+        Action::Append => prompt::append(state),
+        Action::TakeBack => prompt::take_back(state),
+        Action::Prompt => return prompt::open(state, 0),
+        Action::Contrast => return prompt::open(state, 1),
+
         Action::Ablate => ablate(state),
         Action::ChangeEdit if state.focus == Focus::Edits && !state.edits.is_empty() => {
             let line = state.edits[state.edit_cursor].edit.to_string();
-            state.editor = Some(Editor::open(&line, Some(state.edit_cursor), state.setting()));
+            let editor = Editor::open(&line, Some(state.edit_cursor), state.setting());
+            state.overlay = Some(Overlay::Edit(editor));
         }
-        Action::ChangeEdit => {
-            let line = state.ablation().to_string();
-            state.editor = Some(Editor::open(&line, None, state.setting()));
+        Action::ChangeEdit | Action::NewEdit => {
+            let line = if action == Action::NewEdit { String::new() } else { state.ablation().to_string() };
+            let editor = Editor::open(&line, None, state.setting());
+            state.overlay = Some(Overlay::Edit(editor));
         }
-        Action::NewEdit => state.editor = Some(Editor::open("", None, state.setting())),
         Action::DeleteEdit => {
             if let Some(line) = state.edits.get(state.edit_cursor) {
-                say(state, format!("deleted {}; u brings it back", line.edit));
+                say(state, format!("deleted {}; {} brings it back", line.edit, state.keys.key(Action::Undo)));
             }
             change_edits(state, |edits, at| alter(edits, at, action));
         }
@@ -155,28 +238,97 @@ fn act(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Rerun => run_again(state),
         Action::Undo => time_travel(state, |history| (&mut history.before, &mut history.after)),
         Action::Redo => time_travel(state, |history| (&mut history.after, &mut history.before)),
-        Action::Prompt => return prompt::open(state),
-        Action::Find => {
-            let mut finder = Finder::default();
-            finder.search(&state.schema.all_points());
-            state.finder = Some(finder);
-        }
-        Action::NextMatch => step_match(state, 1),
-        Action::PreviousMatch => step_match(state, -1),
-        Action::Help => state.help = Some(0),
+
+        Action::Copy => return copy(state, state.under_cursor(), state.under_cursor()),
+        Action::CopyTable => match state.table().filter(|table| !table.rows.is_empty()) {
+            Some(table) => {
+                let what = format!("{} rows of {}", table.rows.len(), state.table_name());
+                return copy(state, table.tab_separated(), what);
+            }
+            None => refuse(state, "this view has no table to copy".into()),
+        },
+        Action::Save => save::open(state),
+        Action::Command => command::open(state, ""),
+        Action::Help => state.overlay = Some(Overlay::Help(0)),
         Action::Escape => {
             if matches!(state.phase, Phase::Running { .. }) {
                 state.phase = Phase::Cancelled;
                 say(state, "the run was cancelled; the screen shows the one before it".into());
                 return vec![Effect::Cancel];
             }
-            state.focus = Focus::Tree;
+            if state.maximised {
+                state.maximised = false;
+            } else {
+                state.focus = Focus::Tree;
+            }
         }
         Action::Redraw => return vec![Effect::Redraw],
         Action::Suspend => return vec![Effect::Suspend],
         Action::Quit => return vec![Effect::Quit],
     }
     vec![]
+}
+
+/// As much as terminals take from a program to the clipboard, in bytes; xterm's limit is the lowest.
+const CLIPBOARD: usize = 74_000;
+
+fn copy(state: &mut State, text: String, what: String) -> Vec<Effect> {
+    if text.len() > CLIPBOARD {
+        let save = state.keys.key(Action::Save);
+        refuse(state, format!("{} bytes are more than terminals take to the clipboard; {save} saves them", text.len()));
+        return vec![];
+    }
+    say(state, format!("copied {what}"));
+    vec![Effect::Copy(text)]
+}
+
+/// What the view shows.
+fn switch(state: &mut State) {
+    let looks = &mut state.looks;
+    match state.tab {
+        Tab::Attention => looks.which = cycle(&WhichAttention::ALL, looks.which, 1),
+        Tab::Heads => looks.score = cycle(&Score::ALL, looks.score, 1),
+        Tab::Lens => {
+            looks.lens_by = if looks.lens_by == LensBy::Kl { LensBy::Probability } else { LensBy::Kl };
+        }
+        Tab::Values => {
+            let pairs = super::views::pairs(&state.schema.axes(state.tree.point())).len();
+            looks.pair = (looks.pair + 1) % pairs.max(1);
+            looks.order = None;
+            if pairs == 1 {
+                say(state, "this activation has no other two axes".into());
+            }
+        }
+        Tab::Shape | Tab::Logits | Tab::Attribution => say(state, "this view shows one thing only".into()),
+    }
+}
+
+/// How the view shows it.
+fn lay_out(state: &mut State) {
+    let looks = &mut state.looks;
+    match state.tab {
+        Tab::Attention => looks.extent = cycle(&Extent::ALL, looks.extent, 1),
+        Tab::Values => looks.colours = !looks.colours,
+        Tab::Attribution => looks.map = !looks.map,
+        Tab::Shape | Tab::Logits | Tab::Lens | Tab::Heads => say(state, "this view has one layout only".into()),
+    }
+}
+
+/// Make the token under the cursor the target or the distractor of the logit difference.
+fn choose_answer(state: &mut State, action: Action) {
+    let Some(token) = state.token_under_cursor() else {
+        return refuse(state, "a token of Logits or Lens is chosen; `:target TOKEN` names any other".into());
+    };
+    if action == Action::Target {
+        say(state, format!("the target is {:?}", token.text));
+        state.target = Some(token);
+    } else if state.distractor == Distractor::Chosen(token.clone()) {
+        state.distractor = Distractor::None;
+        say(state, "the target's logit alone".into());
+    } else {
+        say(state, format!("the distractor is {:?}", token.text));
+        state.distractor = Distractor::Chosen(token);
+    }
 }
 
 pub(super) fn say(state: &mut State, text: String) {
@@ -187,65 +339,23 @@ pub(super) fn refuse(state: &mut State, text: String) {
     state.message = Some(Message { text, error: true });
 }
 
-/// The edits changed: what is on the screen is of the run before until the new one is done.
+/// What is to be run changed: what is on the screen is of the run before until the new one is done.
 pub(super) fn run_again(state: &mut State) {
     state.run += 1;
     state.phase = Phase::Running { block: 0, blocks: 0 };
 }
 
-fn find_key(state: &mut State, key: &KeyEvent) {
-    let Some(finder) = &mut state.finder else { return };
-    let request = match key.code {
-        KeyCode::Esc => {
-            state.finder = None;
-            return;
-        }
-        KeyCode::Enter => {
-            let chosen = finder.chosen();
-            let mut found = finder.matches.clone();
-            found.sort_unstable();
-            let query = finder.input.value().to_string();
-            state.finder = None;
-            match chosen {
-                Some(point) => {
-                    state.found = found;
-                    state.tree.reveal(point);
-                }
-                None => refuse(state, format!("no hook matches `{query}`")),
-            }
-            return;
-        }
-        KeyCode::Up => {
-            finder.cursor = stepped(finder.cursor, -1, finder.matches.len());
-            return;
-        }
-        KeyCode::Down | KeyCode::Tab => {
-            finder.cursor = stepped(finder.cursor, 1, finder.matches.len());
-            return;
-        }
-        _ => match line_request(key) {
-            Some(request) => request,
-            None => return,
-        },
-    };
-    let changed = finder.input.handle(request).is_some_and(|change| change.value);
-    if changed {
-        finder.search(&state.schema.all_points());
-    }
-}
-
-/// Pasted text goes into the line that is open; into an edit or a search, one line of it.
+/// Pasted text goes into the line that is open; where it is not the prompt, one line of it.
 fn paste(state: &mut State, text: &str) -> Vec<Effect> {
-    if state.prompt.is_some() {
-        return prompt::paste(state, text);
+    if let Some(Overlay::Prompt(open)) = state.overlay.take_if(|overlay| matches!(overlay, Overlay::Prompt(_))) {
+        return prompt::paste(state, open, text);
     }
+    let mut effects = vec![];
     for c in text.chars().take_while(|c| *c != '\n' && *c != '\r').filter(|c| !c.is_control()) {
-        let key = KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE);
-        if state.editor.is_some() {
-            editor_key(state, &key);
-        } else if state.finder.is_some() {
-            find_key(state, &key);
+        if matches!(state.overlay, None | Some(Overlay::Help(_))) {
+            break;
         }
+        effects.extend(on_key(state, &KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)));
     }
-    vec![]
+    effects
 }

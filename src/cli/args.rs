@@ -20,6 +20,8 @@ pub(super) enum Command {
     Hooks(HooksArgs),
     /// One run without the explorer: likeliest next tokens, edits and their effect
     Run(RunArgs),
+    /// The module trees, and how hooks map to modules
+    Structure(StructureArgs),
     /// Shell completions, on stdout
     Completions { shell: clap_complete::Shell },
 }
@@ -75,12 +77,33 @@ pub(super) struct ExploreArgs {
     pub prompt: PromptArgs,
     #[command(flatten)]
     pub edits: EditArgs,
-    /// How many colours to use
-    #[arg(long, value_enum, default_value_t = Color::Auto)]
-    pub color: Color,
+    /// How many colours to use [default: what the terminal has]
+    #[arg(long, value_enum, hide_default_value = true)]
+    pub color: Option<Color>,
+    /// What the terminal's background is [default: what COLORFGBG tells, else dark]
+    #[arg(long, value_enum)]
+    pub background: Option<Background>,
     /// Draw with ASCII characters only
     #[arg(long)]
     pub ascii: bool,
+    /// Keys and looks [default: pythia-tui/config.toml where configuration files are kept]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StructureArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Hugging Face's modules with their parameters, each with the hooks at it
+    #[arg(long, conflicts_with = "hooks")]
+    pub hf: bool,
+    /// TransformerLens's hooks, each with its module (the default)
+    #[arg(long)]
+    pub hooks: bool,
+    /// A JSON array
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -111,6 +134,28 @@ pub(super) struct RunArgs {
     /// Write every activation and the logits of the (edited) run: .safetensors or .npz
     #[arg(long, value_name = "FILE")]
     pub save_cache: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Background {
+    Auto,
+    Dark,
+    Light,
+}
+
+impl Background {
+    /// Whether it is light; where it was not said, as terminals that set COLORFGBG tell.
+    pub fn is_light(self) -> bool {
+        match self {
+            Self::Auto => std::env::var("COLORFGBG").is_ok_and(|value| is_light(&value)),
+            other => other == Self::Light,
+        }
+    }
+}
+
+/// `foreground;background`, each a number of the 16 colours: white and light grey are light.
+fn is_light(colorfgbg: &str) -> bool {
+    matches!(colorfgbg.rsplit(';').next(), Some("7" | "15"))
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -7,11 +7,17 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{Usage, args::ExploreArgs, prompt};
+use super::{
+    Usage,
+    args::{Background, Color, ExploreArgs},
+    config::Config,
+    files, prompt,
+};
 use crate::{
-    app::{Effect, Event, ModelInfo, State, Token, update},
+    app::{Effect, Event, ModelInfo, Opening, Purpose, Region, State, Token, update},
     engine::{Live, Worker},
     hooks::{Plan, Schema},
+    model::modules,
     term::{self, Screen},
     ui::{self, Theme},
 };
@@ -28,38 +34,55 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
             "the explorer needs a terminal; without one, `pythia-tui run` prints and `pythia-tui hooks` lists";
         return Err(Usage(message.into()).into());
     }
+    let settings = Config::find(args.config.as_deref()).map_err(|e| Usage(e.to_string()))?;
     let (loaded, note) = prompt::load_or_demo(&args.model)?;
     let mut prompt_args = args.prompt.clone();
     if prompt_args.prompt.is_none() && prompt_args.tokens.is_none() {
         prompt_args.prompt = Some(PROMPT.into());
     }
     let tokens = prompt::tokens(&loaded, &prompt_args)?;
-    let spec = prompt::spec(&loaded, tokens, prompt_args.prepend_bos, &args.edits)?;
     let engine = prompt::engine(loaded, &prompt_args)?;
+    let spec = prompt::spec(&engine, tokens, prompt_args.prepend_bos, &args.edits)?;
     check(&spec, &engine.schema)?;
 
     let loaded = &engine.loaded;
+    let config = loaded.model.config.clone();
     let model = ModelInfo {
         name: loaded.name.clone(),
         revision: loaded.revision.clone(),
         processing: loaded.model.processing.name(),
         folded: loaded.model.processing.is_folded(),
         device: "cpu f32".into(),
+        context: config.context,
         note,
     };
-    let (tokenizer, config) = (loaded.tokenizer.clone(), loaded.model.config.clone());
-    let named =
-        move |ids: &[u32]| -> Vec<Token> { ids.iter().map(|&id| Token { id, text: tokenizer.token(id) }).collect() };
     let tokenizer = loaded.tokenizer.clone();
+    let text = |given: &Option<String>, ids: &[u32]| given.clone().unwrap_or_else(|| tokenizer.decode(ids));
+    let named = |ids: &[u32]| ids.iter().map(|&id| Token { id, text: tokenizer.token(id) }).collect::<Vec<_>>();
+    let opening = Opening {
+        model,
+        schema: engine.schema.clone(),
+        modules: modules(&config),
+        keys: settings.keys,
+        prompt: (text(&prompt_args.prompt, &spec.tokens), named(&spec.tokens)),
+        contrast: spec.contrast.as_ref().map(|ids| (text(&args.edits.contrast, ids), named(ids))),
+        edits: spec.edits,
+        size: (80, 24),
+    };
     let prepend_bos = prompt_args.prepend_bos;
-    let text = prompt_args.prompt.clone().unwrap_or_else(|| tokenizer.decode(&spec.tokens));
-    let tokens = named(&spec.tokens);
-    let tokenize = |text: &str| -> Result<Vec<Token>, String> {
-        let ids = tokenizer.encode(text).and_then(|ids| prompt::checked(ids, &config, prepend_bos));
+    let tokenize = |purpose: Purpose, text: &str| -> Result<Vec<Token>, String> {
+        let ids = tokenizer.encode(text);
+        let ids = match purpose {
+            Purpose::Prompt | Purpose::Contrast => ids.and_then(|ids| prompt::checked(ids, &config, prepend_bos)),
+            Purpose::Find | Purpose::Target | Purpose::Distractor => ids,
+        };
         ids.map(|ids| named(&ids)).map_err(|e| e.to_string())
     };
-    let theme = Theme { depth: args.color.depth(), ascii: args.ascii };
-    let schema = engine.schema.clone();
+    let theme = Theme {
+        depth: args.color.or(settings.color).unwrap_or(Color::Auto).depth(),
+        ascii: args.ascii || settings.ascii,
+        light: args.background.or(settings.background).unwrap_or(Background::Auto).is_light(),
+    };
 
     let (sender, events) = mpsc::channel();
     let reports = sender.clone();
@@ -70,7 +93,7 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
     .context("starting the worker")?;
     let mut screen = Screen::take().context("taking the terminal")?;
     term::listen(&sender).context("listening to the terminal")?;
-    let state = State::new(model, schema, text, tokens, &spec, screen.size()?);
+    let state = State::new(Opening { size: screen.size()?, ..opening });
     let ended = explore(&mut screen, state, &events, &worker, &tokenize, theme);
     drop(screen);
     ended
@@ -89,24 +112,33 @@ fn explore(
     mut state: State,
     events: &Receiver<Event>,
     worker: &Worker,
-    tokenize: &dyn Fn(&str) -> Result<Vec<Token>, String>,
+    tokenize: &dyn Fn(Purpose, &str) -> Result<Vec<Token>, String>,
     theme: Theme,
 ) -> Result<()> {
     let size = state.size;
+    let mut regions: Vec<Region> = Vec::new();
     // the first request is what an event that changes nothing brings about
     let mut pending = VecDeque::from([Event::Resize(size.0, size.1)]);
     loop {
         let mut drawn_by = Instant::now() + PATIENCE;
-        while let Some(event) = pending.pop_front() {
+        while let Some(mut event) = pending.pop_front() {
+            if let Event::Mouse(mouse, hit) = &mut event {
+                *hit = regions.iter().find_map(|region| region.at(mouse.column, mouse.row));
+            }
             for effect in update(&mut state, event) {
                 match effect {
                     Effect::Post(want) => {
                         worker.post(want);
                         drawn_by = Instant::now() + PATIENCE;
                     }
-                    Effect::Tokenize(text) => {
-                        let tokens = tokenize(&text);
-                        pending.push_back(Event::Tokenized(text, tokens));
+                    Effect::Tokenize(purpose, text) => {
+                        let tokens = tokenize(purpose, &text);
+                        pending.push_back(Event::Tokenized(purpose, text, tokens));
+                    }
+                    Effect::Copy(text) => screen.copy(&text)?,
+                    Effect::Save { path, replace } => {
+                        let result = files::save(&state, theme, &path, replace);
+                        pending.push_back(Event::Saved(path, result));
                     }
                     Effect::Cancel => worker.cancel(),
                     Effect::Suspend => screen.suspend()?,
@@ -126,7 +158,7 @@ fn explore(
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
-        screen.draw(|frame| ui::draw(frame, &state, theme))?;
+        regions = screen.draw(|frame| ui::draw(frame, &state, theme))?.unwrap_or_default();
         match events.recv() {
             Ok(event) => pending.push_back(event),
             Err(_) => return Ok(()),

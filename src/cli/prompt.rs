@@ -22,7 +22,7 @@ fn processing(args: &ModelArgs) -> Processing {
     if args.no_processing { Processing::None } else { Processing::Folded }
 }
 
-fn source(args: &ModelArgs) -> Result<Source, ModelError> {
+pub(super) fn source(args: &ModelArgs) -> Result<Source, ModelError> {
     let name = args.model.as_deref().unwrap_or(DEFAULT);
     let path = PathBuf::from(name);
     if args.model.is_none() {
@@ -98,7 +98,8 @@ pub(super) fn checked(mut tokens: Vec<u32>, config: &Config, prepend_bos: bool) 
 }
 
 /// Everything that is to be run: the prompt, the contrast prompt and the edits.
-pub(super) fn spec(loaded: &Loaded, tokens: Vec<u32>, prepend_bos: bool, args: &EditArgs) -> Result<Spec> {
+pub(super) fn spec(engine: &Engine, tokens: Vec<u32>, prepend_bos: bool, args: &EditArgs) -> Result<Spec> {
+    let loaded = &engine.loaded;
     let edits = args.edit.iter().map(|line| line.parse::<Edit>()).collect::<Result<_, _>>();
     let edits = edits.map_err(|e| Usage(format!("--edit: {e}")))?;
     let contrast = match (&args.contrast, &args.contrast_tokens) {
@@ -107,5 +108,5 @@ pub(super) fn spec(loaded: &Loaded, tokens: Vec<u32>, prepend_bos: bool, args: &
             Some(encode(loaded, text.as_deref(), ids.as_deref(), prepend_bos).context("the contrast prompt")?)
         }
     };
-    Ok(Spec { tokens, contrast, edits })
+    Ok(Spec { tokens, contrast, edits, enabled: engine.schema.enabled().clone() })
 }

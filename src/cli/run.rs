@@ -25,8 +25,8 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
     }
     let loaded = prompt::load(&args.model)?;
     let tokens = prompt::tokens(&loaded, &args.prompt)?;
-    let spec = prompt::spec(&loaded, tokens, args.prompt.prepend_bos, &args.edits)?;
     let mut engine = prompt::engine(loaded, &args.prompt)?;
+    let spec = prompt::spec(&engine, tokens, args.prompt.prepend_bos, &args.edits)?;
     let load = ms(began);
 
     let keep = if args.save_cache.is_some() { Capture::All } else { Capture::None };

@@ -59,6 +59,10 @@ pub struct Summary {
     /// Relative change at each captured hook point; empty without edits.
     pub changes: Vec<HookChange>,
     pub undefined_rows: usize,
+    /// Every logit after the last position.
+    pub logits: Vec<f32>,
+    /// The baseline's; empty without edits.
+    pub baseline_logits: Vec<f32>,
 }
 
 impl Outcome {
@@ -67,6 +71,8 @@ impl Outcome {
     /// # Errors
     /// Tensor errors.
     pub fn summary(&self, k: usize, first: usize, tokenizer: &Tokenizer) -> Result<Summary, EditError> {
+        let last = self.spec.tokens.len().saturating_sub(1);
+        let logits = |run: &super::Run| values(&run.logits.get(0)?.get(last)?);
         let Predictions { top, was } = self.predictions(k, first..self.spec.tokens.len(), tokenizer)?;
         Ok(Summary {
             elapsed_ms: self.run.elapsed.as_secs_f64() * 1e3,
@@ -76,6 +82,8 @@ impl Outcome {
             effects: self.effects.clone(),
             changes: if self.spec.edits.is_empty() { Vec::new() } else { self.changes()? },
             undefined_rows: self.run.undefined_rows,
+            logits: logits(&self.run)?,
+            baseline_logits: if self.spec.edits.is_empty() { Vec::new() } else { logits(&self.baseline)? },
         })
     }
 

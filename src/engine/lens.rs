@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{Engine, Outcome, Prediction};
+use super::{Engine, Outcome, Prediction, Run};
 use crate::{
     analysis::{HeadScores, head_scores, kl_divergence, log_normaliser, top_k},
     hooks::{ActivationCache, BlockHook, Capture, EditError, HookPoint, Interventions, References},
@@ -15,6 +15,8 @@ pub struct LensCell {
     pub top: Vec<Prediction>,
     /// KL(final layer || here) in nats.
     pub kl: f64,
+    /// KL(baseline || edited) in nats of the same stream, where there are edits.
+    pub moved: Option<f64>,
 }
 
 /// Tokens told for each cell.
@@ -44,18 +46,32 @@ impl Engine {
         self.loaded.model.forward(start, &self.schema, &mut hooks).map(Some)
     }
 
-    /// The lens over layers and positions, `[layer][pos]`, in the order of [`lens_points`].
+    /// The lens over layers and positions, `[layer][pos]`, in the order of [`lens_points`]; and the baseline's, where there
+    /// are edits.
     ///
     /// # Errors
     /// Tensor errors.
-    pub fn lens(&self, outcome: &Outcome) -> Result<Vec<Vec<LensCell>>, EditError> {
-        let last = outcome.run.logit_rows()?;
-        let layer = |point| -> Result<Vec<LensCell>, EditError> {
-            let Some(logits) = self.lens_logits(&outcome.run.cache, point)? else { return Ok(vec![]) };
-            let rows: Vec<Vec<f32>> = logits.squeeze(0)?.to_dtype(candle_core::DType::F32)?.to_vec2()?;
-            Ok(rows.par_iter().zip(&last).map(|(row, last)| self.lens_cell(row, last)).collect())
+    #[allow(clippy::type_complexity, reason = "two grids of cells")]
+    pub fn lens(&self, outcome: &Outcome) -> Result<(Vec<Vec<LensCell>>, Option<Vec<Vec<LensCell>>>), EditError> {
+        let edited = !outcome.spec.edits.is_empty();
+        let rows = |run: &Run, point| -> Result<Vec<Vec<f32>>, EditError> {
+            let logits = self.lens_logits(&run.cache, point)?;
+            let rows = |logits: Tensor| logits.squeeze(0)?.to_dtype(candle_core::DType::F32)?.to_vec2();
+            Ok(logits.map(rows).transpose()?.unwrap_or_default())
         };
-        lens_points(self.schema.dims.n_layers).into_iter().map(layer).collect()
+        let (last, last_before) = (outcome.run.logit_rows()?, outcome.baseline.logit_rows()?);
+        let (mut cells, mut baseline) = (Vec::new(), Vec::new());
+        for point in lens_points(self.schema.dims.n_layers) {
+            let now = rows(&outcome.run, point)?;
+            let before = if edited { rows(&outcome.baseline, point)? } else { Vec::new() };
+            let cell = |(pos, row): (usize, &Vec<f32>)| LensCell {
+                moved: before.get(pos).map(|before| kl_divergence(before, row)),
+                ..self.lens_cell(row, &last[pos])
+            };
+            cells.push(now.par_iter().enumerate().map(cell).collect());
+            baseline.push(before.par_iter().zip(&last_before).map(|(row, last)| self.lens_cell(row, last)).collect());
+        }
+        Ok((cells, edited.then_some(baseline)))
     }
 
     fn lens_cell(&self, row: &[f32], last: &[f32]) -> LensCell {
@@ -67,19 +83,19 @@ impl Engine {
             prob: ranked.prob,
             baseline_prob: (f64::from(last[ranked.id as usize]) - norm).exp(),
         };
-        LensCell { top: top_k(row, TOP).into_iter().map(predict).collect(), kl: kl_divergence(last, row) }
+        LensCell { top: top_k(row, TOP).into_iter().map(predict).collect(), kl: kl_divergence(last, row), moved: None }
     }
 
     /// The scores of every head, `[layer][head]`.
     ///
     /// # Errors
     /// Tensor errors.
-    pub fn head_map(&self, outcome: &Outcome) -> Result<Vec<Vec<HeadScores>>, EditError> {
-        let tokens = &outcome.run.tokens;
+    pub fn head_map(&self, run: &Run) -> Result<Vec<Vec<HeadScores>>, EditError> {
+        let tokens = &run.tokens;
         (0..self.schema.dims.n_layers)
             .into_par_iter()
             .map(|block| {
-                let Some(pattern) = outcome.run.cache.get(HookPoint::Block(block, BlockHook::Pattern)) else {
+                let Some(pattern) = run.cache.get(HookPoint::Block(block, BlockHook::Pattern)) else {
                     return Ok(vec![]);
                 };
                 let values = super::effects::values(pattern)?;

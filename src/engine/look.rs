@@ -1,44 +1,123 @@
-use super::{Engine, LensCell, Outcome, Prediction, effects::values};
+use candle_core::{D, Tensor};
+use rayon::prelude::*;
+
+use super::{Attribution, Engine, LensCell, Outcome, Prediction, Run, effects::values};
 use crate::{
     analysis::{HeadScores, Stats, stats},
-    hooks::{BlockHook, EditError, HookPoint},
+    hooks::{Axis, BlockHook, EditError, HookPoint},
 };
 
-/// Which of a head's two square matrices.
+/// Which of a head's square matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhichAttention {
     Pattern,
     Scores,
+    /// The pattern times the L2 norm of each key's value vector (Kobayashi et al., "Attention is Not Only a Weight",
+    /// 2020): how much is moved, not only how much is looked at.
+    ValueWeighted,
 }
 
 impl WhichAttention {
+    pub const ALL: [Self; 3] = [Self::Pattern, Self::Scores, Self::ValueWeighted];
+
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Pattern => "pattern",
+            Self::Scores => "scores",
+            Self::ValueWeighted => "value-weighted",
+        }
+    }
+
+    /// The hook that holds it, or that it is made from.
     #[must_use]
     pub fn hook(self) -> BlockHook {
         match self {
-            Self::Pattern => BlockHook::Pattern,
+            Self::Pattern | Self::ValueWeighted => BlockHook::Pattern,
             Self::Scores => BlockHook::AttnScores,
         }
     }
+}
+
+/// What is shown where there are edits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compare {
+    /// The edited run.
+    Edited,
+    /// The edited run less the baseline.
+    Difference,
+    /// The unedited run.
+    Baseline,
+}
+
+impl Compare {
+    pub const ALL: [Self; 3] = [Self::Edited, Self::Difference, Self::Baseline];
+
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Edited => "edited",
+            Self::Difference => "edited - baseline",
+            Self::Baseline => "baseline",
+        }
+    }
+
+    /// What is shown of a value and the baseline's.
+    #[must_use]
+    #[allow(clippy::float_cmp, reason = "equal values do not differ, infinities included")]
+    pub fn of(self, now: f32, before: f32) -> f32 {
+        match self {
+            Self::Edited => now,
+            Self::Difference if now == before => 0.0,
+            Self::Difference => now - before,
+            Self::Baseline => before,
+        }
+    }
+}
+
+/// Two axes of an activation as rows and columns, at one index of the axis that is left, if one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    pub rows: Axis,
+    /// [`Axis::One`] where the activation has one axis only.
+    pub columns: Axis,
+    pub fixed: Option<(Axis, usize)>,
 }
 
 /// What the explorer is looking at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     Hook(HookPoint),
+    Values {
+        point: HookPoint,
+        slice: Slice,
+    },
     Attention {
         block: usize,
         head: usize,
         which: WhichAttention,
+    },
+    /// Every head of one block, or of all, each max-pooled to at most `side` rows and columns.
+    Patterns {
+        block: Option<usize>,
+        which: WhichAttention,
+        compare: Compare,
+        side: usize,
     },
     /// The next tokens after one position.
     Logits {
         pos: usize,
     },
     Lens,
+    Attribution {
+        pos: usize,
+        target: u32,
+        distractor: Option<u32>,
+    },
     Heads,
 }
 
-/// The data of one look; plain data.
+/// The data of one look; plain data. What is called `baseline` is there when there are edits.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(clippy::large_enum_variant, reason = "always behind an Arc")]
 pub enum View {
@@ -46,19 +125,57 @@ pub enum View {
         shape: Vec<usize>,
         dtype: String,
         stats: Stats,
-        /// The same statistics of the baseline, when there are edits.
         baseline: Option<Stats>,
     },
+    /// Row-major `[rows, columns]`.
+    Values {
+        rows: usize,
+        columns: usize,
+        values: Vec<f32>,
+        baseline: Option<Vec<f32>>,
+    },
     /// Row-major `[query, key]`.
-    Attention { values: Vec<f32>, baseline: Option<Vec<f32>> },
-    /// The likeliest next tokens, what the baseline thought likeliest, and KL(baseline || edited) there.
-    Logits { top: Vec<Prediction>, was: Vec<Prediction>, kl: Option<f64> },
+    Attention {
+        values: Vec<f32>,
+        baseline: Option<Vec<f32>>,
+    },
+    Patterns(Thumbnails),
+    /// The likeliest next tokens, what the baseline thought likeliest, KL(baseline || edited) there, and every logit.
+    Logits {
+        top: Vec<Prediction>,
+        was: Vec<Prediction>,
+        kl: Option<f64>,
+        logits: Vec<f32>,
+        baseline: Option<Vec<f32>>,
+    },
     /// The logit lens, `[layer][pos]`.
-    Lens(Vec<Vec<LensCell>>),
+    Lens {
+        cells: Vec<Vec<LensCell>>,
+        baseline: Option<Vec<Vec<LensCell>>>,
+    },
+    Attribution {
+        parts: Attribution,
+        baseline: Option<Attribution>,
+    },
     /// The scores of every head, `[layer][head]`.
-    Heads(Vec<Vec<HeadScores>>),
+    Heads {
+        scores: Vec<Vec<HeadScores>>,
+        baseline: Option<Vec<Vec<HeadScores>>>,
+    },
     /// Nothing to see there, and why.
     Nothing(String),
+}
+
+/// Heads' matrices, pooled: each cell is the largest of `pool` x `pool` values, or of a difference the one furthest from 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thumbnails {
+    /// Block number of the first row.
+    pub first: usize,
+    /// Rows and columns of each.
+    pub side: usize,
+    pub pool: usize,
+    /// `[block][head]`, each row-major `[query, key]`; NaN where every value is masked.
+    pub heads: Vec<Vec<Vec<f32>>>,
 }
 
 /// Next tokens in the list of one position.
@@ -73,58 +190,211 @@ impl Outcome {
     pub fn look(&self, look: Look, engine: &Engine) -> Result<View, EditError> {
         match look {
             Look::Hook(point) => self.look_at_hook(point, engine),
+            Look::Values { point, slice } => self.look_at_values(point, slice, engine),
+            Look::Attention { block, head, which } => self.look_at_head(block, head, which),
+            Look::Patterns { block, which, compare, side } => {
+                let blocks = block.map_or(0..engine.schema.dims.n_layers, |block| block..block + 1);
+                self.thumbnails(blocks, which, compare, side)
+            }
             Look::Logits { pos } => {
                 let found = self.predictions(LISTED, pos..pos + 1, &engine.loaded.tokenizer)?;
                 let first = |mut rows: Vec<Vec<Prediction>>| rows.pop().unwrap_or_default();
-                Ok(View::Logits { top: first(found.top), was: first(found.was), kl: self.kl.get(pos).copied() })
-            }
-            Look::Lens => Ok(View::Lens(engine.lens(self)?)),
-            Look::Heads => Ok(View::Heads(engine.head_map(self)?)),
-            Look::Attention { block, head, which } => {
-                let point = HookPoint::Block(block, which.hook());
-                let matrix = |run: &super::Run| -> Result<Option<Vec<f32>>, EditError> {
-                    run.cache.get(point).map(|t| values(&t.narrow(1, head, 1)?)).transpose()
-                };
-                let baseline = if self.spec.edits.is_empty() { None } else { matrix(&self.baseline)? };
-                Ok(match matrix(&self.run)? {
-                    Some(values) => View::Attention { values, baseline },
-                    None => View::Nothing(format!("{point} was not kept in this run")),
+                let row = |run: &Run| values(&run.logits.get(0)?.get(pos)?);
+                Ok(View::Logits {
+                    top: first(found.top),
+                    was: first(found.was),
+                    kl: self.kl.get(pos).copied(),
+                    logits: row(&self.run)?,
+                    baseline: self.unedited().map(row).transpose()?,
                 })
+            }
+            Look::Lens => {
+                let (cells, baseline) = engine.lens(self)?;
+                Ok(View::Lens { cells, baseline })
+            }
+            Look::Attribution { pos, target, distractor } => {
+                let parts = |run: &Run| engine.attribution(run, pos, target, distractor);
+                let Some(now) = parts(&self.run)? else {
+                    return Ok(View::Nothing("this run did not keep what attribution takes".into()));
+                };
+                Ok(View::Attribution { parts: now, baseline: self.unedited().map(parts).transpose()?.flatten() })
+            }
+            Look::Heads => {
+                let map = |run: &Run| engine.head_map(run);
+                Ok(View::Heads { scores: map(&self.run)?, baseline: self.unedited().map(map).transpose()? })
             }
         }
     }
 
+    /// The baseline, where it is another run than the one shown.
+    fn unedited(&self) -> Option<&Run> {
+        (!self.spec.edits.is_empty()).then_some(&*self.baseline)
+    }
+
     fn look_at_hook(&self, point: HookPoint, engine: &Engine) -> Result<View, EditError> {
-        let activation = |run: &super::Run| -> Result<Option<candle_core::Tensor>, EditError> {
-            if let (HookPoint::Block(block, BlockHook::ResidMid), true) = (point, engine.schema.dims.parallel) {
-                let part = |hook| run.cache.get(HookPoint::Block(block, hook));
-                let parts = part(BlockHook::ResidPre).zip(part(BlockHook::AttnOut));
-                return Ok(parts.map(|(pre, out)| pre + out).transpose()?);
-            }
-            match (run.cache.get(point), point) {
-                // off, but what it would be is one product away
-                (None, HookPoint::Block(block, BlockHook::Result)) => {
-                    let z = run.cache.get(HookPoint::Block(block, BlockHook::Z));
-                    z.map(|z| engine.loaded.model.head_results(block, z)).transpose()
-                }
-                (kept, _) => Ok(kept.cloned()),
-            }
-        };
-        let Some(now) = activation(&self.run)? else {
-            return Ok(View::Nothing(format!(
-                "{point} is off, as in TransformerLens; start with --enable {}",
-                point.short_name()
-            )));
-        };
-        let baseline = match self.spec.edits.is_empty() {
-            true => None,
-            false => activation(&self.baseline)?.map(|t| values(&t)).transpose()?.map(|v| stats(&v, BINS)),
+        let Some(now) = engine.activation(&self.run, point)? else { return Ok(off(point)) };
+        let before = match self.unedited() {
+            Some(run) => engine.activation(run, point)?,
+            None => None,
         };
         Ok(View::Hook {
             shape: now.dims()[1..].to_vec(),
             dtype: now.dtype().as_str().to_string(),
             stats: stats(&values(&now)?, BINS),
-            baseline,
+            baseline: before.map(|t| values(&t)).transpose()?.map(|v| stats(&v, BINS)),
         })
+    }
+
+    fn look_at_values(&self, point: HookPoint, slice: Slice, engine: &Engine) -> Result<View, EditError> {
+        let axes = engine.schema.axes(point);
+        let matrix = |run: &Run| -> Result<Option<Tensor>, EditError> {
+            Ok(engine.activation(run, point)?.map(|t| slice.of(&t, &axes)).transpose()?)
+        };
+        let Some(now) = matrix(&self.run)? else { return Ok(off(point)) };
+        let (rows, columns) = now.dims2()?;
+        let before = match self.unedited() {
+            Some(run) => matrix(run)?.map(|t| values(&t)).transpose()?,
+            None => None,
+        };
+        Ok(View::Values { rows, columns, values: values(&now)?, baseline: before })
+    }
+
+    fn look_at_head(&self, block: usize, head: usize, which: WhichAttention) -> Result<View, EditError> {
+        let one = |run: &Run| -> Result<Option<Vec<f32>>, EditError> {
+            matrices(run, block, which, Some(head))?.map(|t| values(&t)).transpose()
+        };
+        let baseline = self.unedited().map(one).transpose()?.flatten();
+        Ok(match one(&self.run)? {
+            Some(values) => View::Attention { values, baseline },
+            None => View::Nothing(format!("{} was not kept in this run", HookPoint::Block(block, which.hook()))),
+        })
+    }
+
+    fn thumbnails(
+        &self,
+        blocks: std::ops::Range<usize>,
+        which: WhichAttention,
+        compare: Compare,
+        side: usize,
+    ) -> Result<View, EditError> {
+        let n = self.spec.tokens.len();
+        let pool = n.div_ceil(side.max(1)).max(1);
+        let (first, side) = (blocks.start, n.div_ceil(pool));
+        let compare = if self.spec.edits.is_empty() { Compare::Edited } else { compare };
+        let mut all = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            let of = |run: &Run| -> Result<Option<Vec<f32>>, EditError> {
+                matrices(run, block, which, None)?.map(|t| values(&t)).transpose()
+            };
+            let now = if compare == Compare::Baseline { None } else { of(&self.run)? };
+            let before = if compare == Compare::Edited { None } else { of(&self.baseline)? };
+            let whole = now.as_ref().or(before.as_ref()).map_or(0, Vec::len);
+            let heads = (0..whole / (n * n).max(1)).into_par_iter().map(|head| {
+                let at = |matrix: &Option<Vec<f32>>, i: usize| matrix.as_ref().map_or(0.0, |m| m[head * n * n + i]);
+                pooled(n, pool, compare == Compare::Difference, |i| compare.of(at(&now, i), at(&before, i)))
+            });
+            all.push(heads.collect());
+        }
+        Ok(View::Patterns(Thumbnails { first, side, pool, heads: all }))
+    }
+}
+
+/// Why an activation can't be seen.
+fn off(point: HookPoint) -> View {
+    View::Nothing(format!("{point} is off, as in TransformerLens; O turns it on (on the command line, --enable)"))
+}
+
+impl Engine {
+    /// An activation of a run: kept, or derived from what was kept; None if it is off.
+    ///
+    /// # Shapes
+    /// `[1, axes of the hook]`.
+    ///
+    /// # Errors
+    /// Tensor errors.
+    pub fn activation(&self, run: &Run, point: HookPoint) -> Result<Option<Tensor>, EditError> {
+        if let (HookPoint::Block(block, BlockHook::ResidMid), true) = (point, self.schema.dims.parallel) {
+            let part = |hook| run.cache.get(HookPoint::Block(block, hook));
+            let parts = part(BlockHook::ResidPre).zip(part(BlockHook::AttnOut));
+            return Ok(parts.map(|(pre, out)| pre + out).transpose()?);
+        }
+        match (run.cache.get(point), point) {
+            // off, but what it would be is one product away
+            (None, HookPoint::Block(block, BlockHook::Result)) => {
+                let z = run.cache.get(HookPoint::Block(block, BlockHook::Z));
+                z.map(|z| self.loaded.model.head_results(block, z)).transpose()
+            }
+            (kept, _) => Ok(kept.cloned()),
+        }
+    }
+}
+
+impl Slice {
+    /// The slice `[rows, columns]` of an activation `[1, axes]`.
+    fn of(self, tensor: &Tensor, axes: &[Axis]) -> candle_core::Result<Tensor> {
+        let mut matrix = tensor.squeeze(0)?;
+        let mut axes = axes.to_vec();
+        if let Some((axis, at)) = self.fixed
+            && let Some(i) = axes.iter().position(|a| *a == axis)
+        {
+            matrix = matrix.narrow(i, at, 1)?.squeeze(i)?;
+            axes.remove(i);
+        }
+        match axes.len() {
+            1 => matrix.unsqueeze(1),
+            _ if axes.first() == Some(&self.columns) => matrix.t()?.contiguous(),
+            _ => Ok(matrix),
+        }
+    }
+}
+
+/// A block's matrices `[head, query, key]`, of one head or of all; None if they were not kept.
+fn matrices(
+    run: &Run,
+    block: usize,
+    which: WhichAttention,
+    head: Option<usize>,
+) -> Result<Option<Tensor>, EditError> {
+    let at = |hook| run.cache.get(HookPoint::Block(block, hook));
+    let Some(kept) = at(which.hook()) else { return Ok(None) };
+    let (first, count) = head.map_or((0, kept.dim(1)?), |head| (head, 1));
+    let matrix = kept.narrow(1, first, count)?.squeeze(0)?;
+    if which != WhichAttention::ValueWeighted {
+        return Ok(Some(matrix));
+    }
+    let Some(v) = at(BlockHook::V) else { return Ok(None) };
+    let norms = v.narrow(2, first, count)?.squeeze(0)?.sqr()?.sum(D::Minus1)?.sqrt()?;
+    Ok(Some(matrix.broadcast_mul(&norms.t()?.unsqueeze(1)?)?))
+}
+
+/// An `n` x `n` matrix pooled by `pool`: the largest value that is not masked, or with `furthest` the one furthest from 0.
+fn pooled(n: usize, pool: usize, furthest: bool, value: impl Fn(usize) -> f32) -> Vec<f32> {
+    let side = n.div_ceil(pool);
+    let mut out = vec![f32::NAN; side * side];
+    for query in 0..n {
+        for key in 0..=query {
+            let (new, old) = (value(query * n + key), &mut out[query / pool * side + key / pool]);
+            let wins = if furthest { new.abs() > old.abs() } else { new > *old };
+            if old.is_nan() || wins {
+                *old = new;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+#[allow(clippy::float_cmp, reason = "exact by construction")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pooling_keeps_the_largest_below_the_diagonal() {
+        // row-major 3 x 3; what is above the diagonal is the future
+        let m = [1.0, 9.0, 9.0, -4.0, 2.0, 9.0, 3.0, -5.0, 0.5];
+        assert_eq!(pooled(3, 2, false, |i| m[i])[0], 2.0);
+        assert_eq!(pooled(3, 2, true, |i| m[i])[0], -4.0);
+        assert_eq!(pooled(3, 2, false, |i| m[i])[2..], [3.0, 0.5]);
+        assert!(pooled(3, 2, false, |i| m[i])[1].is_nan());
     }
 }

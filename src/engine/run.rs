@@ -27,6 +27,8 @@ pub struct Spec {
     pub contrast: Option<Vec<u32>>,
     /// The edits that are switched on, in order.
     pub edits: Vec<Edit>,
+    /// The opt-in hooks that are on.
+    pub enabled: BTreeSet<HookPoint>,
 }
 
 /// One forward pass.
@@ -94,6 +96,11 @@ impl Engine {
     /// # Errors
     /// An edit that this model or prompt can't carry out, cancellation, tensor errors.
     pub fn run(&mut self, spec: &Spec, keep: &Capture, control: Control<'_>) -> Result<Outcome, EditError> {
+        if *self.schema.enabled() != spec.enabled {
+            // what was kept was computed another way, and lacks what is now on
+            self.schema.set_enabled(spec.enabled.clone());
+            self.unedited.clear();
+        }
         let plan = self.plan(&spec.edits, spec)?;
         let resume = plan.first_block(self.schema.dims.n_layers);
         let mut needed: BTreeSet<HookPoint> = plan.frozen().collect();

@@ -36,24 +36,43 @@ pub fn check_cache_name(path: &Path) -> Result<bool, SaveError> {
 pub fn save_cache(run: &Run, path: &Path) -> Result<(), SaveError> {
     let npz = check_cache_name(path)?;
     let failed = |reason: String| SaveError::Write { path: path.to_path_buf(), reason };
+    let tensors = tensors(run).map_err(|e| failed(plain(&e)))?;
+    let written = write_whole(path, |partial| {
+        if npz {
+            return Tensor::write_npz(&tensors, partial);
+        }
+        let map: std::collections::HashMap<&str, Tensor> = tensors.iter().map(|(n, t)| (n.as_str(), t.clone())).collect();
+        candle_core::safetensors::save(&map, partial)
+    });
+    written.map_err(|error| match error {
+        WriteError::Write(e) => failed(plain(&e)),
+        WriteError::Rename(e) => failed(e.to_string()),
+    })
+}
+
+/// A file that could not be written whole.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError<E> {
+    #[error("{0}")]
+    Write(E),
+    #[error("{0}")]
+    Rename(std::io::Error),
+}
+
+/// Let `write` write a file beside `path` that then takes its place: whole, or not at all.
+///
+/// # Errors
+/// Whatever `write` says, or that the file can't take its place; what stood there before is then untouched.
+pub fn write_whole<E>(path: &Path, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), WriteError<E>> {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let partial = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
-    let written = tensors(run).and_then(|tensors| {
-        if npz {
-            return Tensor::write_npz(&tensors, &partial);
-        }
-        let map: std::collections::HashMap<String, Tensor> = tensors.into_iter().collect();
-        candle_core::safetensors::save(&map, &partial)
-    });
-    let renamed = match written {
-        Ok(()) => std::fs::rename(&partial, path).map_err(|e| failed(e.to_string())),
-        Err(e) => Err(failed(plain(&e))),
-    };
-    if renamed.is_err() {
+    let written = write(&partial).map_err(WriteError::Write);
+    let written = written.and_then(|()| std::fs::rename(&partial, path).map_err(WriteError::Rename));
+    if written.is_err() {
         // nothing more can be done if the partial file can't be removed either
         let _ = std::fs::remove_file(&partial);
     }
-    renamed
+    written
 }
 
 /// candle's message without the backtrace it appends.

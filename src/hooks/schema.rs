@@ -54,6 +54,17 @@ impl Schema {
         Ok(())
     }
 
+    /// The opt-in hooks that are on.
+    #[must_use]
+    pub fn enabled(&self) -> &BTreeSet<HookPoint> {
+        &self.enabled
+    }
+
+    /// Turn on these opt-in hooks and no others.
+    pub fn set_enabled(&mut self, points: BTreeSet<HookPoint>) {
+        self.enabled = points;
+    }
+
     #[must_use]
     pub fn is_enabled(&self, point: HookPoint) -> bool {
         self.enabled.contains(&point)

@@ -8,6 +8,7 @@ pub mod hub_cache;
 mod neox;
 mod rotary;
 mod source;
+mod structure;
 mod tokenizer;
 mod weights;
 
@@ -15,5 +16,6 @@ pub use config::Config;
 pub use error::ModelError;
 pub use neox::{Model, Start};
 pub use source::{Loaded, Source};
+pub use structure::{Module, module_of, modules};
 pub use tokenizer::Tokenizer;
 pub use weights::Processing;

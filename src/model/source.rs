@@ -29,21 +29,29 @@ pub struct Loaded {
 }
 
 impl Source {
+    /// What the model is, without its weights.
+    ///
+    /// # Errors
+    /// A missing or unreadable file, an unsupported config.
+    pub fn config(&self) -> Result<Config, ModelError> {
+        match self {
+            Self::Demo => parse_config(demo::CONFIG, Path::new("config.json")),
+            Self::Directory(dir) | Self::Snapshot { directory: dir, .. } => read_config(dir),
+        }
+    }
+
     /// # Errors
     /// A missing or unreadable file, an unsupported config, tensors that do not fit.
     pub fn load(&self, processing: Processing, device: Device) -> Result<Loaded, ModelError> {
         match self {
             Self::Demo => {
-                let config = parse_config(demo::CONFIG, Path::new("config.json"))?;
+                let config = self.config()?;
                 let checkpoint = Checkpoint::embedded(demo::WEIGHTS)?;
                 let model = Model::new(config, &checkpoint, processing, device)?;
                 let tokenizer = Arc::new(Tokenizer::from_bytes(demo::TOKENIZER)?);
                 Ok(Loaded { model, tokenizer, name: "demo".into(), revision: None })
             }
             Self::Directory(dir) => {
-                if !dir.is_dir() {
-                    return Err(ModelError::NoDirectory(dir.clone()));
-                }
                 let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
                 let name = absolute
                     .file_name()
@@ -64,15 +72,22 @@ fn load_directory(
     processing: Processing,
     device: Device,
 ) -> Result<Loaded, ModelError> {
+    let config = read_config(dir)?;
+    let tokenizer = Arc::new(Tokenizer::open(dir)?);
+    let model = Model::new(config, &Checkpoint::open(dir)?, processing, device)?;
+    Ok(Loaded { model, tokenizer, name, revision })
+}
+
+fn read_config(dir: &Path) -> Result<Config, ModelError> {
+    if !dir.is_dir() {
+        return Err(ModelError::NoDirectory(dir.to_path_buf()));
+    }
     let path = dir.join("config.json");
     if !path.is_file() {
         return Err(ModelError::MissingFile(dir.to_path_buf(), "config.json"));
     }
     let text = std::fs::read_to_string(&path).map_err(ModelError::io(&path))?;
-    let config = parse_config(&text, &path)?;
-    let tokenizer = Arc::new(Tokenizer::open(dir)?);
-    let model = Model::new(config, &Checkpoint::open(dir)?, processing, device)?;
-    Ok(Loaded { model, tokenizer, name, revision })
+    parse_config(&text, &path)
 }
 
 fn parse_config(text: &str, path: &Path) -> Result<Config, ModelError> {

@@ -259,32 +259,6 @@ impl Matrix {
     }
 }
 
-/// Every parameter of the published layout with its shape.
-fn expected(config: &Config) -> Vec<(String, Vec<usize>)> {
-    let (d, m) = (config.d_model, config.d_mlp);
-    let norm = |name: &str| [(format!("{name}.weight"), vec![d]), (format!("{name}.bias"), vec![d])];
-    let mut all = vec![("gpt_neox.embed_in.weight".to_string(), vec![config.d_vocab, d])];
-    for i in 0..config.n_layers {
-        let layer = format!("gpt_neox.layers.{i}");
-        all.extend(norm(&format!("{layer}.input_layernorm")));
-        all.extend(norm(&format!("{layer}.post_attention_layernorm")));
-        for (part, rows, columns) in [
-            ("attention.query_key_value", 3 * d, d),
-            ("attention.dense", d, d),
-            ("mlp.dense_h_to_4h", m, d),
-            ("mlp.dense_4h_to_h", d, m),
-        ] {
-            all.push((format!("{layer}.{part}.weight"), vec![rows, columns]));
-            all.push((format!("{layer}.{part}.bias"), vec![rows]));
-        }
-    }
-    all.extend(norm("gpt_neox.final_layer_norm"));
-    if !config.tied {
-        all.push(("embed_out.weight".to_string(), vec![config.d_vocab, d]));
-    }
-    all
-}
-
 /// Buffers that checkpoints carry beside their parameters; they are computed from the config.
 fn is_buffer(name: &str) -> bool {
     [".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq", "rotary_emb.inv_freq"]
@@ -299,7 +273,7 @@ fn check(checkpoint: &Checkpoint, config: &Config) -> Result<(), ModelError> {
         let message = format!("  config.json has {} layers; {tensors} tensors can't hold them", config.n_layers);
         return Err(ModelError::Tensors(vec![message]));
     }
-    let expected = expected(config);
+    let expected = super::structure::parameters(config);
     let mut wrong: Vec<String> = Vec::new();
     for (name, shape) in &expected {
         match checkpoint.shape(name) {

@@ -4,73 +4,90 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{Theme, heatmap::Heatmap, say, shape::waiting, text};
+use super::{Theme, comparison, heatmap::Heatmap, row, say, scale::Scale, shape::waiting, text};
 use crate::{
-    app::State,
-    engine::{View, WhichAttention},
-    hooks::HookPoint,
+    analysis::exact_number,
+    app::{Action, Region, State},
+    engine::{Compare, View, WhichAttention},
+    hooks::{BlockHook, HookPoint},
 };
 
-/// One head's pattern or scores, with the value under the cursor.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
-    let block = state.block();
-    let which = match state.which {
-        WhichAttention::Pattern => "pattern",
-        WhichAttention::Scores => "scores",
-    };
-    let name = HookPoint::Block(block, state.which.hook());
-    let mut title = vec![Span::styled(format!("{name}[head={}]", state.head), theme.title())];
-    if area.width >= 70 {
-        let more = format!("   {} heads   s: {}", state.schema.dims.n_heads, other(state.which));
+/// One head's pattern, scores or value-weighted pattern, with the value under the cursor.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut Vec<Region>, theme: Theme) {
+    let mut title = vec![Span::styled(name(state, theme), theme.title())];
+    let roomy = area.width >= 70;
+    if roomy {
+        let keys = state.keymap();
+        let more = format!("   {}: {}", keys.key(Action::Switch), state.looks.which.title());
         title.push(Span::styled(more, theme.dim()));
     }
-    frame.render_widget(Line::from(title), line(area, 0));
+    title.extend(comparison(state, theme));
+    frame.render_widget(Line::from(title), row(area, 0));
     let (values, baseline) = match state.view() {
         Some(View::Attention { values, baseline }) => (values, baseline.as_ref()),
-        Some(View::Nothing(why)) => return say(frame, line(area, 1), why.clone(), theme),
-        _ => return say(frame, line(area, 1), waiting(state), theme),
+        Some(View::Nothing(why)) => return say(frame, row(area, 1), why.clone(), theme),
+        _ => return say(frame, row(area, 1), waiting(state), theme),
     };
     let n = state.tokens.len();
-    if values.len() != n * n {
-        return;
-    }
-    let said = cell(state, (area.width >= 70).then_some(which), values, baseline, theme);
+    let Some((_, shown)) = state.matrix().filter(|(_, shown)| shown.len() == n * n) else { return };
+    let said = cell(state, roomy, values, baseline, theme);
     let lines = u16::try_from(said.len()).unwrap_or(1);
     for (text, number) in said.into_iter().zip(1..) {
-        frame.render_widget(text, line(area, number));
+        frame.render_widget(text, row(area, number));
     }
     let labels: Vec<String> = state.tokens.iter().map(|t| text::label(&t.text, theme)).collect();
-    let (range, blank) = match state.which {
-        WhichAttention::Pattern => ((0.0, 1.0), 0.0),
-        WhichAttention::Scores => (finite_range(values), f32::NEG_INFINITY),
+    let scale = scale(state.looks.which, state.compare(), &shown);
+    let masked = match (state.compare(), state.looks.which) {
+        (Compare::Difference, _) | (_, WhichAttention::Pattern | WhichAttention::ValueWeighted) => 0.0,
+        (_, WhichAttention::Scores) => f32::NEG_INFINITY,
     };
-    let map = Heatmap { values, n, labels: &labels, range, blank, cursor: state.cell };
+    let map = Heatmap {
+        values: &shown,
+        rows: n,
+        columns: n,
+        row_labels: &labels,
+        column_labels: &labels,
+        scale,
+        masked: Some(masked),
+        order: None,
+        cursor: state.cell,
+        zoom: state.looks.zoom,
+    };
     let gap = lines + if area.height > 20 { 2 } else { 1 };
     let below = Rect { y: area.y + gap.min(area.height), height: area.height.saturating_sub(gap + 1), ..area };
-    let pool = map.draw(frame.buffer_mut(), below, theme);
+    let pool = map.draw(frame.buffer_mut(), below, hits, theme);
     let last = Rect { y: area.bottom().saturating_sub(1), height: u16::from(area.height > 5), ..area };
-    frame.render_widget(legend(range, pool, theme), last);
+    frame.render_widget(legend(scale, pool, state, theme), last);
 }
 
-fn other(which: WhichAttention) -> &'static str {
-    match which {
-        WhichAttention::Pattern => "scores",
-        WhichAttention::Scores => "pattern",
+/// The head as the edit grammar names it; the value-weighted pattern is no hook, but made of two.
+fn name(state: &State, theme: Theme) -> String {
+    let (block, head) = (state.block(), state.head);
+    match state.looks.which {
+        WhichAttention::ValueWeighted => {
+            let pattern = HookPoint::Block(block, BlockHook::Pattern);
+            let bars = if theme.ascii { ("|", "|") } else { ("‖", "‖") };
+            format!("{pattern}[head={head}] x {}hook_v{}", bars.0, bars.1)
+        }
+        which => format!("{}[head={head}]", HookPoint::Block(block, which.hook())),
     }
 }
 
-fn line(area: Rect, number: u16) -> Rect {
-    Rect { y: area.y + number.min(area.height), height: u16::from(number < area.height), ..area }
+/// The scale of a pattern is fixed, so that heads can be compared; of the rest, as wide as the values.
+pub(super) fn scale(which: WhichAttention, compare: Compare, values: &[f32]) -> Scale {
+    match (compare, which) {
+        (Compare::Difference, _) => Scale::around(values),
+        (_, WhichAttention::Pattern) => Scale::From(0.0, 1.0),
+        (_, WhichAttention::Scores) => Scale::spanning(values),
+        (_, WhichAttention::ValueWeighted) => match Scale::around(values) {
+            Scale::Around(most) => Scale::From(0.0, most),
+            other @ Scale::From(..) => other,
+        },
+    }
 }
 
 /// The value under the cursor, with the tokens it is between; the baseline's beside it, or below in a narrow panel.
-fn cell(
-    state: &State,
-    which: Option<&str>,
-    values: &[f32],
-    baseline: Option<&Vec<f32>>,
-    theme: Theme,
-) -> Vec<Line<'static>> {
+fn cell(state: &State, roomy: bool, values: &[f32], baseline: Option<&Vec<f32>>, theme: Theme) -> Vec<Line<'static>> {
     let (query, key) = state.cell;
     let token = |pos: usize| {
         let quoted = state.tokens.get(pos).map(|t| text::visible(&t.text, theme)).unwrap_or_default();
@@ -79,51 +96,29 @@ fn cell(
     let at = query * state.tokens.len() + key;
     let value = values.get(at).copied().unwrap_or(f32::NAN);
     let arrow = if theme.ascii { "->" } else { "→" };
-    let place = match which {
-        Some(which) => format!("query {} {arrow} key {}  {which} ", token(query), token(key)),
-        None => format!("{} {arrow} {}  ", token(query), token(key)),
+    let place = match roomy {
+        true => format!("query {} {arrow} key {}  {} ", token(query), token(key), state.looks.which.title()),
+        false => format!("{} {arrow} {}  ", token(query), token(key)),
     };
-    let now = vec![Span::raw(place), Span::styled(exact(value), theme.title())];
+    let now = vec![Span::raw(place), Span::styled(exact_number(value), theme.title())];
     let Some(before) = baseline.and_then(|b| b.get(at)) else { return vec![Line::from(now)] };
     let style = if before.to_bits() == value.to_bits() { theme.dim() } else { theme.changed() };
-    let before = Span::styled(format!("baseline {}", exact(*before)), style);
-    match which {
-        Some(_) => vec![Line::from([now, vec![Span::raw("  "), before]].concat())],
-        None => vec![Line::from(now), Line::from(before)],
+    let before = Span::styled(format!("baseline {}", exact_number(*before)), style);
+    match roomy {
+        true => vec![Line::from([now, vec![Span::raw("  "), before]].concat())],
+        false => vec![Line::from(now), Line::from(before)],
     }
-}
-
-/// A value with every digit that f32 has.
-fn exact(value: f32) -> String {
-    if value == 0.0 || (1e-4..1e6).contains(&value.abs()) || !value.is_finite() {
-        format!("{value}")
-    } else {
-        format!("{value:e}")
-    }
-}
-
-fn finite_range(values: &[f32]) -> (f64, f64) {
-    let finite = values.iter().copied().filter(|x| x.is_finite());
-    let (low, high) = finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
-    if low <= high { (low.into(), high.into()) } else { (0.0, 1.0) }
 }
 
 /// The colour scale, and what a cell stands for where not every value has one.
-fn legend(range: (f64, f64), pool: (usize, usize), theme: Theme) -> Line<'static> {
-    const STEPS: u32 = 12;
-    let mut spans = vec![Span::styled(format!("{} ", text::number(range.0)), theme.dim())];
-    for step in 0..STEPS {
-        let share = f64::from(step) / f64::from(STEPS - 1);
-        spans.push(match theme.heat(share) {
-            Some(color) => Span::styled(" ", ratatui::style::Style::new().bg(color)),
-            None => Span::raw(theme.shade(share).to_string()),
-        });
-    }
-    spans.push(Span::styled(format!(" {}", text::number(range.1)), theme.dim()));
+pub(super) fn legend(scale: Scale, pool: (usize, usize), state: &State, theme: Theme) -> Line<'static> {
+    let mut spans = scale.legend(theme);
     if pool != (1, 1) {
         let cross = if theme.ascii { "x" } else { "×" };
-        let note = format!("  cell: max of {} queries {cross} {} keys", pool.0, pool.1);
+        let what = if matches!(scale, Scale::Around(_)) { "furthest from 0" } else { "max" };
+        let note = format!("  cell: {what} of {} {cross} {}", pool.0, pool.1);
         spans.push(Span::styled(note, theme.changed()));
+        spans.push(Span::styled(format!("  {}: zoom", state.keymap().key(Action::Enter)), theme.dim()));
     }
     Line::from(spans)
 }

@@ -1,12 +1,12 @@
 use ratatui::{
     Frame,
-    layout::{Position, Rect},
+    layout::Rect,
     text::{Line, Span},
     widgets::{Paragraph, Wrap},
 };
 use unicode_width::UnicodeWidthStr;
 
-use super::{Theme, overlay, text};
+use super::{Theme, input_line, overlay, text};
 use crate::app::Editor;
 
 /// The line that is edited, what it selects or what is wrong with it, and how it could go on.
@@ -17,14 +17,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: Rect, editor: &Editor, theme: 
         return;
     }
     let value = editor.input.value();
-    let width = usize::from(inner.width).saturating_sub(3);
-    let scroll = editor.input.visual_scroll(width);
-    let shown: String = value.chars().skip(scroll).collect();
-    let line = Line::from(vec![Span::styled("> ", theme.title()), Span::raw(shown)]);
-    frame.render_widget(line, Rect { height: 1, ..inner });
-    let column = 2 + editor.input.visual_cursor().saturating_sub(scroll);
-    let column = u16::try_from(column).unwrap_or(0);
-    frame.set_cursor_position(Position::new((inner.x + column).min(inner.right() - 1), inner.y));
+    let scroll = input_line(frame, inner, "> ", &editor.input, true, theme);
 
     let mut below: Vec<Line<'_>> = Vec::new();
     match &editor.verdict {

@@ -1,10 +1,10 @@
 use ratatui::{
     Frame,
-    layout::{Position, Rect},
+    layout::Rect,
     text::{Line, Span},
 };
 
-use super::{Theme, overlay, say, text};
+use super::{Theme, input_line, overlay, say, text};
 use crate::app::{Finder, State};
 
 /// The `/` overlay: the query and the hooks it matches.
@@ -13,10 +13,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: Rect, finder: &Finder, state: 
     if inner.height == 0 || inner.width < 4 {
         return;
     }
-    let query = Line::from(vec![Span::styled("/ ", theme.title()), Span::raw(finder.input.value().to_string())]);
-    frame.render_widget(query, Rect { height: 1, ..inner });
-    let column = u16::try_from(finder.input.visual_cursor()).unwrap_or(0) + 2;
-    frame.set_cursor_position(Position::new((inner.x + column).min(inner.right() - 1), inner.y));
+    input_line(frame, inner, "/ ", &finder.input, true, theme);
     let list = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
     if finder.matches.is_empty() {
         return say(frame, list, "no hook has all of these in its name", theme);

@@ -1,25 +1,32 @@
-//! A square matrix as coloured cells, as large as fit.
+//! A matrix as coloured cells, as large as fit.
+
+use std::ops::Range;
 
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
-    style::{Color, Modifier, Style},
+    style::{Modifier, Style},
 };
 use unicode_width::UnicodeWidthStr;
 
-use super::{Theme, text};
+use super::{ColorDepth, Theme, scale::Scale, text};
+use crate::app::{Hit, Region};
 
 /// What to draw: `[row, column]` values with a label for each.
 pub(super) struct Heatmap<'a> {
     pub values: &'a [f32],
-    /// Rows and columns.
-    pub n: usize,
-    pub labels: &'a [String],
-    /// The values drawn with the lowest and the highest colour.
-    pub range: (f64, f64),
-    /// Cells with this value are left blank, if they lie in the future: they are masked.
-    pub blank: f32,
+    pub rows: usize,
+    pub columns: usize,
+    pub row_labels: &'a [String],
+    pub column_labels: &'a [String],
+    pub scale: Scale,
+    /// Attention: cells above the diagonal that have this value are masked, and left blank.
+    pub masked: Option<f32>,
+    /// The columns in the order they are drawn in, where it is another.
+    pub order: Option<&'a [usize]>,
     pub cursor: (usize, usize),
+    /// 0: all of it; 1: every value, around the cursor; 2: with numbers.
+    pub zoom: u8,
 }
 
 /// How large a cell is drawn.
@@ -31,130 +38,193 @@ enum Cells {
     Half { rows: usize, columns: usize, width: usize },
 }
 
+/// What is visible: of the rows and of the columns (in the order drawn).
+struct Window {
+    cells: Cells,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
 /// Label columns at the left, and rows at the top.
 const LABEL: usize = 10;
 
 impl Heatmap<'_> {
     /// Draw into `area`; returns how many rows and columns of values a drawn cell stands for: (1, 1) where every value
     /// is drawn.
-    pub(super) fn draw(&self, buffer: &mut Buffer, area: Rect, theme: Theme) -> (usize, usize) {
-        let widest = self.labels.iter().map(|l| l.width()).max().unwrap_or(0);
-        let left = widest.min(LABEL).min(usize::from(area.width) / 3) + 1;
+    pub(super) fn draw(&self, buffer: &mut Buffer, area: Rect, hits: &mut Vec<Region>, theme: Theme) -> (usize, usize) {
+        let widest = |labels: &[String]| labels.iter().map(|l| l.width()).max().unwrap_or(0);
+        let left = widest(self.row_labels).min(LABEL).min(usize::from(area.width) / 3) + 1;
         let room = (usize::from(area.width).saturating_sub(left), usize::from(area.height));
-        if room.0 == 0 || room.1 < 2 || self.n == 0 {
+        if room.0 == 0 || room.1 < 2 || self.rows == 0 || self.columns == 0 {
             return (1, 1);
         }
         // labels stand upright over narrow columns
+        let widest = widest(self.column_labels);
         let top = match self.cells(room, theme) {
             Cells::Wide { width, .. } if width >= 5 => 1,
             // but never at the price of cells that would fit
-            Cells::Wide { .. } => widest.min(5).min(room.1 - self.n).max(1),
+            Cells::Wide { .. } => widest.min(5).min(room.1.saturating_sub(self.rows)).max(1),
             Cells::Half { .. } => widest.min(5).min(room.1 / 4),
         };
         let (left, top) = (u16::try_from(left).unwrap_or(0), u16::try_from(top).unwrap_or(0));
         let (width, height) = (area.width.saturating_sub(left), area.height.saturating_sub(top));
         let grid = Rect { x: area.x + left, y: area.y + top, width, height };
-        let cells = self.cells((width.into(), height.into()), theme);
-        match cells {
-            Cells::Wide { width, height } => self.draw_wide(buffer, grid, (width, height), theme),
-            Cells::Half { rows, columns, width } => self.draw_half(buffer, grid, (rows, columns), width, theme),
+        let window = self.window((width.into(), height.into()), theme);
+        match window.cells {
+            Cells::Wide { width, height } => self.draw_wide(buffer, grid, &window, (width, height), theme),
+            Cells::Half { rows, columns, width } => {
+                self.draw_half(buffer, grid, &window, (rows, columns), width, theme);
+            }
         }
-        self.row_labels(buffer, Rect { x: area.x, width: left, ..grid }, cells, theme);
-        self.column_labels(buffer, Rect { y: area.y, height: top, ..grid }, cells, theme);
-        match cells {
+        self.draw_row_labels(buffer, Rect { x: area.x, width: left, ..grid }, &window, theme);
+        self.draw_column_labels(buffer, Rect { y: area.y, height: top, ..grid }, &window, theme);
+        hits.push(self.region(grid, &window, theme));
+        match window.cells {
             Cells::Wide { .. } => (1, 1),
             Cells::Half { rows, columns, .. } => (rows, columns),
         }
     }
 
     fn cells(&self, (columns, rows): (usize, usize), theme: Theme) -> Cells {
-        let width = (columns / self.n).min(8);
-        if self.n <= rows && width >= 2 {
-            let height = if width >= 4 && self.n * 2 <= rows { 2 } else { 1 };
+        let width = (columns / self.columns).min(8);
+        if self.rows <= rows && width >= 2 && (self.zoom < 2 || width >= 7) {
+            let height = if width >= 4 && self.rows * 2 <= rows { 2 } else { 1 };
             return Cells::Wide { width, height };
+        }
+        if self.zoom >= 2 {
+            return Cells::Wide { width: 8.min(columns.max(1)), height: 1 };
         }
         // without colours a cell can't be halved
         let rows = rows * halves(theme);
-        let pool = self.n.div_ceil(columns.max(1)).max(1);
-        let width = if pool == 1 { (columns / self.n).clamp(1, 4) } else { 1 };
-        Cells::Half { rows: self.n.div_ceil(rows.max(1)).max(1), columns: pool, width }
+        if self.zoom == 1 {
+            return Cells::Half { rows: 1, columns: 1, width: 2.min(columns.max(1)) };
+        }
+        let pool = self.columns.div_ceil(columns.max(1)).max(1);
+        let width = if pool == 1 { (columns / self.columns).clamp(1, 4) } else { 1 };
+        Cells::Half { rows: self.rows.div_ceil(rows.max(1)).max(1), columns: pool, width }
     }
 
-    /// The value at a place, None where it is masked.
-    fn at(&self, row: usize, column: usize) -> Option<f32> {
-        let value = *self.values.get(row * self.n + column)?;
+    fn window(&self, room: (usize, usize), theme: Theme) -> Window {
+        let cells = self.cells(room, theme);
+        let (rows, columns) = match cells {
+            Cells::Wide { width, height } => (room.1 / height, room.0 / width),
+            Cells::Half { rows, columns, width } => (room.1 * halves(theme) * rows, room.0 / width * columns),
+        };
+        Window {
+            cells,
+            rows: around(self.cursor.0, rows, self.rows),
+            columns: around(self.column_drawn(self.cursor.1), columns, self.columns),
+        }
+    }
+
+    /// The column of values that is drawn as number `drawn`.
+    fn column(&self, drawn: usize) -> usize {
+        self.order.and_then(|order| order.get(drawn)).copied().unwrap_or(drawn)
+    }
+
+    /// As which number a column of values is drawn.
+    fn column_drawn(&self, column: usize) -> usize {
+        self.order.and_then(|order| order.iter().position(|c| *c == column)).unwrap_or(column)
+    }
+
+    /// The value at a row and a drawn column, None where it is masked.
+    fn at(&self, row: usize, drawn: usize) -> Option<f32> {
+        if row >= self.rows || drawn >= self.columns {
+            return None;
+        }
+        let value = *self.values.get(row * self.columns + self.column(drawn))?;
         #[allow(clippy::float_cmp, reason = "the mask's own value")]
-        let masked = column > row && value == self.blank;
-        (!masked && row < self.n && column < self.n).then_some(value)
+        let masked = drawn > row && self.masked.is_some_and(|mask| value == mask || value.is_nan() && mask.is_nan());
+        (!masked).then_some(value)
     }
 
-    /// The largest value of a block of `pool.0` rows and `pool.1` columns.
-    fn pooled(&self, row: usize, column: usize, pool: (usize, usize)) -> Option<f32> {
-        let cells = (0..pool.0).flat_map(|i| (0..pool.1).map(move |j| (row * pool.0 + i, column * pool.1 + j)));
-        cells.filter(|&(i, j)| i < self.n && j < self.n).filter_map(|(i, j)| self.at(i, j)).reduce(f32::max)
+    /// The largest value of a block of `pool.0` rows and `pool.1` columns, or around 0 the one furthest from it.
+    fn pooled(&self, row: usize, drawn: usize, pool: (usize, usize)) -> Option<f32> {
+        let cells = (0..pool.0).flat_map(|i| (0..pool.1).map(move |j| (row + i, drawn + j)));
+        let larger = |a: f32, b: f32| match self.scale {
+            Scale::From(..) => a.max(b),
+            Scale::Around(_) if b.abs() > a.abs() => b,
+            Scale::Around(_) => a,
+        };
+        cells.filter_map(|(i, j)| self.at(i, j)).reduce(larger)
     }
 
-    fn share(&self, value: f32) -> f64 {
-        let (low, high) = self.range;
-        if value.is_nan() || high <= low { 0.0 } else { ((f64::from(value) - low) / (high - low)).clamp(0.0, 1.0) }
-    }
-
-    fn draw_wide(&self, buffer: &mut Buffer, grid: Rect, (width, height): (usize, usize), theme: Theme) {
-        for row in 0..self.n {
-            for column in 0..self.n {
-                let here = self.cursor == (row, column);
-                let (text, style) = self.wide_cell(row, column, width, theme);
+    fn draw_wide(&self, buffer: &mut Buffer, grid: Rect, window: &Window, size: (usize, usize), theme: Theme) {
+        let (width, height) = size;
+        for (y, row) in window.rows.clone().enumerate() {
+            for (x, drawn) in window.columns.clone().enumerate() {
+                let here = self.cursor == (row, self.column(drawn));
+                let (text, style) = self.wide_cell(row, drawn, width, theme);
                 let style = if here { style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED) } else { style };
                 for line in 0..height {
-                    let text = if line == 0 { bracket(&text, here && line == 0) } else { " ".repeat(width) };
-                    buffer.set_string(offset(grid.x, column * width), offset(grid.y, row * height + line), text, style);
+                    let text = if line == 0 { bracket(&text, here) } else { " ".repeat(width) };
+                    buffer.set_string(offset(grid.x, x * width), offset(grid.y, y * height + line), text, style);
                 }
             }
         }
     }
 
-    fn wide_cell(&self, row: usize, column: usize, width: usize, theme: Theme) -> (String, Style) {
-        let Some(value) = self.at(row, column) else {
+    fn wide_cell(&self, row: usize, drawn: usize, width: usize, theme: Theme) -> (String, Style) {
+        let Some(value) = self.at(row, drawn) else {
             let dot = if theme.ascii { "." } else { "·" };
             return (format!("{dot:^width$}"), theme.dim());
         };
-        let share = self.share(value);
+        let paint = self.scale.paint(value.into(), theme);
         let written = match width {
             0..5 => None,
-            _ if self.range == (0.0, 1.0) => Some(format!("{value:^width$.2}")),
+            _ if self.scale == Scale::From(0.0, 1.0) => Some(format!("{value:^width$.2}")),
             5 => None,
-            _ => Some(format!("{value:^width$.1}")).filter(|text| text.len() == width),
+            _ if width >= 7 && value.abs() < 10.0 => Some(format!("{value:^width$.3}")),
+            _ => Some(format!("{value:^width$.1}")),
         };
-        let Some(color) = theme.heat(share) else {
-            return (written.unwrap_or_else(|| theme.shade(share).to_string().repeat(width)), Style::new());
-        };
-        let ink = if share > 0.55 { Color::Black } else { Color::White };
-        (written.unwrap_or_else(|| " ".repeat(width)), Style::new().bg(color).fg(ink))
+        let written = written.filter(|text| text.len() == width);
+        match paint.color {
+            Some(_) => (written.unwrap_or_else(|| " ".repeat(width)), paint.background()),
+            None => (written.unwrap_or_else(|| paint.shade.to_string().repeat(width)), paint.shade_style),
+        }
     }
 
-    fn draw_half(&self, buffer: &mut Buffer, grid: Rect, pool: (usize, usize), width: usize, theme: Theme) {
+    fn draw_half(
+        &self,
+        buffer: &mut Buffer,
+        grid: Rect,
+        window: &Window,
+        pool: (usize, usize),
+        width: usize,
+        theme: Theme,
+    ) {
         let halves = halves(theme);
-        for y in 0..self.n.div_ceil(pool.0 * halves).min(grid.height.into()) {
-            for screen_x in 0..(self.n.div_ceil(pool.1) * width).min(grid.width.into()) {
-                let x = screen_x / width;
-                let here = |half: usize| (self.cursor.0 / pool.0, self.cursor.1 / pool.1) == (y * halves + half, x);
+        let cursor = (self.cursor.0, self.column_drawn(self.cursor.1));
+        for y in 0..window.rows.len().div_ceil(pool.0 * halves).min(grid.height.into()) {
+            for screen_x in 0..(window.columns.len().div_ceil(pool.1) * width).min(grid.width.into()) {
+                let column = window.columns.start + screen_x / width * pool.1;
+                let row = |half: usize| window.rows.start + (y * halves + half) * pool.0;
+                let here = |half: usize| {
+                    (row(half)..row(half) + pool.0).contains(&cursor.0)
+                        && (column..column + pool.1).contains(&cursor.1)
+                };
                 let Some(cell) = buffer.cell_mut((offset(grid.x, screen_x), offset(grid.y, y))) else {
                     continue;
                 };
+                let paint = |half| {
+                    let value = if row(half) < window.rows.end { self.pooled(row(half), column, pool) } else { None };
+                    value.map(|value| self.scale.paint(value.into(), theme))
+                };
                 if halves == 1 {
-                    let value = self.pooled(y, x, pool);
-                    cell.set_char(value.map_or(' ', |v| theme.shade(self.share(v))));
+                    let paint = paint(0);
+                    cell.set_char(paint.map_or(' ', |p| p.shade)).set_style(paint.map_or(Style::new(), |p| p.shade_style));
                     if here(0) {
                         cell.set_style(theme.selected(true));
                     }
                     continue;
                 }
-                let color = |half| match self.pooled(y * 2 + half, x, pool) {
-                    _ if here(half) => Some(Color::White),
-                    Some(value) => theme.heat(self.share(value)),
-                    None => None,
-                };
-                match (color(0), color(1)) {
+                // the cursor's half shows its colour whole, with a mark that can be seen on it
+                if let Some(half) = (0..2).find(|half| here(*half)) {
+                    let style = paint(half).map_or(theme.title(), |p| p.background());
+                    cell.set_char(if screen_x % width == 0 { '◆' } else { ' ' }).set_style(style);
+                    continue;
+                }
+                match (paint(0).and_then(|p| p.color), paint(1).and_then(|p| p.color)) {
                     (Some(upper), Some(lower)) => cell.set_char('▀').set_fg(upper).set_bg(lower),
                     (Some(upper), None) => cell.set_char('▀').set_fg(upper),
                     (None, Some(lower)) => cell.set_char('▄').set_fg(lower),
@@ -164,36 +234,38 @@ impl Heatmap<'_> {
         }
     }
 
-    /// Query labels: every row, or every row of cells where cells are halved or pooled.
-    fn row_labels(&self, buffer: &mut Buffer, area: Rect, cells: Cells, theme: Theme) {
+    /// Labels of the rows: every row, or every row of cells where cells are halved or pooled.
+    fn draw_row_labels(&self, buffer: &mut Buffer, area: Rect, window: &Window, theme: Theme) {
         let width = usize::from(area.width).saturating_sub(1);
         // values to a row of labels, and rows of the screen from one label to the next
-        let (per_row, step) = match cells {
+        let (per_row, step) = match window.cells {
             Cells::Wide { height, .. } => (1, height),
             Cells::Half { rows, .. } => (rows * halves(theme), 1),
         };
         for y in (0..usize::from(area.height)).step_by(step) {
-            let first = y / step * per_row;
-            if first >= self.n {
+            let first = window.rows.start + y / step * per_row;
+            if first >= window.rows.end {
                 break;
             }
             let here = (first..first + per_row).contains(&self.cursor.0);
             let shown = if here { self.cursor.0 } else { first };
-            let label = text::cut(&self.labels[shown], width, theme);
+            let Some(label) = self.row_labels.get(shown) else { continue };
+            let label = text::cut(label, width, theme);
             let pad = width.saturating_sub(label.width());
             let style = if here { theme.title() } else { theme.dim() };
             buffer.set_string(area.x, offset(area.y, y), format!("{}{label}", " ".repeat(pad)), style);
         }
     }
 
-    fn column_labels(&self, buffer: &mut Buffer, area: Rect, cells: Cells, theme: Theme) {
-        let (width, pool) = match cells {
+    fn draw_column_labels(&self, buffer: &mut Buffer, area: Rect, window: &Window, theme: Theme) {
+        let (width, pool) = match window.cells {
             Cells::Wide { width, .. } => (width, 1),
             Cells::Half { columns, width, .. } => (width, columns),
         };
-        for x in 0..self.n.div_ceil(pool).min(usize::from(area.width) / width) {
-            let here = self.cursor.1 / pool == x;
-            let label = &self.labels[if here { self.cursor.1 } else { x * pool }];
+        let cursor = self.column_drawn(self.cursor.1);
+        for (x, drawn) in window.columns.clone().step_by(pool).enumerate() {
+            let here = (drawn..drawn + pool).contains(&cursor);
+            let Some(label) = self.column_labels.get(self.column(if here { cursor } else { drawn })) else { continue };
             let style = if here { theme.title() } else { theme.dim() };
             let at = offset(area.x, x * width);
             if width >= 5 {
@@ -210,11 +282,31 @@ impl Heatmap<'_> {
             }
         }
     }
+
+    /// Which row and column of values each place of the screen shows; where two share one, the upper.
+    fn region(&self, grid: Rect, window: &Window, theme: Theme) -> Region {
+        let (width, height, rows, columns) = match window.cells {
+            Cells::Wide { width, height } => (width, height, 1, 1),
+            Cells::Half { rows, columns, width } => (width, 1, rows * halves(theme), columns),
+        };
+        let per = |range: &Range<usize>, size: usize, pool: usize| -> Vec<usize> {
+            range.clone().step_by(pool).flat_map(|i| std::iter::repeat_n(i, size)).collect()
+        };
+        let columns = per(&window.columns, width, columns).into_iter().map(|drawn| self.column(drawn)).collect();
+        Region { area: grid, rows: per(&window.rows, height, rows), columns, hit: Hit::Cell }
+    }
+}
+
+/// The part of `n` things, `room` of them, that has number `at` in its middle as far as the ends allow.
+pub(super) fn around(at: usize, room: usize, n: usize) -> Range<usize> {
+    let first = at.saturating_sub(room / 2).min(n.saturating_sub(room));
+    first..(first + room).min(n)
 }
 
 /// How many rows of cells a row of the screen holds: two, where colours can halve it.
-fn halves(theme: Theme) -> usize {
-    if theme.heat(0.0).is_some() && !theme.ascii { 2 } else { 1 }
+pub(super) fn halves(theme: Theme) -> usize {
+    let colours = matches!(theme.depth, ColorDepth::True | ColorDepth::Ansi256);
+    if colours && !theme.ascii { 2 } else { 1 }
 }
 
 pub(super) fn offset(from: u16, by: usize) -> u16 {

@@ -6,17 +6,17 @@ use ratatui::{
 };
 
 use super::{Theme, overlay};
-use crate::app::BINDINGS;
+use crate::app::State;
 
 /// Every key, in an overlay that scrolls.
-pub(super) fn draw(frame: &mut Frame<'_>, screen: Rect, scroll: u16, theme: Theme) {
-    let widest = BINDINGS.iter().map(|b| b.keys().chars().count()).max().unwrap_or(0);
-    let lines: Vec<Line<'_>> = BINDINGS
-        .iter()
-        .map(|b| {
-            let keys = format!("{:>widest$}  ", b.keys());
-            Line::from(vec![Span::styled(keys, theme.title()), Span::raw(b.doc)])
-        })
+pub(super) fn draw(frame: &mut Frame<'_>, screen: Rect, scroll: u16, state: &State, theme: Theme) {
+    let keys = |keys: &[crate::app::Key]| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let bindings: Vec<(String, &str)> =
+        state.keymap().bindings().map(|(binding, bound)| (keys(bound), binding.doc)).collect();
+    let widest = bindings.iter().map(|(keys, _)| keys.chars().count()).max().unwrap_or(0);
+    let lines: Vec<Line<'_>> = bindings
+        .into_iter()
+        .map(|(keys, doc)| Line::from(vec![Span::styled(format!("{keys:>widest$}  "), theme.title()), Span::raw(doc)]))
         .collect();
     let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX);
     let width = lines.iter().map(Line::width).max().unwrap_or(0);

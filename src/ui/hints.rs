@@ -6,7 +6,7 @@ use ratatui::{
 use unicode_width::UnicodeWidthStr;
 
 use super::{Theme, text};
-use crate::app::{Action, BINDINGS, Binding, Focus, Phase, State};
+use crate::app::{Action, Binding, Focus, Key, Phase, State};
 
 /// The bottom line: a message if there is one, else the keys that matter most.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
@@ -29,19 +29,21 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     let mut spans: Vec<Span<'_>> = Vec::new();
     let mut used = 1;
     // as many as fit, of which help and quit always
-    let hinted = || BINDINGS.iter().filter(|b| !b.hint.is_empty());
-    let size = |b: &Binding| b.keys.first().map_or(0, |key| key.to_string().width()) + b.hint.width() + 3;
+    let hinted = || {
+        let bound = |(binding, keys): (&'static Binding, &[Key])| Some((binding, keys.first()?.to_string()));
+        state.keymap().bindings().filter(|(binding, _)| !binding.hint.is_empty()).filter_map(bound)
+    };
+    let size = |b: &Binding, key: &str| key.width() + b.hint.width() + 3;
     let needed = |b: &Binding| matches!(b.action, Action::Help | Action::Quit);
-    let reserved: usize = hinted().filter(|b| needed(b)).map(size).sum();
+    let reserved: usize = hinted().filter(|(b, _)| needed(b)).map(|(b, key)| size(b, &key)).sum();
     used += reserved;
-    for binding in hinted() {
+    for (binding, key) in hinted() {
         if !needed(binding) {
-            if used + size(binding) > width {
+            if used + size(binding, &key) > width {
                 continue;
             }
-            used += size(binding);
+            used += size(binding, &key);
         }
-        let key = binding.keys.first().map(ToString::to_string).unwrap_or_default();
         let hint = format!(" {} ", binding.hint);
         spans.extend([Span::raw(" "), Span::styled(key, theme.title()), Span::styled(hint, theme.dim())]);
     }

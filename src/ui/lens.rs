@@ -1,21 +1,23 @@
 use ratatui::{
     Frame,
     layout::Rect,
-    style::{Color, Style},
+    style::Style,
     text::{Line, Span},
 };
 
 use super::{
     Theme,
-    heatmap::offset,
+    comparison,
+    heatmap::{around, offset},
     logits::{self, Columns},
-    say,
+    row, say,
+    scale::Scale,
     shape::waiting,
     text,
 };
 use crate::{
-    app::State,
-    engine::{LensCell, View, lens_points},
+    app::{Action, Hit, LensBy, Region, State},
+    engine::{Compare, LensCell, View, lens_points},
 };
 
 /// Columns of the layer names.
@@ -23,14 +25,30 @@ const NAMES: usize = 9;
 /// Columns of a cell, its gap included.
 const CELL: usize = 9;
 
-/// The logit lens: layers down, positions across, each cell the likeliest token coloured by its probability.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
+/// The logit lens: layers down, positions across, each cell the likeliest token coloured by its probability, by KL to the
+/// final layer, or by KL from the baseline.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut Vec<Region>, theme: Theme) {
+    let by = match (state.compare(), state.looks.lens_by) {
+        (Compare::Difference, _) => "KL(baseline || edited)",
+        (_, LensBy::Probability) => "probability",
+        (_, LensBy::Kl) => "KL(final || here)",
+    };
     let mut title = vec![Span::styled("logit lens", theme.title())];
-    if area.width >= 66 {
-        title.push(Span::styled("   the next token, were the model to end at that stream", theme.dim()));
-    }
-    frame.render_widget(Line::from(title), logits::row(area, 0));
-    let Some(View::Lens(cells)) = state.view() else { return say(frame, logits::row(area, 1), waiting(state), theme) };
+    let switch = state.keymap().key(Action::Switch);
+    title.push(Span::styled(format!("   {switch}: by {by}"), theme.dim()));
+    title.extend(comparison(state, theme));
+    frame.render_widget(Line::from(title), row(area, 0));
+    let Some(View::Lens { cells, baseline }) = state.view() else { return say(frame, row(area, 1), waiting(state), theme) };
+    let cells = if state.compare() == Compare::Baseline { baseline.as_ref().unwrap_or(cells) } else { cells };
+    let value = |cell: &LensCell| match (state.compare(), state.looks.lens_by) {
+        (Compare::Difference, _) => cell.moved.unwrap_or(0.0),
+        (_, LensBy::Probability) => cell.top.first().map_or(0.0, |p| p.prob),
+        (_, LensBy::Kl) => cell.kl,
+    };
+    let scale = match (state.compare(), state.looks.lens_by) {
+        (Compare::Edited | Compare::Baseline, LensBy::Probability) => Scale::From(0.0, 1.0),
+        _ => Scale::From(0.0, cells.iter().flatten().map(value).filter(|x| x.is_finite()).fold(0.0, f64::max)),
+    };
     let (layers, n) = (cells.len(), state.tokens.len());
     // the likeliest tokens of the cell under the cursor stay below the grid
     let details = 7.min(area.height.saturating_sub(4)).min(if area.height < 16 { 4 } else { 7 });
@@ -41,8 +59,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
         return;
     }
     let (layer, pos) = (state.lens_layer, state.cell.0);
-    let first_pos = window(pos, columns, n);
-    let first_layer = window(layer, rows, layers);
+    let (visible, visible_layers) = (around(pos, columns, n), around(layer, rows, layers));
+    let (first_pos, first_layer) = (visible.start, visible_layers.start);
     for x in 0..columns.min(n - first_pos) {
         let label = text::label(&state.tokens[first_pos + x].text, theme);
         let style = if first_pos + x == pos { theme.title() } else { theme.dim() };
@@ -57,7 +75,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
         for x in 0..columns.min(n - first_pos) {
             let Some(cell) = cells[first_layer + y].get(first_pos + x) else { continue };
             let here = (first_layer + y, first_pos + x) == (layer, pos);
-            let (content, style) = look(cell, here, theme);
+            let (content, style) = look(cell, scale.paint(value(cell), theme).background(), here, theme);
             let at = offset(grid.x, NAMES + x * CELL);
             frame.buffer_mut().set_string(at, screen_y, content, style);
             if here {
@@ -67,9 +85,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
             }
         }
     }
+    let screen_columns = visible.flat_map(|pos| std::iter::repeat_n(pos, CELL)).collect();
+    let grid_hits = Rect { x: offset(grid.x, NAMES), y: grid.y + 1, ..grid }.intersection(grid);
+    hits.push(Region { area: grid_hits, rows: visible_layers.collect(), columns: screen_columns, hit: Hit::Lens });
     let below = Rect { y: grid.bottom(), height: details, ..area };
     if let Some(cell) = cells.get(layer).and_then(|row| row.get(pos)) {
-        detail(frame, below, cell, state, theme);
+        detail(frame, below, cell, state, scale, theme);
     }
 }
 
@@ -77,32 +98,25 @@ fn row_name(layer: usize, layers: usize) -> String {
     if layer + 1 == layers { "final".into() } else { format!("{layer} pre") }
 }
 
-/// First of `n` things shown, so that number `at` is among `room` of them.
-fn window(at: usize, room: usize, n: usize) -> usize {
-    at.saturating_sub(room / 2).min(n.saturating_sub(room))
-}
-
-fn look(cell: &LensCell, here: bool, theme: Theme) -> (String, Style) {
+fn look(cell: &LensCell, paint: Style, here: bool, theme: Theme) -> (String, Style) {
     let Some(first) = cell.top.first() else { return (String::new(), Style::new()) };
     let token = text::fit(&text::label(&first.text, theme), CELL - 1, theme);
-    match theme.heat(first.prob) {
-        Some(color) => {
-            let ink = if first.prob > 0.55 { Color::Black } else { Color::White };
-            (token, Style::new().bg(color).fg(ink))
-        }
-        None => (token, if here { theme.selected(true) } else { Style::new() }),
-    }
+    let plain = paint == Style::new();
+    (token, if plain && here { theme.selected(true) } else { paint })
 }
 
-fn detail(frame: &mut Frame<'_>, area: Rect, cell: &LensCell, state: &State, theme: Theme) {
+fn detail(frame: &mut Frame<'_>, area: Rect, cell: &LensCell, state: &State, scale: Scale, theme: Theme) {
     let points = lens_points(state.schema.dims.n_layers);
     let point = points.get(state.lens_layer).map(ToString::to_string).unwrap_or_default();
     let token = state.tokens.get(state.cell.0).map(|t| text::visible(&t.text, theme)).unwrap_or_default();
-    let head = format!("KL from final {}   {point} at {} \"{token}\"", text::number(cell.kl), state.cell.0);
+    let moved = cell.moved.map(|kl| format!("   KL from baseline {}", text::number(kl))).unwrap_or_default();
+    let head = format!("{point} after {} \"{token}\"   KL from final {}{moved}", state.cell.0, text::number(cell.kl));
     let head = text::cut(&head, area.width.into(), theme);
-    frame.render_widget(Line::from(Span::styled(head, theme.dim())), logits::row(area, 0));
+    let mut spans = vec![Span::styled(head, theme.dim()), Span::raw("   ")];
+    spans.extend(scale.legend(theme));
+    frame.render_widget(Line::from(spans), row(area, 0));
     for (prediction, number) in cell.top.iter().zip(1..area.height) {
         let line = logits::line(prediction, area.width.into(), Columns { edited: false, logit: true }, theme);
-        frame.render_widget(line, logits::row(area, number));
+        frame.render_widget(line, row(area, number));
     }
 }

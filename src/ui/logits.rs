@@ -5,10 +5,11 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr;
 
-use super::{Theme, say, shape::waiting, text};
+use super::{Theme, heatmap::around, row, say, shape::waiting, text};
 use crate::{
-    app::State,
-    engine::{Prediction, View},
+    analysis::log_normaliser,
+    app::{Action, Focus, Hit, Region, State, Token},
+    engine::{Compare, Prediction, View},
 };
 
 /// The panel beside the edits: what the model says next, and what it said before the edits.
@@ -16,7 +17,10 @@ pub(super) fn draw_next(frame: &mut Frame<'_>, area: Rect, state: &State, theme:
     if area.width < 3 || area.height < 3 {
         return;
     }
-    let block = theme.panel(false).title(Line::from(Span::styled(" next token ", theme.title())));
+    let mut block = theme.panel(false).title(Line::from(Span::styled(" next token ", theme.title())));
+    if let Some(difference) = difference(state, theme) {
+        block = block.title_bottom(difference.right_aligned());
+    }
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let Some(shown) = &state.shown else { return say(frame, inner, waiting(state), theme) };
@@ -26,36 +30,116 @@ pub(super) fn draw_next(frame: &mut Frame<'_>, area: Rect, state: &State, theme:
     list(frame, inner, &top, &was, Columns { edited, logit: false }, theme);
 }
 
-/// The likeliest tokens after one position, with their logits.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
+/// The logit difference after the last position, and the baseline's.
+fn difference(state: &State, theme: Theme) -> Option<Line<'static>> {
+    let (target, distractor) = state.answer()?;
+    let summary = &state.shown.as_ref()?.summary;
+    let of = |logits: &[f32]| -> Option<f64> {
+        let logit = |token: &Token| logits.get(token.id as usize).map(|x| f64::from(*x));
+        Some(logit(&target)? - distractor.as_ref().map_or(Some(0.0), logit)?)
+    };
+    let now = of(&summary.logits)?;
+    let token = |t: &Token| text::cut(text::visible(&t.text, theme).trim(), 12, theme);
+    let minus = if theme.ascii { "-" } else { "−" };
+    let names = distractor.as_ref().map_or_else(|| token(&target), |d| format!("{} {minus} {}", token(&target), token(d)));
+    let mut spans = vec![Span::styled(format!(" logit {names} "), theme.dim()), Span::raw(format!("{now:.3} "))];
+    if let Some(before) = of(&summary.baseline_logits) {
+        let style = if (before - now).abs() >= 5e-4 { theme.changed() } else { theme.dim() };
+        spans.push(Span::styled(format!("{} {before:.3} ", if theme.ascii { "<" } else { "←" }), style));
+    }
+    Some(Line::from(spans))
+}
+
+/// The likeliest tokens after one position, with their logits; above them the target, the distractor and the token that
+/// was looked for.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut Vec<Region>, theme: Theme) {
     let pos = state.cell.0;
     let token = state.tokens.get(pos).map(|t| text::visible(&t.text, theme)).unwrap_or_default();
-    let Some(View::Logits { top, was, kl }) = state.view() else {
+    let Some(View::Logits { top, was, kl, logits, baseline }) = state.view() else {
         return say(frame, area, waiting(state), theme);
     };
+    let keys = state.keymap();
     let kl = kl.map(|kl| format!("   KL {}", text::number(kl))).unwrap_or_default();
-    let head = format!("after {pos} \"{token}\"{kl}   h l: another position");
-    let head = text::cut(&head, area.width.into(), theme);
-    frame.render_widget(Line::from(Span::styled(head, theme.dim())), row(area, 0));
-    let edited = state.shown.as_ref().is_some_and(|s| !s.spec.edits.is_empty());
-    let columns = Columns { edited, logit: true };
+    let keys = [(Action::Target, "target"), (Action::Distractor, "distractor"), (Action::FindToken, "find a token")]
+        .map(|(action, what)| format!("   {}: {what}", keys.key(action)));
+    let head = Line::from(vec![
+        Span::styled(format!("after {pos} \"{token}\""), theme.title()),
+        Span::styled(kl, theme.changed()),
+        Span::styled(keys.concat(), theme.dim()),
+    ]);
+    frame.render_widget(head, row(area, 0));
+    let columns = Columns { edited: baseline.is_some(), logit: true };
     let names = format!(
-        "{:<width$} {:>7}   prob{}",
+        "{:>5} {:<width$} {:>7}   prob{}",
+        "rank",
         "token",
         "logit",
-        if edited { "  before" } else { "" },
+        if columns.edited { "  before" } else { "" },
         width = columns.name(area.width.into())
     );
     frame.render_widget(Line::from(Span::styled(names, theme.dim())), row(area, 1));
-    let below = Rect { y: area.y + 2.min(area.height), height: area.height.saturating_sub(2), ..area };
-    let first = state.logits_row.min(top.len().saturating_sub(usize::from(below.height)));
-    list(frame, below, &top[first..], was, columns, theme);
+    let mut y = 2;
+    for (what, token) in pinned(state) {
+        let prediction = prediction(&token, logits, baseline.as_deref());
+        let rank = rank(logits, token.id);
+        let mut line = ranked(rank, &prediction, false, area.width.into(), columns, theme);
+        line.spans.push(Span::styled(format!(" {what}"), theme.title()));
+        frame.render_widget(line, row(area, y));
+        y += 1;
+    }
+    if y > 2 {
+        y += 1;
+    }
+    let (first_row, list) = (y, if state.compare() == Compare::Baseline { was } else { top });
+    let room = usize::from(area.height.saturating_sub(y));
+    let visible = around(state.logits_row, room, list.len());
+    for number in visible.clone() {
+        let here = number == state.logits_row && state.focus == Focus::View;
+        let rank = if state.compare() == Compare::Baseline { rank(logits, list[number].id) } else { number + 1 };
+        let line = ranked(rank, &list[number], here, area.width.into(), columns, theme);
+        frame.render_widget(line, row(area, y));
+        y += 1;
+    }
+    let area = Rect { y: area.y + first_row.min(area.height), height: area.height.saturating_sub(first_row), ..area };
+    hits.push(Region { area, rows: visible.collect(), columns: vec![0; area.width.into()], hit: |row, _| Hit::Next(row) });
 }
 
-pub(super) fn row(area: Rect, number: u16) -> Rect {
-    Rect { y: area.y + number.min(area.height), height: u16::from(number < area.height), ..area }
+/// The tokens that are told wherever they stand.
+fn pinned(state: &State) -> Vec<(&'static str, Token)> {
+    let answer = state.answer();
+    let distractor = answer.as_ref().and_then(|(_, distractor)| distractor.clone());
+    let all = [("target", answer.map(|(target, _)| target)), ("distractor", distractor), ("found", state.sought.clone())];
+    all.into_iter().filter_map(|(what, token)| Some((what, token?))).collect()
 }
 
+/// How many tokens are likelier, from 1 for none.
+fn rank(logits: &[f32], id: u32) -> usize {
+    let Some(of) = logits.get(id as usize) else { return 0 };
+    1 + logits.iter().filter(|x| *x > of).count()
+}
+
+fn prediction(token: &Token, logits: &[f32], baseline: Option<&[f32]>) -> Prediction {
+    let at = token.id as usize;
+    let prob = |logits: &[f32]| logits.get(at).map_or(f64::NAN, |x| (f64::from(*x) - log_normaliser(logits)).exp());
+    Prediction {
+        id: token.id,
+        text: token.text.clone(),
+        logit: logits.get(at).copied().unwrap_or(f32::NAN),
+        prob: prob(logits),
+        baseline_prob: prob(baseline.unwrap_or(logits)),
+    }
+}
+
+fn ranked(rank: usize, p: &Prediction, here: bool, width: usize, columns: Columns, theme: Theme) -> Line<'static> {
+    let mut line = line(p, width.saturating_sub(6), columns, theme);
+    if here {
+        if let Some(name) = line.spans.first_mut() {
+            name.style = theme.selected(true);
+        }
+    }
+    line.spans.insert(0, Span::styled(format!("{rank:>5} "), theme.dim()));
+    line
+}
 /// Which columns a list of tokens has beside name, probability and bar.
 #[derive(Clone, Copy)]
 pub(super) struct Columns {
@@ -103,7 +187,7 @@ pub(super) fn line(p: &Prediction, width: usize, columns: Columns, theme: Theme)
         spans.push(Span::styled(format!(" {arrow}{}", text::percent(p.baseline_prob)), style));
     }
     let used: usize = spans.iter().map(|s| s.content.width()).sum();
-    let room = width.saturating_sub(used + 1).min(40);
+    let room = width.saturating_sub(used + if columns.logit { 12 } else { 1 }).min(40);
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -111,12 +195,6 @@ pub(super) fn line(p: &Prediction, width: usize, columns: Columns, theme: Theme)
         reason = "a bar's length"
     )]
     let eighths = (p.prob.clamp(0.0, 1.0) * room as f64 * 8.0).round() as usize;
-    spans.push(Span::styled(format!(" {}", bar(eighths, theme)), theme.accent()));
+    spans.push(Span::styled(format!(" {}", theme.row_bar(eighths)), theme.accent()));
     Line::from(spans)
-}
-
-/// A bar of so many eighths of a column.
-fn bar(eighths: usize, theme: Theme) -> String {
-    const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    if theme.ascii { "#".repeat(eighths / 8) } else { "█".repeat(eighths / 8) + PARTS[eighths % 8] }
 }

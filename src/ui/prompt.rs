@@ -1,39 +1,47 @@
 use ratatui::{
     Frame,
-    layout::{Position, Rect},
+    layout::{Constraint, Layout, Rect},
     text::{Line, Span},
     widgets::{Paragraph, Wrap},
 };
 
-use super::{Theme, overlay, text};
-use crate::app::PromptLine;
+use super::{Theme, input_line, overlay, text};
+use crate::app::{PromptLine, TextLine, Token};
 
-/// The prompt as a line of text, and the tokens it becomes.
-pub(super) fn draw(frame: &mut Frame<'_>, screen: Rect, prompt: &PromptLine, theme: Theme) {
-    let inner = overlay(frame, screen, (120, 12), "prompt", theme);
+/// The prompt and the contrast prompt as lines of text, and the tokens they become.
+pub(super) fn draw(frame: &mut Frame<'_>, screen: Rect, open: &PromptLine, theme: Theme) {
+    let inner = overlay(frame, screen, (120, 16), "prompts", theme);
     if inner.height == 0 || inner.width < 4 {
         return;
     }
-    let width = usize::from(inner.width).saturating_sub(3);
-    let scroll = prompt.input.visual_scroll(width);
-    let shown: String = text::visible(prompt.input.value(), theme).chars().skip(scroll).collect();
-    let line = Line::from(vec![Span::styled("> ", theme.title()), Span::raw(shown)]);
-    frame.render_widget(line, Rect { height: 1, ..inner });
-    let column = u16::try_from(2 + prompt.input.visual_cursor().saturating_sub(scroll)).unwrap_or(0);
-    frame.set_cursor_position(Position::new((inner.x + column).min(inner.right() - 1), inner.y));
+    let rows = [Constraint::Length(1), Constraint::Fill(1)];
+    let [hint, below] = Layout::vertical(rows).areas(inner);
+    let said = "Tab: the other line   Up, Down: earlier prompts   Enter: run";
+    frame.render_widget(Line::from(Span::styled(text::cut(said, hint.width.into(), theme), theme.dim())), hint);
+    let [prompt, contrast] = Layout::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(below);
+    let other = |i: usize| open.lines[1 - i].tokens.as_ref().map_or(&[][..], |tokens| tokens.as_slice());
+    for (i, (name, area)) in [("prompt   > ", prompt), ("contrast > ", contrast)].into_iter().enumerate() {
+        line(frame, area, name, &open.lines[i], other(i), open.active == i, theme);
+    }
+}
 
-    let below = match &prompt.tokens {
+fn line(frame: &mut Frame<'_>, area: Rect, name: &str, line: &TextLine, other: &[Token], active: bool, theme: Theme) {
+    input_line(frame, area, name, &line.input, active, theme);
+    let below = match &line.tokens {
         Err(why) => vec![Line::from(Span::styled(why.clone(), theme.error()))],
+        Ok(tokens) if tokens.is_empty() => vec![Line::from(Span::styled("none", theme.dim()))],
         Ok(tokens) => {
-            let count = format!("{} tokens   Up, Down: earlier prompts", tokens.len());
-            let mut spans: Vec<Span<'_>> = Vec::new();
-            for token in tokens {
-                spans.push(Span::raw(text::label(&token.text, theme)));
+            let mut spans = vec![Span::styled(format!("{} tokens  ", tokens.len()), theme.accent())];
+            for (i, token) in tokens.iter().enumerate() {
+                // where both prompts have tokens, those that differ stand out
+                let differs = !other.is_empty() && other.get(i) != Some(token);
+                let style = if differs { theme.changed() } else { ratatui::style::Style::new() };
+                spans.push(Span::styled(text::label(&token.text, theme), style));
                 spans.push(Span::styled(format!(" {}  ", token.id), theme.dim()));
             }
-            vec![Line::from(Span::styled(count, theme.accent())), Line::from(spans)]
+            vec![Line::from(spans)]
         }
     };
-    let area = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
+    let area = Rect { y: area.y + 1.min(area.height), height: area.height.saturating_sub(1), ..area };
     frame.render_widget(Paragraph::new(below).wrap(Wrap { trim: false }), area);
 }

@@ -8,50 +8,74 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{Theme, text};
 use crate::{
-    app::{EditLine, Focus, Node, Row, State},
+    app::{Action, Focus, Node, State, hook_name},
     hooks::{BlockHook, HookPoint},
+    model::module_of,
 };
 
 /// Modules and hooks with their shapes; a bar for how far each differs from the baseline, a mark where an edit is.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let focused = state.focus == Focus::Tree;
-    let mut block = theme.panel(focused).title(Line::from(Span::styled(" hooks ", theme.title())));
-    if let Some((step, of)) = state.step() {
-        block =
-            block.title_bottom(Line::from(Span::styled(format!(" step {step} of {of} "), theme.dim())).right_aligned());
-    }
+    let face = if state.hf { " modules " } else { " hooks " };
+    let mut block = theme.panel(focused).title(Line::from(Span::styled(face, theme.title())));
+    // the module of a hook, or the other face
+    let other = if state.hf { "TransformerLens" } else { "Hugging Face" };
+    let foot = match state.tree.entry(state.tree.selected()).node {
+        Node::Hook(point) if !state.hf => module_of(point).0,
+        Node::Hook(point) => point.to_string(),
+        _ => format!("{}: {other}", state.keymap().key(Action::Face)),
+    };
+    let foot = text::cut(&foot, usize::from(area.width).saturating_sub(4), theme);
+    block = block.title_bottom(Line::from(Span::styled(format!(" {foot} "), theme.dim())).right_aligned());
     let inner = block.inner(area);
     frame.render_widget(block, area);
+    let edited = state.edited();
     let rows = state.tree.rows().iter().skip(state.tree.offset).take(inner.height.into());
-    for (row, y) in rows.zip(inner.y..) {
-        let line = line(row, usize::from(inner.width), state, theme, focused);
+    for (number, y) in rows.zip(inner.y..) {
+        let line = line(*number, usize::from(inner.width), &edited, state, theme, focused);
         frame.render_widget(line, Rect::new(inner.x, y, inner.width, 1));
     }
 }
 
-fn line(row: &Row, width: usize, state: &State, theme: Theme, focused: bool) -> Line<'static> {
-    let selected = row.node == state.tree.selected();
-    let indent = " ".repeat(row.depth * 2);
-    let (name, shape, mut style, change) = match row.node {
-        Node::Group(group) => {
-            let within = if row.open { None } else { change_within(row.node, state) };
-            (format!("{}{}", theme.fold(row.open), group.label()), String::new(), Style::new(), within)
+fn line(
+    number: usize,
+    width: usize,
+    edited: &std::collections::BTreeSet<HookPoint>,
+    state: &State,
+    theme: Theme,
+    focused: bool,
+) -> Line<'static> {
+    let entry = state.tree.entry(number);
+    let selected = number == state.tree.selected();
+    let indent = " ".repeat(entry.depth * if state.hf { 1 } else { 2 });
+    let open = state.tree.is_open(number);
+    let changes = state.shown.as_ref().map(|shown| &shown.changes);
+    let change_of = |point: HookPoint| changes.and_then(|changes| changes.get(&point).copied());
+    let (name, shape, mut style, change, is_edited) = match &entry.node {
+        Node::Module { name, class } => {
+            // what is folded away must not hide that it is edited, or that it changed
+            let inside = || state.tree.hooks_in(number);
+            let change = if open { None } else { inside().filter_map(change_of).max_by(f64::total_cmp) };
+            let is_edited = !open && inside().any(|point| edited.contains(&point));
+            (format!("{}{name}", theme.fold(open)), class.unwrap_or_default().to_string(), Style::new(), change, is_edited)
         }
-        Node::Hook(point) => hook(point, state, theme),
+        Node::Parameter { name, shape } => {
+            (format!("  {name}"), format!("{shape:?}"), theme.dim(), None, false)
+        }
+        Node::Hook(point) => {
+            let (shape, style) = shape(*point, state, theme);
+            let name = if state.hf { format!("  {}", hook_label(*point, theme)) } else { hook_name(*point).into() };
+            (name, shape, style, change_of(*point), edited.contains(point))
+        }
     };
-    let edits_at = |hit: &dyn Fn(HookPoint) -> bool| {
-        let points = |line: &EditLine| line.edit.target.points(&state.schema.dims).unwrap_or_default();
-        state.edits.iter().any(|line| line.on && points(line).into_iter().any(hit))
-    };
-    let edited = match row.node {
-        Node::Hook(point) => edits_at(&|p| p == point),
-        // what is folded away must not hide that it is edited
-        Node::Group(group) => !row.open && edits_at(&|p| group.contains(p)),
-    };
-    if edited {
+    if is_edited {
         style = theme.changed();
     }
-    let mark = if edited { if theme.ascii { "*" } else { "●" } } else { " " };
+    let mark = match (is_edited, theme.ascii) {
+        (true, true) => "*",
+        (true, false) => "●",
+        _ => " ",
+    };
     let bar = change.map_or(' ', |c| theme.bar(change_share(c)));
     let room = width.saturating_sub(3);
     let name = format!("{indent}{name}");
@@ -71,26 +95,19 @@ fn line(row: &Row, width: usize, state: &State, theme: Theme, focused: bool) -> 
     ])
 }
 
-fn hook(point: HookPoint, state: &State, theme: Theme) -> (String, String, Style, Option<f64>) {
-    let schema = &state.schema;
-    let short = point.short_name();
-    let name = short.rsplit('.').next().unwrap_or(short).to_string();
-    let fires = schema.check(point).is_ok();
-    let shape = match point {
-        _ if fires => format!("{:?}", schema.shape(point, state.tokens.len())),
-        HookPoint::Block(_, BlockHook::ResidMid) => "derived".into(),
-        _ => "off".into(),
-    };
-    let change = state.shown.as_ref().and_then(|shown| shown.changes.get(&point).copied());
-    (name, shape, if fires { Style::new() } else { theme.dim() }, change)
+/// In Hugging Face's tree a hook stands among parameters, so it has a sign.
+fn hook_label(point: HookPoint, theme: Theme) -> String {
+    let sign = if theme.ascii { "@" } else { "◇" };
+    format!("{sign} {}", hook_name(point))
 }
 
-/// The largest change of a hook in a folded group.
-fn change_within(node: Node, state: &State) -> Option<f64> {
-    let shown = state.shown.as_ref()?;
-    let Node::Group(group) = node else { return None };
-    let inside = shown.changes.iter().filter(|(point, _)| group.contains(**point));
-    inside.map(|(_, change)| *change).max_by(f64::total_cmp)
+fn shape(point: HookPoint, state: &State, theme: Theme) -> (String, Style) {
+    let schema = &state.schema;
+    match point {
+        _ if schema.check(point).is_ok() => (format!("{:?}", schema.shape(point, state.tokens.len())), Style::new()),
+        HookPoint::Block(_, BlockHook::ResidMid) => ("derived".into(), theme.dim()),
+        _ => ("off".into(), theme.dim()),
+    }
 }
 
 /// Relative change on a logarithmic scale: a thousandth is nothing to see, 1 is the full height.

@@ -31,12 +31,13 @@ pub fn engine(name: &str, processing: Processing, enable: &[String]) -> Engine {
 
 pub fn run(engine: &mut Engine, spec: &Spec) -> Result<Outcome, EditError> {
     let cancel = AtomicBool::new(false);
-    engine.run(spec, &Capture::All, Control { cancel: &cancel, progress: &|_, _| {} })
+    let spec = Spec { enabled: engine.schema.enabled().clone(), ..spec.clone() };
+    engine.run(&spec, &Capture::All, Control { cancel: &cancel, progress: &|_, _| {} })
 }
 
 pub fn spec(tokens: &[u32], edits: &[&str]) -> Spec {
     let edits = edits.iter().map(|line| line.parse::<Edit>().unwrap()).collect();
-    Spec { tokens: tokens.to_vec(), contrast: None, edits }
+    Spec { tokens: tokens.to_vec(), edits, ..Spec::default() }
 }
 
 /// Every activation and the logits of an outcome's run, flattened, by name.

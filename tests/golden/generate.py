@@ -20,6 +20,7 @@ SAMPLES = 256
 VOCAB = 96
 CHECKPOINTS = {"parallel-25": (True, 0.25), "parallel-100": (True, 1.0), "sequential-25": (False, 0.25), "sequential-100": (False, 1.0)}
 LENGTHS = [1, 2, 17, 130]
+TARGET, DISTRACTOR = 5, 9
 
 
 def make_checkpoint(name, parallel, rotary_pct, seed):
@@ -72,11 +73,22 @@ def capture(model, ids):
 
 
 def analyses(model):
-    """The logit lens on one prompt, and head_detector's scores on one that repeats."""
+    """The logit lens and direct logit attribution on one prompt, and head_detector's scores on one that repeats."""
     out, (_, cache) = {}, model.run_with_cache(torch.tensor([prompt(17)]))
     stack = cache.accumulated_resid(apply_ln=True)                      # [layer, batch, pos, d_model]
     for layer, stream in enumerate(stack):
         out[f"lens/{layer}"] = sample(model.unembed(stream))
+    components = cache.get_full_resid_decomposition(expand_neurons=False)   # heads, MLPs, embed, bias
+    for name, tokens in {"target": (TARGET, None), "difference": (TARGET, DISTRACTOR)}.items():
+        if model.cfg.normalization_type == "LNPre":
+            attributed = cache.logit_attrs(components, tokens[0], incorrect_tokens=tokens[1])
+        else:       # logit_attrs leaves out the final LayerNorm's weight, so that its parts would not sum to the logit
+            away = model.W_U[:, tokens[1]] if tokens[1] is not None else 0
+            direction = (model.W_U[:, tokens[0]] - away) * model.ln_final.w
+            attributed = (cache.apply_ln_to_stack(components) * direction).sum(-1)
+        out[f"attribution/{name}"] = attributed[:, 0, -1].clone()
+    weighted = cache["blocks.1.attn.hook_pattern"] * cache["blocks.1.attn.hook_v"].norm(dim=-1).transpose(1, 2)[:, :, None]
+    out["value_weighted"] = sample(weighted)
     ids = torch.tensor([prompt(6, seed=4) * 3])
     _, cache = model.run_with_cache(ids)
     patterns = {"previous_token": head_detector.get_previous_token_head_detection_pattern, "induction":
@@ -225,11 +237,18 @@ def run_case(hf, processing, edits, options):
     return dict(edits=info, enable=options.get("enable", []), prompt=ids, contrast=contrast_ids), tensors
 
 
+def modules(hf):
+    """Every module of Hugging Face's model with its class and own parameters, in the order of named_modules()."""
+    own = lambda m: [[name, list(p.shape)] for name, p in m.named_parameters(recurse=False)]
+    return [[path, type(m).__name__, own(m)] for path, m in hf.named_modules()]
+
+
 def main():
     logging.disable(logging.WARNING)
     OUT.mkdir(exist_ok=True)
     for seed, (name, (parallel, pct)) in enumerate(CHECKPOINTS.items()):
         hf = make_checkpoint(name, parallel, pct, seed)
+        (OUT / name / "modules.json").write_text("[\n" + ",\n".join(json.dumps(m) for m in modules(hf)) + "\n]\n")
         for processing in (True, False):
             kind = "processed" if processing else "unprocessed"
             model, tensors = hooked(hf, processing), {}

@@ -1,0 +1,218 @@
+//! The `:` line: every action by its name, and commands that take words.
+
+use crossterm::event::{KeyCode, KeyEvent};
+use tui_input::Input;
+
+use super::{
+    BINDINGS, Editor, Effect, Overlay, Purpose, State, Tab,
+    editing::{change_edits, line_request},
+    editor,
+    keymap::nearest,
+    navigate::stepped,
+    update::{act, refuse, run_again, say},
+};
+use crate::hooks::{EditError, HookPoint};
+
+/// The line, and how it could go on.
+#[derive(Clone, Debug)]
+pub struct CommandLine {
+    pub input: Input,
+    /// Whole lines with what each does, best first.
+    pub completions: Vec<(String, &'static str)>,
+    pub cursor: usize,
+}
+
+/// Commands that take words, the words, and what they do.
+const COMMANDS: [(&str, &str, &str); 12] = [
+    ("hook", "NAME", "go to a hook"),
+    ("view", "NAME", "show a view"),
+    ("head", "N", "go to a head"),
+    ("position", "N", "go to a position"),
+    ("edit", "LINE", "add an edit, and run"),
+    ("enable", "NAME", "turn on an opt-in hook, in every block or in one"),
+    ("prompt", "TEXT", "run another prompt"),
+    ("contrast", "TEXT", "set the contrast prompt, which `= patch` takes from"),
+    ("target", "TOKEN", "set the target of the logit difference; a leading space counts: `target \" Mary\"`"),
+    ("distractor", "TOKEN", "set the distractor"),
+    ("token", "TOKEN", "the rank of a token among the next ones"),
+    ("save", "FILE", "save the view: .svg, .csv or .npz"),
+];
+
+pub(super) fn open(state: &mut State, text: &str) {
+    let input = Input::new(text.into());
+    let completions = completions(state, text);
+    state.overlay = Some(Overlay::Command(CommandLine { input, completions, cursor: 0 }));
+}
+
+pub(super) fn key(state: &mut State, mut line: CommandLine, key: &KeyEvent) -> Vec<Effect> {
+    match key.code {
+        KeyCode::Esc => return vec![],
+        KeyCode::Backspace if line.input.value().is_empty() => return vec![],
+        KeyCode::Enter => return carry_out(state, line.input.value()),
+        KeyCode::Up => line.cursor = stepped(line.cursor, -1, line.completions.len()),
+        KeyCode::Down => line.cursor = stepped(line.cursor, 1, line.completions.len()),
+        KeyCode::Tab => {
+            if let Some((text, _)) = line.completions.get(line.cursor) {
+                line.input = Input::new(text.clone());
+                line.completions = completions(state, line.input.value());
+                line.cursor = 0;
+            }
+        }
+        _ => {
+            let changed = line_request(key).and_then(|request| line.input.handle(request));
+            if changed.is_some_and(|change| change.value) {
+                line.completions = completions(state, line.input.value());
+                line.cursor = 0;
+            }
+        }
+    }
+    state.overlay = Some(Overlay::Command(line));
+    vec![]
+}
+
+/// Lines that begin with `text`.
+fn completions(state: &State, text: &str) -> Vec<(String, &'static str)> {
+    let Some((command, words)) = text.split_once(' ') else {
+        let commands = COMMANDS.iter().map(|(name, _, doc)| (format!("{name} "), *doc));
+        let actions = BINDINGS.iter().map(|b| (b.name.to_string(), b.doc));
+        let mut all: Vec<_> = commands.chain(actions).filter(|(name, _)| name.contains(text)).collect();
+        all.sort_by_key(|(name, _)| !name.starts_with(text));
+        return all;
+    };
+    let all: Vec<String> = match command {
+        "hook" => state.schema.all_points().iter().map(ToString::to_string).collect(),
+        "view" => Tab::ALL.iter().map(|tab| tab.title().to_lowercase()).collect(),
+        "enable" => {
+            let off = state.schema.all_points().into_iter().filter(|p| p.is_opt_in() && !state.schema.is_enabled(*p));
+            let mut names: Vec<String> = off.map(|point| point.short_name().to_string()).collect();
+            names.sort();
+            names.dedup();
+            names
+        }
+        "edit" => Editor::open(words, None, state.setting()).completions,
+        _ => vec![],
+    };
+    let mut all: Vec<String> = all.into_iter().filter(|word| word.contains(words) || command == "edit").collect();
+    all.sort_by_key(|word| !word.starts_with(words));
+    all.into_iter().map(|word| (format!("{command} {word}"), "")).collect()
+}
+
+fn carry_out(state: &mut State, line: &str) -> Vec<Effect> {
+    let (command, words) = line.split_once(' ').unwrap_or((line, ""));
+    if let Some(binding) = BINDINGS.iter().find(|binding| binding.name == line.trim()) {
+        return act(state, binding.action);
+    }
+    let Some((name, takes, _)) = COMMANDS.iter().find(|(name, ..)| *name == command.trim()) else {
+        if !command.trim().is_empty() {
+            let names = COMMANDS.iter().map(|(name, ..)| *name).chain(BINDINGS.iter().map(|b| b.name));
+            refuse(state, format!("there is no command `{}`{}", command.trim(), nearest(command.trim(), names)));
+        }
+        return vec![];
+    };
+    if words.trim().is_empty() && *name != "contrast" {
+        refuse(state, format!("{name} takes {takes}"));
+        return vec![];
+    }
+    match *name {
+        "hook" => match words.trim().parse::<HookPoint>() {
+            Ok(point) if state.schema.all_points().contains(&point) => state.tree.reveal(point),
+            Ok(point) => refuse(state, format!("`{point}`: this model has blocks 0 to {}", state.schema.dims.n_layers - 1)),
+            Err(error) => refuse(state, error.to_string()),
+        },
+        "view" => {
+            let typed = words.trim().to_lowercase();
+            match Tab::ALL.into_iter().find(|tab| tab.title().to_lowercase() == typed) {
+                Some(tab) => state.tab = tab,
+                None => {
+                    let names = Tab::ALL.map(|tab| tab.title().to_lowercase()).join(", ");
+                    refuse(state, format!("there is no view `{typed}`; there are {names}"));
+                }
+            }
+        }
+        "head" => number(state, words, state.schema.dims.n_heads, |state, at| state.head = at),
+        "position" => number(state, words, state.tokens.len(), |state, at| state.cell.0 = at),
+        "edit" => match editor::judge(words, state.setting()) {
+            Ok((edit, _)) => change_edits(state, |edits, at| {
+                edits.push(super::EditLine { edit, on: true });
+                *at = edits.len() - 1;
+            }),
+            Err(problem) => refuse(state, problem.message),
+        },
+        "enable" => enable(state, words.trim()),
+        "prompt" => return vec![Effect::Tokenize(Purpose::Prompt, words.into())],
+        "contrast" if words.is_empty() => {
+            state.contrast = None;
+            state.prompts.contrast.clear();
+            run_again(state);
+        }
+        "contrast" => return vec![Effect::Tokenize(Purpose::Contrast, words.into())],
+        "target" => return vec![Effect::Tokenize(Purpose::Target, unquoted(words))],
+        "distractor" => return vec![Effect::Tokenize(Purpose::Distractor, unquoted(words))],
+        "token" => return vec![Effect::Tokenize(Purpose::Find, unquoted(words))],
+        _ => return super::save::begin(state, words.trim()),
+    }
+    vec![]
+}
+
+/// A text as it is, or between quotation marks, of which the second may be missing.
+fn unquoted(words: &str) -> String {
+    let inside = words.strip_prefix('"').map(|rest| rest.strip_suffix('"').unwrap_or(rest));
+    inside.unwrap_or(words).to_string()
+}
+
+fn number(state: &mut State, words: &str, n: usize, go: impl FnOnce(&mut State, usize)) {
+    match words.trim().parse::<usize>() {
+        Ok(at) if at < n => go(state, at),
+        _ => refuse(state, format!("`{}`: expected a number from 0 to {}", words.trim(), n - 1)),
+    }
+}
+
+fn enable(state: &mut State, name: &str) {
+    let before = state.schema.clone();
+    match state.schema.enable(name) {
+        Ok(()) if state.schema != before => schema_changed(state, format!("{name} is on")),
+        Ok(()) => say(state, format!("{name} was on")),
+        Err(error) => refuse(state, error.to_string()),
+    }
+}
+
+/// Turn the selected opt-in hook on, or off again; edits that need it go off with it.
+pub(super) fn toggle_opt_in(state: &mut State) {
+    let point = state.point();
+    if !point.is_opt_in() {
+        return refuse(state, format!("{point} is always computed; only opt-in hooks are turned on and off"));
+    }
+    let mut enabled = state.schema.enabled().clone();
+    let on = enabled.insert(point);
+    if !on {
+        enabled.remove(&point);
+    }
+    state.schema.set_enabled(enabled);
+    schema_changed(state, format!("{point} is {}", if on { "on" } else { "off" }));
+}
+
+/// Edits that no longer resolve are switched off; everything is run anew.
+fn schema_changed(state: &mut State, said: String) {
+    let (n_pos, contrast) = (state.tokens.len(), state.contrast.as_ref().map(Vec::len));
+    let mut off = 0;
+    for line in state.edits.iter_mut().filter(|line| line.on) {
+        let plan: Result<_, EditError> =
+            crate::hooks::Plan::resolve(std::slice::from_ref(&line.edit), &state.schema, n_pos, contrast);
+        off += usize::from(plan.is_err());
+        line.on = plan.is_ok();
+    }
+    let also = if off > 0 { format!("; {off} of the edits need it otherwise and were switched off") } else { String::new() };
+    say(state, said + &also);
+    run_again(state);
+}
+
+/// The action that shows a view.
+pub(super) fn view(number: usize) -> Tab {
+    Tab::ALL[number.min(Tab::ALL.len() - 1)]
+}
+
+/// Open the line on the search for a token: most begin with a space.
+pub(super) fn find_token(state: &mut State) {
+    open(state, "token \" ");
+}
+

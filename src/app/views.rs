@@ -1,0 +1,250 @@
+//! The views of the selected hook, and the ways in which each can be seen.
+
+use crate::{
+    analysis::HeadScores,
+    engine::{Attribution, Compare, WhichAttention},
+    hooks::{Axis, BlockHook, HookPoint},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tab {
+    Shape,
+    Values,
+    Attention,
+    Logits,
+    Lens,
+    Attribution,
+    Heads,
+}
+
+impl Tab {
+    pub const ALL: [Self; 7] =
+        [Self::Shape, Self::Values, Self::Attention, Self::Logits, Self::Lens, Self::Attribution, Self::Heads];
+
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Shape => "Shape",
+            Self::Values => "Values",
+            Self::Attention => "Attention",
+            Self::Logits => "Logits",
+            Self::Lens => "Lens",
+            Self::Attribution => "Attribution",
+            Self::Heads => "Heads",
+        }
+    }
+
+    /// The titles of all tabs as a border of `width` columns has room for them, each with the column it begins at.
+    #[must_use]
+    pub fn titles(self, width: usize) -> Vec<(Self, &'static str, usize)> {
+        let needs = |gap: usize, cut: usize| -> usize {
+            Self::ALL.iter().map(|tab| tab.title().len().min(if *tab == self { 99 } else { cut }) + gap).sum()
+        };
+        let forms = [(2, 99), (1, 99), (1, 5), (1, 4), (1, 3), (1, 2), (1, 1)];
+        let (gap, cut) = forms.into_iter().find(|(gap, cut)| needs(*gap, *cut) <= width).unwrap_or((1, 1));
+        let mut column = gap.min(2);
+        let place = |tab: Self| {
+            let title = tab.title();
+            let title = if tab == self { title } else { &title[..title.len().min(cut)] };
+            let at = column;
+            column += title.len() + gap;
+            (tab, title, at)
+        };
+        Self::ALL.into_iter().map(place).collect()
+    }
+}
+
+/// What the map of heads is coloured by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Score {
+    Induction,
+    PreviousToken,
+    DuplicateToken,
+    FirstToken,
+    Entropy,
+}
+
+impl Score {
+    pub const ALL: [Self; 5] =
+        [Self::PreviousToken, Self::Induction, Self::DuplicateToken, Self::FirstToken, Self::Entropy];
+
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Induction => "induction",
+            Self::PreviousToken => "previous token",
+            Self::DuplicateToken => "duplicate token",
+            Self::FirstToken => "first token",
+            Self::Entropy => "entropy (nats)",
+        }
+    }
+
+    /// Its value among a head's scores.
+    #[must_use]
+    pub fn of(self, scores: &HeadScores) -> f64 {
+        match self {
+            Self::Induction => scores.induction,
+            Self::PreviousToken => scores.previous_token,
+            Self::DuplicateToken => scores.duplicate_token,
+            Self::FirstToken => scores.first_token,
+            Self::Entropy => scores.entropy,
+        }
+    }
+}
+
+/// How much attention is on the screen at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// One head, large.
+    Head,
+    /// The heads of a block beside each other.
+    Block,
+    /// Every head of the model.
+    Model,
+}
+
+impl Extent {
+    pub const ALL: [Self; 3] = [Self::Head, Self::Block, Self::Model];
+}
+
+/// What the lens is coloured by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LensBy {
+    Probability,
+    /// KL(final layer || here).
+    Kl,
+}
+
+/// A part of a logit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Component {
+    Embed,
+    Head(usize, usize),
+    Mlp(usize),
+    /// Every `b_O`.
+    Bias,
+    /// What no part of the residual stream gives: the unembedding's bias.
+    Constant,
+    /// What edits put into the residual stream past its components.
+    Remainder,
+}
+
+impl Component {
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Embed => "embed".into(),
+            Self::Head(block, head) => format!("L{block}H{head}"),
+            Self::Mlp(block) => format!("{block}_mlp_out"),
+            Self::Bias => "bias (every b_O)".into(),
+            Self::Constant => "unembedding's bias".into(),
+            Self::Remainder => "past the components".into(),
+        }
+    }
+
+    /// The hook that holds it.
+    #[must_use]
+    pub fn point(self) -> Option<HookPoint> {
+        match self {
+            Self::Embed => Some(HookPoint::Embed),
+            Self::Head(block, _) => Some(HookPoint::Block(block, BlockHook::Z)),
+            Self::Mlp(block) => Some(HookPoint::Block(block, BlockHook::MlpOut)),
+            Self::Bias | Self::Constant | Self::Remainder => None,
+        }
+    }
+
+    /// Its part of an attribution.
+    #[must_use]
+    pub fn of(self, parts: &Attribution) -> f64 {
+        match self {
+            Self::Embed => parts.embed,
+            Self::Head(block, head) => parts.heads.get(block).and_then(|row| row.get(head)).copied().unwrap_or(0.0),
+            Self::Mlp(block) => parts.mlps.get(block).copied().unwrap_or(0.0),
+            Self::Bias => parts.bias,
+            Self::Constant => parts.constant,
+            Self::Remainder => parts.remainder(),
+        }
+    }
+
+    /// Every part of an attribution; what is left over only where it is more than rounding.
+    #[must_use]
+    pub fn all(parts: &Attribution) -> Vec<Self> {
+        let heads = parts.heads.iter().enumerate();
+        let heads = heads.flat_map(|(block, row)| (0..row.len()).map(move |head| Self::Head(block, head)));
+        let mlps = (0..parts.mlps.len()).map(Self::Mlp);
+        let mut all: Vec<Self> = heads.chain(mlps).chain([Self::Embed, Self::Bias, Self::Constant]).collect();
+        let largest = all.iter().map(|c| c.of(parts).abs()).fold(parts.logit.abs(), f64::max);
+        if parts.remainder().abs() > 1e-4 * largest {
+            all.push(Self::Remainder);
+        }
+        all
+    }
+}
+
+/// How each view is seen; each setting is kept while one looks elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looks {
+    pub which: WhichAttention,
+    pub extent: Extent,
+    /// How close a heatmap is looked at: 0 is all of it, then every value around the cursor, then with numbers.
+    pub zoom: u8,
+    /// Which two axes the values are shown along: number of the pair.
+    pub pair: usize,
+    /// Values as colours rather than numbers.
+    pub colours: bool,
+    /// The row by whose values the columns are in order.
+    pub order: Option<usize>,
+    pub lens_by: LensBy,
+    pub score: Score,
+    /// Attribution as a map of layers and heads rather than a list of bars.
+    pub map: bool,
+    pub compare: Compare,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self {
+            which: WhichAttention::Pattern,
+            extent: Extent::Head,
+            zoom: 0,
+            pair: 0,
+            colours: false,
+            order: None,
+            lens_by: LensBy::Probability,
+            score: Score::PreviousToken,
+            map: false,
+            compare: Compare::Edited,
+        }
+    }
+}
+
+/// The pairs of axes that an activation can be shown along, rows before columns, the usual one first.
+#[must_use]
+pub fn pairs(axes: &[Axis]) -> Vec<(Axis, Axis)> {
+    match axes {
+        [only] => vec![(*only, Axis::One)],
+        [a, b] => vec![(*a, *b)],
+        [a, b, Axis::One] => vec![(*a, *b)],
+        [Axis::Head, b, c] => vec![(*b, *c), (Axis::Head, *b), (Axis::Head, *c)],
+        [a, b, c] => vec![(*a, *c), (*a, *b), (*b, *c)],
+        _ => vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tabs_fit_where_they_can() {
+        for tab in Tab::ALL {
+            for width in 24..120 {
+                let titles = tab.titles(width);
+                let (_, last, at) = titles[titles.len() - 1];
+                assert!(at + last.len() <= width, "{tab:?} in {width}");
+                assert!(titles.windows(2).all(|w| w[0].2 + w[0].1.len() < w[1].2));
+            }
+            assert_eq!(tab.titles(120)[5].1, "Attribution");
+        }
+    }
+}

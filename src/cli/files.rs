@@ -1,0 +1,47 @@
+//! Files that the explorer writes: a view as a picture, its table, its numbers.
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+
+use crate::{
+    app::{NotSaved, State},
+    engine::write_whole,
+    ui::{self, Theme},
+};
+
+/// Write what the view shows; the ending of the name tells how. A file that exists is replaced only if `replace`.
+pub(super) fn save(state: &State, theme: Theme, path: &Path, replace: bool) -> Result<(), NotSaved> {
+    if path.exists() && !replace {
+        return Err(NotSaved::Exists);
+    }
+    let failed = |e: &dyn std::fmt::Display| NotSaved::Failed(e.to_string());
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    if ending == "svg" {
+        let picture = ui::svg(state, theme).map_err(|e| failed(&e))?;
+        return write_whole(path, |partial| std::fs::write(partial, &picture)).map_err(|e| failed(&e));
+    }
+    let table = state.table().ok_or_else(|| NotSaved::Failed("there are no numbers yet".into()))?;
+    if ending == "npz" {
+        if table.arrays.is_empty() {
+            return Err(NotSaved::Failed("these are statistics; Values has the numbers".into()));
+        }
+        let arrays = table.arrays.into_iter().map(|(name, shape, values)| {
+            Tensor::from_vec(values, shape, &Device::Cpu).map(|tensor| (name, tensor))
+        });
+        let arrays: Vec<(String, Tensor)> = arrays.collect::<Result<_, _>>().map_err(|e| failed(&e))?;
+        return write_whole(path, |partial| Tensor::write_npz(&arrays, partial)).map_err(|e| failed(&e));
+    }
+    if table.rows.is_empty() {
+        return Err(NotSaved::Failed("this view is a picture: save it as .svg, or its numbers as .npz".into()));
+    }
+    let write = |partial: &Path| -> csv::Result<()> {
+        let mut out = csv::Writer::from_path(partial)?;
+        out.write_record(&table.header)?;
+        for row in &table.rows {
+            out.write_record(row)?;
+        }
+        Ok(out.flush()?)
+    };
+    write_whole(path, write).map_err(|e| failed(&e))
+}

@@ -1,0 +1,125 @@
+//! The module tree that Hugging Face's `GPTNeoXForCausalLM` has, and how hook points lie in it.
+
+use std::collections::BTreeMap;
+
+use super::Config;
+use crate::hooks::{BlockHook, HookPoint, Schema};
+
+/// A module of Hugging Face's model, with the parameters it holds itself and the hooks at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// Its name in `named_modules()`; empty for the whole model.
+    pub path: String,
+    pub class: &'static str,
+    /// Name within the module, and shape; as in `named_parameters()`.
+    pub parameters: Vec<(&'static str, Vec<usize>)>,
+    /// In execution order.
+    pub hooks: Vec<HookPoint>,
+}
+
+impl Module {
+    /// The last part of its path; the class, for the whole model.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        if self.path.is_empty() { self.class } else { self.path.rsplit('.').next().unwrap_or(&self.path) }
+    }
+
+    /// How many modules it lies within.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        if self.path.is_empty() { 0 } else { self.path.split('.').count() }
+    }
+}
+
+/// Every module, in the order of `named_modules()` in transformers 4.57.
+#[must_use]
+pub fn modules(config: &Config) -> Vec<Module> {
+    let (d, m, v) = (config.d_model, config.d_mlp, config.d_vocab);
+    let mut all: Vec<Module> = Vec::new();
+    let mut add = |path: String, class, parameters| {
+        all.push(Module { path, class, parameters, hooks: Vec::new() });
+    };
+    let norm = || vec![("weight", vec![d]), ("bias", vec![d])];
+    let linear = |rows: usize, columns: usize| vec![("weight", vec![rows, columns]), ("bias", vec![rows])];
+    add(String::new(), "GPTNeoXForCausalLM", vec![]);
+    add("gpt_neox".into(), "GPTNeoXModel", vec![]);
+    add("gpt_neox.embed_in".into(), "Embedding", vec![("weight", vec![v, d])]);
+    add("gpt_neox.emb_dropout".into(), "Dropout", vec![]);
+    add("gpt_neox.layers".into(), "ModuleList", vec![]);
+    for block in 0..config.n_layers {
+        let layer = format!("gpt_neox.layers.{block}");
+        let mut part = |name: &str, class, parameters| add(format!("{layer}{name}"), class, parameters);
+        part("", "GPTNeoXLayer", vec![]);
+        part(".input_layernorm", "LayerNorm", norm());
+        part(".post_attention_layernorm", "LayerNorm", norm());
+        part(".post_attention_dropout", "Dropout", vec![]);
+        part(".post_mlp_dropout", "Dropout", vec![]);
+        part(".attention", "GPTNeoXAttention", vec![]);
+        part(".attention.query_key_value", "Linear", linear(3 * d, d));
+        part(".attention.dense", "Linear", linear(d, d));
+        part(".mlp", "GPTNeoXMLP", vec![]);
+        part(".mlp.dense_h_to_4h", "Linear", linear(m, d));
+        part(".mlp.dense_4h_to_h", "Linear", linear(d, m));
+        part(".mlp.act", "GELUActivation", vec![]);
+    }
+    add("gpt_neox.final_layer_norm".into(), "LayerNorm", norm());
+    add("gpt_neox.rotary_emb".into(), "GPTNeoXRotaryEmbedding", vec![]);
+    add("embed_out".into(), "Linear", if config.tied { vec![] } else { vec![("weight", vec![v, d])] });
+
+    let at: BTreeMap<String, usize> = all.iter().enumerate().map(|(i, module)| (module.path.clone(), i)).collect();
+    for point in Schema::new(config.dims()).all_points() {
+        if let Some(i) = at.get(&module_of(point).0) {
+            all[*i].hooks.push(point);
+        }
+    }
+    all
+}
+
+/// Every parameter of the published layout with its shape.
+pub(super) fn parameters(config: &Config) -> Vec<(String, Vec<usize>)> {
+    let named = |module: Module| {
+        let path = module.path;
+        module.parameters.into_iter().map(move |(name, shape)| (format!("{path}.{name}"), shape))
+    };
+    modules(config).into_iter().flat_map(named).collect()
+}
+
+/// The module of Hugging Face's model that makes a hook's value, and what the value is there.
+#[must_use]
+pub fn module_of(point: HookPoint) -> (String, &'static str) {
+    use BlockHook as B;
+    let (block, hook) = match point {
+        HookPoint::Tokens => return ("gpt_neox.embed_in".into(), "input"),
+        HookPoint::Embed => return ("gpt_neox.embed_in".into(), "output"),
+        HookPoint::LnFinalScale => return ("gpt_neox.final_layer_norm".into(), "inside, the divisor"),
+        HookPoint::LnFinalNormalized => return ("gpt_neox.final_layer_norm".into(), "output"),
+        HookPoint::Block(block, hook) => (block, hook),
+    };
+    let (part, role) = match hook {
+        B::ResidPre => ("", "input"),
+        B::ResidMid => ("", "inside, between attention and MLP"),
+        B::ResidPost => ("", "output"),
+        B::AttnIn => (".input_layernorm", "input, a copy for each head"),
+        B::QInput => (".input_layernorm", "input, a copy for each head's query"),
+        B::KInput => (".input_layernorm", "input, a copy for each head's key"),
+        B::VInput => (".input_layernorm", "input, a copy for each head's value"),
+        B::Ln1Scale => (".input_layernorm", "inside, the divisor"),
+        B::Ln1Normalized => (".input_layernorm", "output"),
+        B::Q => (".attention.query_key_value", "output, the query third of each head"),
+        B::K => (".attention.query_key_value", "output, the key third of each head"),
+        B::V => (".attention.query_key_value", "output, the value third of each head"),
+        B::RotQ | B::RotK => (".attention", "inside, after the rotary embedding"),
+        B::AttnScores => (".attention", "inside, before the softmax"),
+        B::Pattern => (".attention", "inside, after the softmax"),
+        B::Z => (".attention.dense", "input, by head"),
+        B::Result => (".attention.dense", "output, what each head adds to it"),
+        B::AttnOut => (".attention.dense", "output"),
+        B::MlpIn => (".post_attention_layernorm", "input"),
+        B::Ln2Scale => (".post_attention_layernorm", "inside, the divisor"),
+        B::Ln2Normalized => (".post_attention_layernorm", "output"),
+        B::MlpPre => (".mlp.dense_h_to_4h", "output"),
+        B::MlpPost => (".mlp.act", "output"),
+        B::MlpOut => (".mlp.dense_4h_to_h", "output"),
+    };
+    (format!("gpt_neox.layers.{block}{part}"), role)
+}
