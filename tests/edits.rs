@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use pythia_tui::{
     engine::{Engine, Spec},
     hooks::{
-        ActivationCache, Axis, AxisSelection, Blocks, Capture, Edit, Interventions, Op, Plan, References, Selection,
-        Slot, Target,
+        ActivationCache, Axis, AxisSelection, BlockHook, Blocks, Capture, Edit, HookPoint, Interventions, Op, Plan, References, Selection,
+        Slot, Target, readers,
     },
     model::{Processing, Start},
 };
@@ -192,7 +192,8 @@ fn a_patch_pairs_places_in_the_order_written() {
 fn an_edit_without_effect_leaves_every_bit_with_opt_in_hooks_too() {
     let all = ["hook_tokens", "hook_attn_in", "hook_mlp_in", "attn.hook_result"].map(String::from);
     let mut engine = engine("parallel-25", Processing::Folded, &all);
-    let spec = spec(&TOKENS, &["blocks.0.attn.hook_result[head=0] *= 1"]);
+    let enabled = engine.schema.enabled().clone();
+    let spec = Spec { enabled, ..spec(&TOKENS, &["blocks.0.attn.hook_result[head=0] *= 1"]) };
     let cancel = std::sync::atomic::AtomicBool::new(false);
     let control = pythia_tui::engine::Control { cancel: &cancel, progress: &|_, _| {} };
     let outcome = engine.run(&spec, &Capture::None, control).unwrap();
@@ -211,4 +212,43 @@ fn a_patch_counts_from_the_end_of_each_prompt() {
         logits[logits.len() - 96..].to_vec()
     };
     assert!(same(&last(&outcome), &last(&contrast)));
+}
+
+#[test]
+fn what_reads_a_hook_is_what_an_edit_there_changes() {
+    let opt_in = ["hook_attn_in", "hook_mlp_in", "attn.hook_result"];
+    let split = ["hook_q_input", "hook_k_input", "hook_v_input", "attn.hook_result"];
+    for checkpoint in ["parallel-25", "sequential-25"] {
+        for enable in [&[][..], &opt_in, &split, &["hook_q_input"]] {
+            let enable: Vec<String> = enable.iter().map(|name| (*name).to_string()).collect();
+            let mut engine = engine(checkpoint, Processing::Folded, &enable);
+            let schema = engine.schema.clone();
+            for point in schema.points().into_iter().filter(|point| !schema.is_unread(*point)) {
+                // everything that follows from it by way of what reads it, and so on
+                let mut expected: std::collections::BTreeSet<_> = [point].into();
+                let mut open = vec![point];
+                while let Some(next) = open.pop() {
+                    // ln1 runs on each split input apart: what becomes of one goes into one projection only
+                    let through = match next {
+                        HookPoint::Block(block, BlockHook::QInput) => vec![HookPoint::Block(block, BlockHook::Q)],
+                        HookPoint::Block(block, BlockHook::KInput) => vec![HookPoint::Block(block, BlockHook::K)],
+                        HookPoint::Block(block, BlockHook::VInput) => vec![HookPoint::Block(block, BlockHook::V)],
+                        other => readers(other, &schema),
+                    };
+                    open.extend(through.into_iter().filter(|reader| expected.insert(*reader)));
+                }
+                let outcome = run(&mut engine, &spec(&TOKENS, &[&format!("{point} += noise 0.5")])).unwrap();
+                let changes = outcome.summary(1, 0, &engine.loaded.tokenizer).unwrap().changes;
+                let changed: std::collections::BTreeSet<_> =
+                    changes.iter().filter(|change| change.relative > 1e-6).map(|change| change.point).collect();
+                // what the cache keeps of ln1 behind split inputs is the values' application alone
+                let ln1_of_values = |p: &HookPoint| {
+                    schema.is_split(p.block().unwrap_or(0)) && p.short_name().starts_with("ln1.")
+                };
+                let differ: Vec<_> =
+                    changed.symmetric_difference(&expected).filter(|p| !ln1_of_values(p)).map(ToString::to_string).collect();
+                assert!(differ.is_empty(), "{checkpoint} {enable:?}: {point} reaches, or does not, {differ:?}");
+            }
+        }
+    }
 }

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 use common::{activations, engine, fixture, run};
 use pythia_tui::{
     analysis::HeadScores,
-    engine::{Engine, Spec, lens_points},
+    engine::{Engine, Look, Spec, View, WhichAttention, lens_points},
     hooks::HookPoint,
-    model::Processing,
+    model::{Config, Processing, modules},
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -144,7 +144,7 @@ fn the_logit_lens_and_the_head_scores() {
                 worst = worst.max(error);
             }
             let repeated = run(&mut engine, &prompt("heads")).unwrap();
-            let scores: Vec<HeadScores> = engine.head_map(&repeated).unwrap().concat();
+            let scores: Vec<HeadScores> = engine.head_map(&repeated.run).unwrap().concat();
             for (name, of) in [
                 ("previous_token", (|s| s.previous_token) as fn(&HeadScores) -> f64),
                 ("duplicate_token", |s| s.duplicate_token),
@@ -158,6 +158,63 @@ fn the_logit_lens_and_the_head_scores() {
         }
     }
     println!("largest error {worst:.1e}");
+}
+
+#[test]
+fn attribution_and_the_value_weighted_pattern() {
+    const TARGET: (u32, u32) = (5, 9);
+    let (mut worst, mut worst_sum) = (0.0f64, 0.0f64);
+    for checkpoint in CHECKPOINTS {
+        for (processing, kind) in PROCESSINGS {
+            let golden = Golden::open(&format!("{checkpoint}-{kind}"));
+            // with hook_result on, heads are read from it; else they are computed from hook_z
+            for enable in [vec![], vec!["attn.hook_result".to_string()]] {
+                let mut engine = engine(checkpoint, processing, &enable);
+                let outcome =
+                    run(&mut engine, &Spec { tokens: ids(&golden.json("prompts")["lens"]), ..Spec::default() }).unwrap();
+                let last = outcome.spec.tokens.len() - 1;
+                for (name, distractor) in [("target", None), ("difference", Some(TARGET.1))] {
+                    let parts = engine.attribution(&outcome.run, last, TARGET.0, distractor).unwrap().unwrap();
+                    let all = [parts.heads.concat(), parts.mlps.clone(), vec![parts.embed, parts.bias]].concat();
+                    let found: Vec<f32> = all.iter().map(|x| *x as f32).collect();
+                    let error = error(&golden.tensors[&format!("attribution/{name}")], &found);
+                    assert!(error <= TOLERANCE, "{checkpoint} {kind}: attribution of the {name} diverges by {error:.1e}");
+                    worst = worst.max(error);
+                    let off = parts.remainder().abs() / all.iter().map(|x| x.abs()).fold(0.0, f64::max);
+                    assert!(off <= TOLERANCE, "{checkpoint} {kind}: the parts miss the logit by {off:.1e}");
+                    worst_sum = worst_sum.max(off);
+                }
+                let found: Vec<f32> = (0..4)
+                    .flat_map(|head| {
+                        let which = WhichAttention::ValueWeighted;
+                        match outcome.look(Look::Attention { block: 1, head, which }, &engine).unwrap() {
+                            View::Attention { values, .. } => values,
+                            other => panic!("{other:?}"),
+                        }
+                    })
+                    .collect();
+                let error = error(&golden.tensors["value_weighted"], &found);
+                assert!(error <= TOLERANCE, "{checkpoint} {kind}: the value-weighted pattern diverges by {error:.1e}");
+                worst = worst.max(error);
+            }
+        }
+    }
+    println!("largest error {worst:.1e}, of a sum {worst_sum:.1e}");
+}
+
+#[test]
+fn modules_are_those_of_hugging_face() {
+    for checkpoint in CHECKPOINTS {
+        let json = |name: &str| -> Value {
+            serde_json::from_str(&std::fs::read_to_string(fixture(checkpoint).join(name)).unwrap()).unwrap()
+        };
+        let config = Config::from_json(&json("config.json")).unwrap();
+        let found: Vec<Value> = modules(&config)
+            .into_iter()
+            .map(|module| serde_json::json!([module.path, module.class, module.parameters]))
+            .collect();
+        assert_eq!(Value::from(found), json("modules.json"), "{checkpoint}");
+    }
 }
 
 #[test]

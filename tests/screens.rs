@@ -11,7 +11,7 @@ use pythia_tui::{
     analysis::{HeadScores, stats},
     app::{
         BINDINGS, Component, Effect, Event, Extent, Focus, Key, Keymap, ModelInfo, NotSaved, Opening, Overlay, Phase,
-        PromptLine, Purpose, State, Tab, Token, update,
+        PromptLine, Region, State, Tab, Token, update,
     },
     engine::{
         Attribution, Compare, EditEffect, HookChange, LensCell, Look, Prediction, Report, Summary, Thumbnails, View, Want,
@@ -39,6 +39,15 @@ impl Program {
     }
 
     fn with(dims: Dims, prompt: Vec<String>, size: (u16, u16), edits: &[&str]) -> Self {
+        Self::open(dims, prompt, size, edits, Keymap::default())
+    }
+
+    fn start_with(keys: Keymap) -> Self {
+        let dims = Self::start(SMALL, &[]).state.schema.dims;
+        Self::open(dims, PROMPT.map(String::from).to_vec(), SMALL, &[], keys)
+    }
+
+    fn open(dims: Dims, prompt: Vec<String>, size: (u16, u16), edits: &[&str], keys: Keymap) -> Self {
         let model = ModelInfo {
             name: "demo".into(),
             revision: None,
@@ -69,7 +78,7 @@ impl Program {
             model,
             schema: Schema::new(dims),
             modules: modules(&config),
-            keys: Keymap::default(),
+            keys,
             prompt: (text, tokens),
             contrast: None,
             edits: edits.iter().map(|line| line.parse().unwrap()).collect(),
@@ -643,12 +652,407 @@ fn the_mouse_selects_rows_and_tabs() {
     };
     program.event(click(10, 4));
     assert_eq!(program.state.tree.cursor(), 2);
-    program.event(click(60, 1));
+    program.event(click(66, 1));
     assert_eq!(program.state.tab, Tab::Attention);
 }
 
+/// Every view at a size, with one edit on.
+fn views(size: (u16, u16), theme: Theme) -> String {
+    let mut all = String::new();
+    let mut program = Program::start(size, &["blocks.1.attn.hook_z[head=2] = 0"]);
+    program.find("1 attn z");
+    for keys in ["1", "2", "m", "3", "m", "m", "4", "5", "s", "6", "m", "7"] {
+        program.keys(keys);
+        writeln!(all, "== {keys}\n{}", program.screen(theme)).unwrap();
+    }
+    all
+}
+
+#[test]
+fn every_view_wide() {
+    insta::assert_snapshot!(views(WIDE, TRUE));
+}
+
+#[test]
+fn every_view_small() {
+    insta::assert_snapshot!(views(SMALL, TRUE));
+}
+
+#[test]
+fn every_view_on_a_light_background() {
+    insta::assert_snapshot!(views(SMALL, Theme { depth: ColorDepth::True, ascii: false, light: true }));
+}
+
+#[test]
+fn every_view_without_colour() {
+    let screens = views(SMALL, Theme { depth: ColorDepth::None, ascii: true, light: false });
+    assert!(screens.is_ascii(), "{:?}", screens.chars().filter(|c| !c.is_ascii()).collect::<String>());
+    insta::assert_snapshot!(screens);
+}
+
+#[test]
+fn every_view_of_a_difference() {
+    let mut all = String::new();
+    let mut program = Program::start(SMALL, &["blocks.1.attn.hook_z[head=2] = 0"]);
+    program.find("1 attn z");
+    program.keys("d");
+    for keys in ["2", "m", "3", "m", "5", "6", "m", "7"] {
+        program.keys(keys);
+        writeln!(all, "== {keys}\n{}", program.screen(TRUE)).unwrap();
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn overlays() {
+    let mut program = Program::start(SMALL, &[]);
+    program.keys(":");
+    insta::assert_snapshot!("command", program.screen(TRUE));
+    program.keys("v i e w Space");
+    insta::assert_snapshot!("command_words", program.screen(TRUE));
+    program.keys("Esc S");
+    insta::assert_snapshot!("save", program.screen(TRUE));
+    program.event(Event::Saved("demo.svg".into(), Err(NotSaved::Exists)));
+    assert!(program.screen(TRUE).contains("exists: Enter replaces it"));
+    program.keys("Esc f");
+    insta::assert_snapshot!("modules", program.screen(TRUE));
+}
+
+#[test]
+fn the_other_face_of_the_tree_keeps_the_hook() {
+    let mut program = Program::start(SMALL, &[]);
+    for point in program.state.schema.all_points() {
+        program.keys("f");
+        program.state.tree.reveal(point);
+        program.keys("f");
+        assert_eq!(program.state.point(), point);
+    }
+    // each hook is in Hugging Face's tree once, and stepping works there too
+    program.find("2 pattern");
+    program.keys("f ]");
+    assert_eq!(program.state.point().to_string(), "blocks.2.attn.hook_z");
+    assert_eq!(program.state.tree.path().join("."), "GPTNeoXForCausalLM.gpt_neox.layers.2.attention.dense.hook_z");
+}
+
+#[test]
+fn values_move_along_two_axes_and_a_third() {
+    let mut program = Program::start(WIDE, &[]);
+    program.find("1 attn q");
+    program.keys("2 Tab l l k");
+    let look = |program: &Program| match program.state.look().unwrap() {
+        Look::Values { point, slice } => (point.to_string(), slice),
+        other => panic!("{other:?}"),
+    };
+    let (point, slice) = look(&program);
+    assert_eq!(point, "blocks.1.attn.hook_q");
+    assert_eq!((slice.rows, slice.columns), (hooks::Axis::Pos, hooks::Axis::DHead));
+    assert_eq!((program.state.index(slice.rows), program.state.index(slice.columns)), (PROMPT.len() - 2, 2));
+    program.keys("> >");
+    assert_eq!(look(&program).1.fixed, Some((hooks::Axis::Head, 2)));
+    program.keys("s");
+    assert_eq!((look(&program).1.rows, look(&program).1.columns), (hooks::Axis::Pos, hooks::Axis::Head));
+    program.keys("s s");
+    // ordered by a row, the cursor walks along the order
+    program.keys("g c *");
+    let order = program.state.column_order().unwrap();
+    let (columns, values) = program.state.matrix().unwrap();
+    let row: Vec<f32> = order.iter().map(|c| values[*c]).collect();
+    assert!(row.windows(2).all(|w| w[0] >= w[1]), "{row:?}");
+    let at = |program: &Program| (program.state.index(slice.rows), program.state.index(slice.columns));
+    let furthest = values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    assert_eq!(values[at(&program).0 * columns + at(&program).1].abs(), furthest);
+    let before = order.iter().position(|c| *c == at(&program).1).unwrap();
+    program.keys("l");
+    assert_eq!(order.iter().position(|c| *c == at(&program).1).unwrap(), (before + 1).min(columns - 1));
+    // the difference is the edited value less the baseline's
+    program.keys("a d");
+    assert_eq!(program.state.compare(), Compare::Difference);
+    let (_, difference) = program.state.matrix().unwrap();
+    assert_eq!(difference[3], values[3] / 2.0);
+}
+
+#[test]
+fn an_opt_in_hook_is_turned_on_and_takes_its_edits_with_it() {
+    let mut program = Program::start(SMALL, &[]);
+    program.find("1 attn result");
+    program.keys("a");
+    assert!(program.state.message.as_ref().unwrap().text.contains("off"), "it can't be edited before");
+    program.keys("O a");
+    assert_eq!(program.state.active_edits()[0].to_string(), "blocks.1.attn.hook_result = 0");
+    assert!(program.posted.last().unwrap().spec.enabled.contains(&program.state.point()));
+    program.keys("O");
+    assert!(program.state.active_edits().is_empty() && program.posted.last().unwrap().spec.enabled.is_empty());
+    program.find("1 mlp_out");
+    program.keys("O");
+    assert!(program.state.message.as_ref().unwrap().error);
+    command(&mut program, "enable attn.hook_result");
+    assert_eq!(program.posted.last().unwrap().spec.enabled.len(), 4);
+}
+
+fn command(program: &mut Program, line: &str) {
+    program.keys(":");
+    program.event(Event::Paste(line.into()));
+    program.keys("Enter");
+}
+
+#[test]
+fn commands_do_what_keys_do_and_more() {
+    let mut program = Program::start(SMALL, &[]);
+    command(&mut program, "hook blocks.2.attn.hook_pattern");
+    assert_eq!(program.state.point().to_string(), "blocks.2.attn.hook_pattern");
+    command(&mut program, "view lens");
+    assert_eq!(program.state.tab, Tab::Lens);
+    command(&mut program, "edit blocks.*.hook_mlp_out *= 0.5");
+    assert_eq!(program.state.active_edits()[0].to_string(), "blocks.*.hook_mlp_out *= 0.5");
+    command(&mut program, "head 3");
+    command(&mut program, "position 2");
+    assert_eq!((program.state.head, program.state.cell.0), (3, 2));
+    command(&mut program, "undo");
+    assert!(program.state.edits.is_empty());
+    command(&mut program, "prompt Two more words");
+    assert_eq!(program.state.tokens.len(), 3);
+    command(&mut program, "contrast some others here");
+    assert_eq!(program.posted.last().unwrap().spec.contrast, Some(vec![100, 101, 102]));
+    command(&mut program, "contrast");
+    assert_eq!(program.posted.last().unwrap().spec.contrast, None);
+    command(&mut program, "target \" Mary\"");
+    assert_eq!(program.state.target.as_ref().unwrap().text, "Mary");
+    for (line, said) in [
+        ("hed 3", "did you mean `head`?"),
+        ("head 9", "from 0 to 3"),
+        ("hook blocks.9.hook_mlp_out", "blocks 0 to 3"),
+        ("view nothing", "there are shape, values"),
+        ("edit blocks.0.hook_mlp_out[pos=99] = 0", "out of range"),
+        ("enable blocks.0.attn.hook_z", "opt-in"),
+        ("head", "takes N"),
+    ] {
+        command(&mut program, line);
+        let message = program.state.message.as_ref().unwrap();
+        assert!(message.error && message.text.contains(said), "{line}: {}", message.text);
+    }
+    // Tab completes, Esc and an empty Backspace leave
+    program.keys(": v i e w Space a t t Tab Enter");
+    assert_eq!(program.state.tab, Tab::Attention);
+    program.keys(": Backspace");
+    assert!(program.state.overlay.is_none());
+}
+
+#[test]
+fn every_action_can_be_asked_for_by_name() {
+    for binding in BINDINGS {
+        let mut program = Program::start(SMALL, &["hook_embed = 0"]);
+        command(&mut program, binding.name);
+        let refused = program.state.message.as_ref().is_some_and(|m| m.text.contains("there is no command"));
+        assert!(!refused, "{}", binding.name);
+    }
+}
+
+#[test]
+fn generation_goes_step_by_step_and_back() {
+    let mut program = Program::start(SMALL, &["hook_embed[pos=-1] *= 2"]);
+    program.keys(".");
+    assert_eq!((program.state.tokens.len(), program.state.tokens.last().unwrap().text.as_str()), (10, " Mary"));
+    assert_eq!(program.state.cell.0, 9, "the cursor stays at the last position");
+    // the one chosen in Logits
+    program.keys("4 Tab j .");
+    assert_eq!(program.state.tokens.last().unwrap().text, " John");
+    assert_eq!(program.posted.last().unwrap().spec.tokens[..9], (10..19).collect::<Vec<u32>>()[..]);
+    program.keys(", ,");
+    assert_eq!(program.posted.last().unwrap().spec.tokens, (10..19).collect::<Vec<u32>>());
+    program.keys(",");
+    assert!(program.state.message.as_ref().unwrap().text.contains("no token was appended"));
+    program.keys("p");
+    assert_eq!(prompt_line(&program).lines[0].input.value(), PROMPT.concat());
+    program.keys("Esc");
+    program.state.model.context = 9;
+    program.keys(".");
+    assert!(program.state.message.as_ref().unwrap().text.contains("takes 9 tokens"));
+}
+
+#[test]
+fn the_target_and_the_distractor_are_chosen_among_the_next_tokens() {
+    let mut program = Program::start(SMALL, &[]);
+    let answer = |program: &Program| {
+        let (target, distractor) = program.state.answer().unwrap();
+        (target.text, distractor.map(|token| token.text))
+    };
+    // the baseline's likeliest
+    assert_eq!(answer(&program), (" John".into(), Some("\n".into())));
+    program.keys("4 Tab t");
+    assert_eq!(answer(&program), (" Mary".into(), Some(" John".into())));
+    program.keys("j j j T");
+    assert_eq!(answer(&program), (" Mary".into(), Some(" the".into())));
+    assert!(matches!(program.keys("6")[..], [Effect::Post(Want { look: Some(Look::Attribution { target: 0, distractor: Some(3), .. }), .. })]));
+    program.keys("4 T");
+    assert_eq!(answer(&program), (" Mary".into(), None));
+}
+
+#[test]
+fn attribution_goes_to_the_head_under_the_cursor_and_ablates_it() {
+    let mut program = Program::start(WIDE, &[]);
+    program.keys("6 Tab");
+    let all = program.state.components();
+    let sizes: Vec<f64> = all.iter().map(|c| program.state.attributed(*c).abs()).collect();
+    assert!(sizes.windows(2).all(|w| w[0] >= w[1]));
+    program.keys("g");
+    assert_eq!(program.state.chosen_component(), Some(Component::Mlp(3)));
+    program.keys("a");
+    assert_eq!(program.state.active_edits()[0].to_string(), "blocks.3.hook_mlp_out = 0");
+    program.keys("u m");
+    program.state.component = Some(Component::Head(1, 3));
+    program.keys("l");
+    assert_eq!(program.state.component, Some(Component::Mlp(1)));
+    program.keys("h j Enter");
+    assert_eq!((program.state.tab, program.state.block(), program.state.head), (Tab::Attention, 2, 3));
+    program.keys("6 ");
+    program.state.component = Some(Component::Bias);
+    program.keys("a");
+    assert!(program.state.message.as_ref().unwrap().text.contains("no hook holds"));
+}
+
+#[test]
+fn what_is_clicked_is_chosen_and_clicked_again_is_entered() {
+    let mut program = Program::start(WIDE, &[]);
+    program.find("1 attn z");
+    let find = |program: &Program, text: &str| -> (u16, u16) {
+        let screen = program.screen(TRUE);
+        let (y, line) = screen.lines().enumerate().find(|(_, line)| line.contains(text)).unwrap();
+        let x = line.split(text).next().unwrap().chars().count();
+        (x as u16, y as u16)
+    };
+    let click = |program: &mut Program, (column, row): (u16, u16)| {
+        let mut terminal = Terminal::new(TestBackend::new(WIDE.0, WIDE.1)).unwrap();
+        let mut regions = vec![];
+        terminal.draw(|frame| regions = ui::draw(frame, &program.state, TRUE)).unwrap();
+        let hit = regions.iter().find_map(|region| region.at(column, row));
+        let kind = MouseEventKind::Down(MouseButton::Left);
+        program.event(Event::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }, hit));
+    };
+    program.keys("7");
+    let (x, y) = find(&program, "blocks.3  ");
+    let at = (x + 10 + 7 * 2 + 3, y);
+    click(&mut program, at);
+    assert_eq!((program.state.block(), program.state.head, program.state.focus), (3, 2, Focus::View));
+    click(&mut program, at);
+    assert_eq!(program.state.tab, Tab::Attention);
+    program.keys("5");
+    let (x, y) = find(&program, "1 pre");
+    click(&mut program, (x + 9 + 9 * 2, y));
+    assert_eq!((program.state.lens_layer, program.state.cell.0), (1, 2));
+    program.keys("m 3 m m");
+    assert_eq!(program.state.looks.extent, Extent::Model);
+    let (x, y) = find(&program, "L2");
+    click(&mut program, (x + 5, y));
+    assert_eq!((program.state.block(), program.state.head), (2, 0));
+}
+
+#[test]
+fn the_split_moves_by_key_and_by_drag_and_a_panel_takes_all() {
+    let mut program = Program::start(WIDE, &[]);
+    let width = |program: &Program| program.state.areas().tree.width;
+    let before = width(&program);
+    program.keys(")");
+    assert_eq!(width(&program), before + 4);
+    program.keys("( (");
+    assert_eq!(width(&program), before - 4);
+    let mouse = |kind, column| Event::Mouse(MouseEvent { kind, column, row: 10, modifiers: KeyModifiers::NONE }, None);
+    let border = width(&program) - 1;
+    program.event(mouse(MouseEventKind::Down(MouseButton::Left), border));
+    program.event(mouse(MouseEventKind::Drag(MouseButton::Left), 70));
+    program.event(mouse(MouseEventKind::Up(MouseButton::Left), 70));
+    program.event(mouse(MouseEventKind::Drag(MouseButton::Left), 90));
+    assert_eq!(width(&program), 71);
+    // it stays when the terminal changes its size, as far as there is room
+    program.event(Event::Resize(80, 24));
+    assert_eq!(width(&program), 60);
+    program.event(Event::Resize(WIDE.0, WIDE.1));
+    assert_eq!(width(&program), 71);
+    program.keys("Tab z");
+    assert_eq!((program.state.areas().view.width, program.state.areas().tree.width), (160, 0));
+    program.keys("Esc");
+    assert_eq!(width(&program), 71);
+}
+
+#[test]
+fn what_is_copied_is_what_is_under_the_cursor() {
+    let mut program = Program::start(SMALL, &[]);
+    program.find("1 attn z");
+    assert_eq!(program.keys("y"), [Effect::Copy("blocks.1.attn.hook_z".into())]);
+    program.keys("2 Tab g");
+    let (_, values) = program.state.matrix().unwrap();
+    assert_eq!(program.keys("y"), [Effect::Copy(values[0].to_string())]);
+    let [Effect::Copy(table)] = &program.keys("Y")[..] else { panic!("no table") };
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 1 + PROMPT.len());
+    assert!(lines[0].starts_with("pos\t0\t1\t") && lines[8].starts_with("\\n\t"), "{table}");
+    program.keys("3 m");
+    program.keys("Y");
+    assert!(program.state.message.as_ref().unwrap().text.contains("no table"));
+}
+
+#[test]
+fn saving_asks_before_it_replaces() {
+    let mut program = Program::start(SMALL, &[]);
+    program.find("1 attn z");
+    program.keys("2 S Tab");
+    let effects = program.keys("Enter");
+    let path = std::path::PathBuf::from("demo-blocks.1.attn.hook_z-head0.csv");
+    assert_eq!(effects, [Effect::Save { path: path.clone(), replace: false }]);
+    program.event(Event::Saved(path.clone(), Err(NotSaved::Exists)));
+    assert_eq!(program.keys("Enter"), [Effect::Save { path: path.clone(), replace: true }]);
+    program.event(Event::Saved(path.clone(), Err(NotSaved::Failed("No space left on device".into()))));
+    assert!(program.screen(TRUE).contains("No space left on device"), "the line stays open");
+    program.event(Event::Saved(path, Ok(())));
+    assert!(program.state.overlay.is_none());
+    command(&mut program, "save what.doc");
+    assert!(program.screen(TRUE).contains("should end in .svg"));
+}
+
+#[test]
+fn a_view_becomes_a_picture() {
+    let mut program = Program::start(SMALL, &["blocks.1.attn.hook_z[head=2] = 0"]);
+    for view in ["1", "2", "3", "4", "5", "6", "7"] {
+        program.keys(view);
+        let picture = ui::svg(&program.state, TRUE).unwrap();
+        assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"));
+        assert_eq!(picture.matches("<text").count(), picture.matches("</text>").count());
+        assert!(!picture.contains("& ") && picture.matches("<rect").count() > 1);
+    }
+    program.event(Event::Resize(2, 2));
+    assert!(ui::svg(&program.state, TRUE).is_err());
+}
+
+#[test]
+fn keys_can_be_given_to_other_actions() {
+    let mut keys = Keymap::default();
+    keys.bind("ablate", &["Z".parse::<Key>().unwrap()]).unwrap();
+    let mut program = Program::start_with(keys);
+    program.keys("a");
+    assert!(program.state.edits.is_empty());
+    program.keys("Z");
+    assert_eq!(program.state.edits.len(), 1);
+    program.keys("?");
+    assert!(program.screen(TRUE).contains("Z  zero-ablate"));
+}
+
+#[test]
+fn a_tree_of_36_layers_and_40_heads_is_walked_whole() {
+    let dims = Dims { n_layers: 36, n_heads: 40, d_head: 8, d_model: 320, d_mlp: 64, d_vocab: 960, parallel: true };
+    let mut program = Program::with(dims, (0..512).map(|i| format!(" w{i}")).collect(), WIDE, &[]);
+    let points = program.state.schema.points();
+    assert_eq!(points.len(), 36 * 18 + 3);
+    for point in &points {
+        assert_eq!(program.state.point(), *point);
+        program.keys("]");
+    }
+    for keys in ["3", "m", "m", "6", "7", "2", "f"] {
+        program.keys(keys);
+        assert!(program.screen(TRUE).contains("ln_final"));
+    }
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
-    let keys: Vec<KeyCode> = "]}[{><avVsx/nN?hjklgGqeipruKJ+-=\u{e9}\u{4e2d}"
+    let keys: Vec<KeyCode> = "]}[{><avVsx/nN?hjklgGqeipPruKJ+-=12345671234567mdfcOtT*zFyYS:().,\"\u{e9}\u{4e2d}"
         .chars()
         .map(KeyCode::Char)
         .chain([
@@ -677,6 +1081,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         MouseEventKind::ScrollDown,
         MouseEventKind::ScrollUp,
         MouseEventKind::Moved,
+        MouseEventKind::Drag(MouseButton::Left),
+        MouseEventKind::Up(MouseButton::Left),
     ]);
     prop_oneof![
         12 => (prop::sample::select(keys), modifiers).prop_map(|(code, modifiers)| Event::Key(KeyEvent::new(code, modifiers))),
@@ -690,14 +1096,23 @@ fn any_event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_upsets_it(events in prop::collection::vec((any_event(), any::<bool>()), 1..60), depth in 0usize..4, ascii: bool, light: bool) {
         let depths = [ColorDepth::True, ColorDepth::Ansi256, ColorDepth::Ansi16, ColorDepth::None];
         let mut program = Program::start((80, 24), &[]);
+        let mut regions = vec![];
         for (event, answers) in events {
             program.answers = answers;
+            // what lies under the pointer is what was drawn there
+            let event = match event {
+                Event::Mouse(mouse, _) => {
+                    let hit = regions.iter().find_map(|region: &Region| region.at(mouse.column, mouse.row));
+                    Event::Mouse(mouse, hit)
+                }
+                other => other,
+            };
             program.event(event);
             let state = &program.state;
             prop_assert!(state.head < 4 && state.cell.0 < state.tokens.len() && state.cell.1 < state.tokens.len());
@@ -706,7 +1121,10 @@ proptest! {
             let height = state.areas().tree_height();
             let cursor = state.tree.cursor();
             prop_assert!(height == 0 || (state.tree.offset..state.tree.offset + height).contains(&cursor), "the cursor is out of sight");
-            program.screen(Theme { depth: depths[depth], ascii, light });
+            let (width, height) = program.state.size;
+            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+            let theme = Theme { depth: depths[depth], ascii, light };
+            terminal.draw(|frame| regions = ui::draw(frame, &program.state, theme)).unwrap();
         }
     }
 }

@@ -197,6 +197,9 @@ pub struct Opening {
     pub size: (u16, u16),
 }
 
+/// Rows and columns that a head is shown with at least where several are.
+const LEAST: usize = 2;
+
 impl State {
     #[must_use]
     pub fn new(opening: Opening) -> Self {
@@ -344,17 +347,18 @@ impl State {
         let (columns, rows) = self.areas().inside_view();
         // what the view writes around them
         let (columns, rows) = (columns.saturating_sub(5), rows.saturating_sub(4));
-        let heads = self.schema.dims.n_heads.max(1);
+        let (heads, layers) = (self.schema.dims.n_heads.max(1), self.schema.dims.n_layers.max(1));
+        // two values to a row of the screen; a column between heads, and a row for a name or a gap
         let fits = |side: usize, across: usize, down: usize| {
             across * (side + 1) <= columns + 1 && down * (side.div_ceil(2) + 1) <= rows + 1
         };
-        let (most, least) = (self.tokens.len().max(2), 2);
-        let side = |across: usize, down: usize| {
-            (least..=most.min(columns.max(least))).rev().find(|side| fits(*side, across, down))
+        let largest = |across: usize, down: usize| {
+            (LEAST..=self.tokens.len().min(columns.max(LEAST))).rev().find(|side| fits(*side, across, down))
         };
         match self.looks.extent {
-            Extent::Model => side(heads, 1).unwrap_or(least).min(side(1, self.schema.dims.n_layers.min(6)).unwrap_or(2)),
-            _ => (1..=heads).filter_map(|across| side(across, heads.div_ceil(across))).max().unwrap_or(least),
+            // rather scrolled than too small to see anything in
+            Extent::Model => largest(heads, 1).map_or(LEAST, |side| side.min(largest(1, layers).unwrap_or(0).max(6))),
+            _ => (1..=heads).filter_map(|across| largest(across, heads.div_ceil(across))).max().unwrap_or(LEAST),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{BlockHook, Dims, HookPoint};
+use super::{BlockHook, Dims, HookPoint, Schema};
 
 /// A sentence that says what the activation is.
 #[must_use]
@@ -104,6 +104,67 @@ pub fn formula(point: HookPoint, dims: &Dims, folded: bool) -> String {
             B::ResidPost => format!("{}{} + mlp_out", mlp_input, if dims.parallel { " + attn_out" } else { "" }),
         },
     }
+}
+
+/// The hooks whose values are computed from this one directly, in execution order; none where it goes into the logits or,
+/// derived or beside a split input, nowhere.
+#[must_use]
+pub fn readers(point: HookPoint, schema: &Schema) -> Vec<HookPoint> {
+    use BlockHook as B;
+    let dims = &schema.dims;
+    let (block, hook) = match point {
+        HookPoint::Tokens => return vec![HookPoint::Embed],
+        HookPoint::Embed => return vec![HookPoint::Block(0, B::ResidPre)],
+        HookPoint::LnFinalScale => return vec![HookPoint::LnFinalNormalized],
+        HookPoint::LnFinalNormalized => return vec![],
+        HookPoint::Block(block, hook) => (block, hook),
+    };
+    let at = |hook| HookPoint::Block(block, hook);
+    let on = |hook: &B| schema.is_enabled(at(*hook));
+    let split = || [B::QInput, B::KInput, B::VInput];
+    let ln1 = [B::Ln1Scale, B::Ln1Normalized];
+    let mlp = || if on(&B::MlpIn) { vec![B::MlpIn] } else { vec![B::Ln2Scale, B::Ln2Normalized] };
+    let inside: Vec<B> = match hook {
+        B::ResidPre => {
+            let mut all = vec![];
+            all.extend(Some(B::AttnIn).filter(on));
+            all.extend(split().iter().filter(|hook| on(hook)));
+            // a head whose inputs are all copies leaves nothing that reads the stream itself
+            if !on(&B::AttnIn) && !split().iter().all(on) {
+                all.extend(ln1);
+            }
+            if dims.parallel {
+                all.extend(mlp());
+                all.push(B::ResidPost);
+            } else {
+                all.push(B::ResidMid);
+            }
+            all
+        }
+        B::AttnIn if schema.is_split(block) => vec![],
+        B::AttnIn | B::QInput | B::KInput | B::VInput => ln1.to_vec(),
+        B::Ln1Scale => vec![B::Ln1Normalized],
+        B::Ln1Normalized => vec![B::Q, B::K, B::V],
+        B::Q => vec![B::RotQ],
+        B::K => vec![B::RotK],
+        B::V | B::Pattern => vec![B::Z],
+        B::RotQ | B::RotK => vec![B::AttnScores],
+        B::AttnScores => vec![B::Pattern],
+        B::Z => vec![if on(&B::Result) { B::Result } else { B::AttnOut }],
+        B::Result => vec![B::AttnOut],
+        B::AttnOut => vec![if dims.parallel { B::ResidPost } else { B::ResidMid }],
+        B::ResidMid if dims.parallel => vec![],
+        B::ResidMid => [mlp(), vec![B::ResidPost]].concat(),
+        B::MlpIn => vec![B::Ln2Scale, B::Ln2Normalized],
+        B::Ln2Scale => vec![B::Ln2Normalized],
+        B::Ln2Normalized => vec![B::MlpPre],
+        B::MlpPre => vec![B::MlpPost],
+        B::MlpPost => vec![B::MlpOut],
+        B::MlpOut => vec![B::ResidPost],
+        B::ResidPost if block + 1 < dims.n_layers => return vec![HookPoint::Block(block + 1, B::ResidPre)],
+        B::ResidPost => return vec![HookPoint::LnFinalScale, HookPoint::LnFinalNormalized],
+    };
+    inside.into_iter().map(at).collect()
 }
 
 /// The part of a checkpoint tensor that an activation comes from.

@@ -18,7 +18,7 @@ mod target;
 
 pub use axis::Axis;
 pub use cache::{ActivationCache, Capture};
-pub use describe::{Part, Source, description, formula, sources};
+pub use describe::{Part, Source, description, formula, readers, sources};
 pub use edit::{Edit, Op};
 pub use error::{EditError, HookError, ParseError};
 pub use intervene::{Effect, Hooks, Interventions, Plan, References};

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     app::{Action, Component, Hit, Region, State},
-    engine::{Attribution, View},
+    engine::{Attribution, Compare, View},
 };
 
 /// Columns of a component's name.
@@ -42,7 +42,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         Some(View::Nothing(why)) => return say(frame, row(area, 1), why.clone(), theme),
         _ => return say(frame, row(area, 1), waiting(state), theme),
     };
-    frame.render_widget(sum(parts, theme), row(area, 1));
+    frame.render_widget(sum(parts, area.width.into(), theme), row(area, 1));
     let below = Rect { y: area.y + 3.min(area.height), height: area.height.saturating_sub(4), ..area };
     if state.looks.map {
         map(frame, below, parts, state, hits, theme);
@@ -62,19 +62,23 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
 }
 
 /// That the parts sum to the logit, in numbers.
-fn sum(parts: &Attribution, theme: Theme) -> Line<'static> {
+fn sum(parts: &Attribution, width: usize, theme: Theme) -> Line<'static> {
     let n = |x: f64| format!("{x:.4}");
-    let mut text = format!("components {} + bias {}", n(parts.sum()), n(parts.constant));
     let past = Component::all(parts).contains(&Component::Remainder);
-    if past {
-        text += &format!(" + past the components {}", n(parts.remainder()));
-    }
-    let exact = format!(" = logit {}", n(parts.logit));
-    let off = Span::styled(
-        format!("   off by {:.1e}", if past { 0.0 } else { parts.remainder().abs() }),
-        theme.dim(),
-    );
-    Line::from(vec![Span::raw(text), Span::styled(exact, theme.title()), off])
+    let rest = if past { parts.remainder() } else { 0.0 };
+    let off = (parts.remainder() - rest).abs();
+    let long = format!("components {} + unembedding's bias {}", n(parts.sum()), n(parts.constant));
+    let long = if past { format!("{long} + past the components {}", n(rest)) } else { long };
+    let short = format!("{} + {}", n(parts.sum()), n(parts.constant));
+    let short = if past { format!("{short} + {}", n(rest)) } else { short };
+    let exact = |name: &str| format!(" = {name}{}", n(parts.logit));
+    let off = format!("   off by {off:.1e}");
+    let (sum, exact, off) = if long.len() + exact("logit ").len() + off.len() <= width {
+        (long, exact("logit "), off)
+    } else {
+        (short, exact("logit "), String::new())
+    };
+    Line::from(vec![Span::raw(sum), Span::styled(exact, theme.title()), Span::styled(off, theme.dim())])
 }
 
 /// The components, the largest first, as bars to the left and right of 0.
@@ -92,6 +96,7 @@ fn bars(
     let at = all.iter().position(|c| *c == chosen).unwrap_or(0);
     let visible = around(at, area.height.into(), all.len());
     let most = all.first().map_or(0.0, |c| state.attributed(*c).abs());
+    let baseline = baseline.filter(|_| state.compare() == Compare::Edited);
     let numbers = 9 + if baseline.is_some() { 12 } else { 0 };
     let half = usize::from(area.width).saturating_sub(NAME + numbers + 3) / 2;
     for (y, number) in visible.clone().enumerate() {
@@ -125,8 +130,15 @@ fn bar(share: f64, half: usize, theme: Theme) -> Vec<Span<'static>> {
     let length = (share.abs().min(1.0) * half as f64 * 8.0).round() as usize;
     let axis = Span::styled(if theme.ascii { "|" } else { "│" }, theme.dim());
     if share < 0.0 {
-        // whole columns only: there are no eighths that grow to the left
-        let full = if theme.ascii { "-" } else { "█" }.repeat(length.div_ceil(8));
+        // to the left a terminal has a whole column, its half and its eighth
+        let end = match (theme.ascii, length % 8) {
+            (_, 0) => "",
+            (true, _) => "-",
+            (false, 1..=2) => "▕",
+            (false, 3..=5) => "▐",
+            (false, _) => "█",
+        };
+        let full = end.to_string() + &if theme.ascii { "-" } else { "█" }.repeat(length / 8);
         let pad = " ".repeat(1 + half - full.width().min(half));
         return vec![Span::raw(pad), Span::styled(full, theme.changed()), axis];
     }

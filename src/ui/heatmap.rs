@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use ratatui::{
-    buffer::Buffer,
+    buffer::{Buffer, Cell},
     layout::Rect,
-    style::{Modifier, Style},
+    style::{Color, Modifier, Style},
 };
 use unicode_width::UnicodeWidthStr;
 
@@ -224,12 +224,7 @@ impl Heatmap<'_> {
                     cell.set_char(if screen_x % width == 0 { '◆' } else { ' ' }).set_style(style);
                     continue;
                 }
-                match (paint(0).and_then(|p| p.color), paint(1).and_then(|p| p.color)) {
-                    (Some(upper), Some(lower)) => cell.set_char('▀').set_fg(upper).set_bg(lower),
-                    (Some(upper), None) => cell.set_char('▀').set_fg(upper),
-                    (None, Some(lower)) => cell.set_char('▄').set_fg(lower),
-                    (None, None) => cell.set_char(' '),
-                };
+                halve(cell, paint(0).and_then(|p| p.color), paint(1).and_then(|p| p.color));
             }
         }
     }
@@ -301,6 +296,16 @@ impl Heatmap<'_> {
 pub(super) fn around(at: usize, room: usize, n: usize) -> Range<usize> {
     let first = at.saturating_sub(room / 2).min(n.saturating_sub(room));
     first..(first + room).min(n)
+}
+
+/// Give the halves of a cell their colours.
+pub(super) fn halve(cell: &mut Cell, upper: Option<Color>, lower: Option<Color>) {
+    match (upper, lower) {
+        (Some(upper), Some(lower)) => cell.set_char('▀').set_fg(upper).set_bg(lower),
+        (Some(upper), None) => cell.set_char('▀').set_fg(upper),
+        (None, Some(lower)) => cell.set_char('▄').set_fg(lower),
+        (None, None) => cell.set_char(' '),
+    };
 }
 
 /// How many rows of cells a row of the screen holds: two, where colours can halve it.

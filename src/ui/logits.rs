@@ -18,7 +18,7 @@ pub(super) fn draw_next(frame: &mut Frame<'_>, area: Rect, state: &State, theme:
         return;
     }
     let mut block = theme.panel(false).title(Line::from(Span::styled(" next token ", theme.title())));
-    if let Some(difference) = difference(state, theme) {
+    if let Some(difference) = difference(state, usize::from(area.width).saturating_sub(4), theme) {
         block = block.title_bottom(difference.right_aligned());
     }
     let inner = block.inner(area);
@@ -31,7 +31,7 @@ pub(super) fn draw_next(frame: &mut Frame<'_>, area: Rect, state: &State, theme:
 }
 
 /// The logit difference after the last position, and the baseline's.
-fn difference(state: &State, theme: Theme) -> Option<Line<'static>> {
+fn difference(state: &State, width: usize, theme: Theme) -> Option<Line<'static>> {
     let (target, distractor) = state.answer()?;
     let summary = &state.shown.as_ref()?.summary;
     let of = |logits: &[f32]| -> Option<f64> {
@@ -42,8 +42,13 @@ fn difference(state: &State, theme: Theme) -> Option<Line<'static>> {
     let token = |t: &Token| text::cut(text::visible(&t.text, theme).trim(), 12, theme);
     let minus = if theme.ascii { "-" } else { "−" };
     let names = distractor.as_ref().map_or_else(|| token(&target), |d| format!("{} {minus} {}", token(&target), token(d)));
-    let mut spans = vec![Span::styled(format!(" logit {names} "), theme.dim()), Span::raw(format!("{now:.3} "))];
-    if let Some(before) = of(&summary.baseline_logits) {
+    let before = of(&summary.baseline_logits);
+    let numbers = 8 + if before.is_some() { 9 } else { 0 };
+    let name = format!(" logit {names} ");
+    let name = if name.width() + numbers <= width { name } else { " logit difference ".into() };
+    let name = if name.width() + numbers <= width { name } else { " ".into() };
+    let mut spans = vec![Span::styled(name, theme.dim()), Span::raw(format!("{now:.3} "))];
+    if let Some(before) = before {
         let style = if (before - now).abs() >= 5e-4 { theme.changed() } else { theme.dim() };
         spans.push(Span::styled(format!("{} {before:.3} ", if theme.ascii { "<" } else { "←" }), style));
     }

@@ -51,10 +51,37 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     let last = Rect { y: area.bottom().saturating_sub(1), height: u16::from(area.height > 3), ..area };
     let mut legend = scale.legend(theme);
     if thumbnails.pool > 1 {
-        let note = format!("  cell: max of {0} x {0}", thumbnails.pool);
+        let what = if matches!(scale, Scale::Around(_)) { "furthest from 0" } else { "max" };
+        let note = format!("  cell: {what} of {0} x {0}", thumbnails.pool);
         legend.push(Span::styled(note, theme.changed()));
     }
     frame.render_widget(Line::from(legend), last);
+}
+
+/// How heads are laid out: so many columns of the screen to a value, and so many heads beside each other.
+struct Tiles {
+    /// Columns to a value, and half rows.
+    zoom: usize,
+    across: usize,
+    /// Columns and rows of a head, without what is around it.
+    width: usize,
+    height: usize,
+}
+
+impl Tiles {
+    /// The largest that lets all `heads` be seen, `across` of them beside each other if that is given; else the smallest.
+    fn fit(side: usize, heads: usize, across: Option<usize>, gap: usize, room: (usize, usize), theme: Theme) -> Self {
+        let tiles = |zoom: usize, across: usize| {
+            Self { zoom, across, width: side * zoom, height: (side * zoom).div_ceil(halves(theme)) }
+        };
+        let fits = |t: &Self| {
+            t.across * (t.width + 1) <= room.0 + 1 && heads.div_ceil(t.across) * (t.height + gap) <= room.1 + gap.min(1)
+        };
+        let ways = |zoom: usize| across.map_or(1..=heads.max(1), |n| n..=n).map(move |n| (zoom, n));
+        let all = (1..=6).rev().flat_map(ways).map(|(zoom, across)| tiles(zoom, across));
+        let fallback = across.unwrap_or_else(|| ((room.0 + 1) / (side + 1)).max(1));
+        all.into_iter().find(fits).unwrap_or_else(|| tiles(1, fallback))
+    }
 }
 
 /// The heads of one block, as many beside each other as fit.
@@ -68,25 +95,21 @@ fn draw_block(
     theme: Theme,
 ) {
     let Some(heads) = thumbnails.heads.first() else { return };
-    let (width, height) = (thumbnails.side + 1, thumbnails.side.div_ceil(halves(theme)) + 1);
-    let across = ((usize::from(area.width) + 1) / width).max(1);
-    let down = (usize::from(area.height) / height).max(1);
-    let rows = around(state.head / across, down, heads.len().div_ceil(across));
-    for (y, grid_row) in rows.clone().enumerate() {
-        for x in 0..across {
-            let head = grid_row * across + x;
+    let room = (usize::from(area.width), usize::from(area.height));
+    let tiles = Tiles::fit(thumbnails.side, heads.len(), None, 1, room, theme);
+    let rows = around(state.head / tiles.across, room.1 / (tiles.height + 1), heads.len().div_ceil(tiles.across));
+    for (y, grid_row) in rows.enumerate() {
+        for x in 0..tiles.across {
+            let head = grid_row * tiles.across + x;
             let Some(values) = heads.get(head) else { break };
-            let place = (offset(area.x, x * width), offset(area.y, y * height));
+            let place = (offset(area.x, x * (tiles.width + 1)), offset(area.y, y * (tiles.height + 1)));
             let style = if head == state.head { theme.selected(true) } else { theme.dim() };
-            let name = format!("{:<width$}", format!("H{head}"), width = thumbnails.side.min(4));
-            if place.1 < area.bottom() {
-                frame.buffer_mut().set_string(place.0, place.1, name, style);
-            }
-            let grid = Rect { x: place.0, y: place.1 + 1, width: u16::try_from(thumbnails.side).unwrap_or(0), height: u16::try_from(height - 1).unwrap_or(0) };
-            thumbnail(frame, grid.intersection(area), values, thumbnails.side, scale, theme);
-            let block = state.block();
-            let all = Rect { y: place.1, height: grid.height + 1, ..grid }.intersection(area);
-            hits.push(one_head(all, block, head));
+            let name = format!("{:<width$}", format!("H{head}"), width = tiles.width.min(4));
+            frame.buffer_mut().set_string(place.0, place.1, name, style);
+            let whole = rect((place.0, place.1), (tiles.width, tiles.height + 1)).intersection(area);
+            let grid = rect((place.0, place.1 + 1), (tiles.width, tiles.height)).intersection(area);
+            thumbnail(frame, grid, values, (thumbnails.side, tiles.zoom), scale, theme);
+            hits.push(one_head(whole, state.block(), head));
         }
     }
 }
@@ -101,12 +124,13 @@ fn draw_model(
     hits: &mut Vec<Region>,
     theme: Theme,
 ) {
-    let heads = thumbnails.heads.first().map_or(0, Vec::len);
-    let (width, height) = (thumbnails.side + 1, thumbnails.side.div_ceil(halves(theme)) + usize::from(thumbnails.side > 4));
-    let across = (usize::from(area.width).saturating_sub(NAMES) + 1) / width;
-    let down = usize::from(area.height).saturating_sub(1) / height;
-    let columns = around(state.head, across, heads);
-    let rows = around(state.block(), down, thumbnails.heads.len());
+    let (blocks, heads) = (thumbnails.heads.len(), thumbnails.heads.first().map_or(0, Vec::len));
+    let room = (usize::from(area.width).saturating_sub(NAMES), usize::from(area.height).saturating_sub(1));
+    let gap = usize::from(thumbnails.side > 4);
+    let tiles = Tiles::fit(thumbnails.side, heads * blocks, Some(heads), gap, room, theme);
+    let (width, height) = (tiles.width + 1, tiles.height + gap);
+    let columns = around(state.head, (room.0 + 1) / width, heads);
+    let rows = around(state.block(), (room.1 + gap) / height, blocks);
     for (x, head) in columns.clone().enumerate() {
         let here = head == state.head;
         // numbers over narrow columns only where they do not touch
@@ -115,25 +139,25 @@ fn draw_model(
             frame.buffer_mut().set_string(offset(area.x, NAMES + x * width), area.y, head.to_string(), style);
         }
     }
-    for (y, block) in rows.clone().enumerate() {
+    for (y, block) in rows.enumerate() {
         let style = if block == state.block() { theme.title() } else { theme.dim() };
         let top = offset(area.y, 1 + y * height);
         frame.buffer_mut().set_string(area.x, top, format!("L{block}"), style);
         for (x, head) in columns.clone().enumerate() {
-            let grid = Rect {
-                x: offset(area.x, NAMES + x * width),
-                y: top,
-                width: u16::try_from(thumbnails.side).unwrap_or(0),
-                height: u16::try_from(thumbnails.side.div_ceil(halves(theme))).unwrap_or(0),
-            };
             let Some(values) = thumbnails.heads[block].get(head) else { continue };
-            thumbnail(frame, grid.intersection(area), values, thumbnails.side, scale, theme);
+            let grid = rect((offset(area.x, NAMES + x * width), top), (tiles.width, tiles.height)).intersection(area);
+            thumbnail(frame, grid, values, (thumbnails.side, tiles.zoom), scale, theme);
             if (block, head) == (state.block(), state.head) {
                 frame_around(frame, grid, area, theme);
             }
-            hits.push(one_head(grid.intersection(area), block, head));
+            hits.push(one_head(grid, block, head));
         }
     }
+}
+
+fn rect(at: (u16, u16), size: (usize, usize)) -> Rect {
+    let small = |n: usize| u16::try_from(n).unwrap_or(0);
+    Rect { x: at.0, y: at.1, width: small(size.0), height: small(size.1) }
 }
 
 fn one_head(area: Rect, block: usize, head: usize) -> Region {
@@ -150,13 +174,15 @@ fn frame_around(frame: &mut Frame<'_>, grid: Rect, area: Rect, theme: Theme) {
     }
 }
 
-/// One head, a column a value, and two values to a row where colours can halve it.
-fn thumbnail(frame: &mut Frame<'_>, area: Rect, values: &[f32], side: usize, scale: Scale, theme: Theme) {
+/// One head of `side` rows and columns, each value `zoom` columns and as many half rows (or rows, where colours can't
+/// halve them).
+fn thumbnail(frame: &mut Frame<'_>, area: Rect, values: &[f32], (side, zoom): (usize, usize), scale: Scale, theme: Theme) {
     let halves = halves(theme);
     for y in 0..usize::from(area.height) {
-        for x in 0..usize::from(area.width).min(side) {
+        for x in 0..usize::from(area.width) {
             let paint = |half: usize| {
-                let value = values.get((y * halves + half) * side + x).copied().filter(|_| y * halves + half < side);
+                let row = (y * halves + half) / zoom;
+                let value = values.get(row * side + x / zoom).copied().filter(|_| row < side);
                 value.filter(|v| !v.is_nan()).map(|value| scale.paint(value.into(), theme))
             };
             let Some(cell) = frame.buffer_mut().cell_mut((offset(area.x, x), offset(area.y, y))) else { continue };
@@ -165,12 +191,7 @@ fn thumbnail(frame: &mut Frame<'_>, area: Rect, values: &[f32], side: usize, sca
                 cell.set_char(paint.map_or(' ', |p| p.shade)).set_style(paint.map_or(Style::new(), |p| p.shade_style));
                 continue;
             }
-            match (paint(0).and_then(|p| p.color), paint(1).and_then(|p| p.color)) {
-                (Some(upper), Some(lower)) => cell.set_char('▀').set_fg(upper).set_bg(lower),
-                (Some(upper), None) => cell.set_char('▀').set_fg(upper),
-                (None, Some(lower)) => cell.set_char('▄').set_fg(lower),
-                (None, None) => cell.set_char(' '),
-            };
+            super::heatmap::halve(cell, paint(0).and_then(|p| p.color), paint(1).and_then(|p| p.color));
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::{
     analysis::Stats,
     app::State,
     engine::View,
-    hooks::{HookPoint, description, formula, sources},
+    hooks::{HookPoint, description, formula, readers, sources},
+    model::module_of,
 };
 
 /// What the selected hook is, and the statistics of what it holds. In a low panel the numbers come first.
@@ -66,6 +67,15 @@ fn facts(state: &State, theme: Theme) -> Vec<Line<'static>> {
         fact("formula", text::plain(&formula(point, &schema.dims, state.model.folded), theme)),
     ];
     lines.extend(made_with(point, state, theme));
+    let reads: Vec<&str> = readers(point, schema).iter().map(|reader| reader.short_name()).collect();
+    let reads = match (reads.is_empty(), point) {
+        (false, _) => reads.join(", "),
+        (true, HookPoint::LnFinalNormalized) => "the unembedding: the logits".into(),
+        (true, _) => "nothing".into(),
+    };
+    lines.push(fact("read by", reads));
+    let (module, role) = module_of(point);
+    lines.push(fact("module", format!("{module}, {role}")));
     lines
 }
 
@@ -150,15 +160,23 @@ fn table(now: &Stats, before: Option<&Stats>, shape: &[usize], width: usize, the
     let share = |part: usize, s: &Stats| {
         if s.count == 0 { 0.0 } else { part as f64 / s.count as f64 }
     };
-    let zeros = format!("{:>11}", text::percent(share(now.zeros, now)).trim_start());
-    lines.push(Line::from(vec![Span::styled("zeros     ", theme.dim()), Span::raw(zeros)]));
-    let alarm = |n: usize| if n > 0 { theme.error() } else { Style::new() };
-    lines.push(Line::from(vec![
-        Span::styled("NaN       ", theme.dim()),
-        Span::styled(format!("{:>11}", now.nan), alarm(now.nan)),
-        Span::styled("  infinite ", theme.dim()),
-        Span::styled(now.infinite.to_string(), if now.infinite > 0 { theme.changed() } else { Style::new() }),
-    ]));
+    let zeros = |s: &Stats| text::percent(share(s.zeros, s)).trim_start().to_string();
+    let mut count = |name: &str, of: &dyn Fn(&Stats) -> String, alarm: bool| {
+        let style = if alarm { theme.error() } else { Style::new() };
+        let mut spans = vec![
+            Span::styled(format!("{name:<9} "), theme.dim()),
+            Span::styled(format!("{:>11}", of(now)), style),
+        ];
+        if let Some(before) = before {
+            let style = if of(before) == of(now) { theme.dim() } else { theme.changed() };
+            spans.push(Span::styled(format!(" {:>11}", of(before)), style));
+        }
+        lines.push(Line::from(spans));
+    };
+    count("zeros", &zeros, false);
+    count("NaN", &|s| s.nan.to_string(), now.nan > 0);
+    // a mask is no accident, but it is seen at once
+    count("infinite", &|s| s.infinite.to_string(), now.infinite > 0);
     lines
 }
 

@@ -49,7 +49,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     if columns == 0 || values.is_empty() {
         return;
     }
-    frame.render_widget(under_cursor(state, theme), row(area, 1));
+    let (said, before) = under_cursor(state, theme);
+    let fits = said.width() + before.as_ref().map_or(0, Span::width) <= usize::from(area.width);
+    let (first, second) = match before {
+        Some(before) if fits => (Line::from([said.spans, vec![before]].concat()), Line::default()),
+        Some(before) => (said, Line::from(before)),
+        None => (said, Line::default()),
+    };
+    frame.render_widget(first, row(area, 1));
+    frame.render_widget(second, row(area, 2));
     let shown = Shown { columns, rows: values.len() / columns, values, order: state.column_order() };
     let below = Rect { y: area.y + 3.min(area.height), height: area.height.saturating_sub(4), ..area };
     let last = Rect { y: area.bottom().saturating_sub(1), height: u16::from(area.height > 5), ..area };
@@ -95,10 +103,10 @@ struct Shown {
 }
 
 /// The exact value, its place, and the baseline's.
-fn under_cursor(state: &State, theme: Theme) -> Line<'static> {
+fn under_cursor(state: &State, theme: Theme) -> (Line<'static>, Option<Span<'static>>) {
     let slice = state.slice();
     let (at_row, at_column) = (state.index(slice.rows), state.index(slice.columns));
-    let Some(View::Values { columns, values, baseline, .. }) = state.view() else { return Line::default() };
+    let Some(View::Values { columns, values, baseline, .. }) = state.view() else { return Default::default() };
     let flat = at_row * columns + at_column;
     let place = |axis: Axis, at: usize| match (axis, axis.is_position(), state.tokens.get(at)) {
         (Axis::One, ..) => String::new(),
@@ -106,15 +114,15 @@ fn under_cursor(state: &State, theme: Theme) -> Line<'static> {
         _ => format!("{axis} {at}  "),
     };
     let value = values.get(flat).copied().unwrap_or(f32::NAN);
-    let mut spans = vec![
+    let spans = vec![
         Span::raw(place(slice.rows, at_row) + &place(slice.columns, at_column)),
         Span::styled(exact_number(value), theme.title()),
     ];
-    if let Some(before) = baseline.as_ref().and_then(|b| b.get(flat)) {
+    let before = baseline.as_ref().and_then(|b| b.get(flat)).map(|before| {
         let style = if before.to_bits() == value.to_bits() { theme.dim() } else { theme.changed() };
-        spans.push(Span::styled(format!("  baseline {}", exact_number(*before)), style));
-    }
-    Line::from(spans)
+        Span::styled(format!("  baseline {}", exact_number(*before)), style)
+    });
+    (Line::from(spans), before)
 }
 
 /// Numbers in columns of one width, as many as fit around the cursor.
