@@ -9,7 +9,7 @@ use ratatui::{
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    Theme, comparison,
+    Theme, put, comparison,
     heatmap::{around, bracket, offset},
     row, say,
     scale::Scale,
@@ -183,14 +183,14 @@ fn map(frame: &mut Frame<'_>, area: Rect, parts: &Attribution, state: &State, hi
     for (x, at) in columns.clone() {
         let label = if x == heads { "mlp".into() } else { format!("{x}") };
         if width >= 3 || x == heads || x % 5 == 0 {
-            buffer.set_string(offset(area.x, at), area.y, text::cut(&label, width.max(3), theme), theme.dim());
+            put(buffer, offset(area.x, at), area.y, text::cut(&label, width.max(3), theme), theme.dim());
         }
     }
     let rows = around(block, down, parts.heads.len());
     for (y, layer) in rows.enumerate() {
         let style = if layer == block { theme.title() } else { theme.dim() };
         let screen_y = offset(area.y, y + 1);
-        buffer.set_string(area.x, screen_y, format!("L{layer}"), style);
+        put(buffer, area.x, screen_y, format!("L{layer}"), style);
         for (x, at) in columns.clone() {
             let component = if x == heads { Component::Mlp(layer) } else { Component::Head(layer, x) };
             let value = state.attributed(component);
@@ -205,9 +205,9 @@ fn map(frame: &mut Frame<'_>, area: Rect, parts: &Attribution, state: &State, hi
             };
             let style = if here { style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED) } else { style };
             let place = offset(area.x, at);
-            buffer.set_string(place, screen_y, &cell, style);
+            put(buffer, place, screen_y, &cell, style);
             if here && width < 6 {
-                buffer.set_string(place, screen_y, if theme.ascii { "X" } else { "◆" }, style);
+                put(buffer, place, screen_y, if theme.ascii { "X" } else { "◆" }, style);
             }
             let region = Rect { x: place, y: screen_y, width: u16::try_from(width).unwrap_or(1), height: 1 };
             hits.push(hit(region.intersection(area), component));

@@ -7,7 +7,7 @@ use ratatui::{
 };
 
 use super::{
-    Theme, comparison,
+    Theme, put, comparison,
     heatmap::{around, bracket, offset},
     row, say,
     scale::Scale,
@@ -62,19 +62,19 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     for head in (0..heads).filter(|head| width >= 3 || head % 5 == 0) {
         let style = if head == state.head { theme.title() } else { theme.dim() };
         let at = offset(area.x, NAMES + head * width + width.saturating_sub(2) / 2);
-        frame.buffer_mut().set_string(at, area.y + 1.min(area.height), head.to_string(), style);
+        put(frame.buffer_mut(), at, area.y + 1.min(area.height), head.to_string(), style);
     }
     let visible = around(state.block(), rows, scores.len());
     for (y, block) in visible.clone().enumerate() {
         let here_row = block == state.block();
         let style = if here_row { theme.title() } else { theme.dim() };
         let screen_y = offset(area.y, y + 2);
-        frame.buffer_mut().set_string(area.x, screen_y, format!("{:<NAMES$}", format!("blocks.{block}")), style);
+        put(frame.buffer_mut(), area.x, screen_y, format!("{:<NAMES$}", format!("blocks.{block}")), style);
         for head in 0..heads {
             let here = here_row && head == state.head;
             let (content, style) = cell(value(block, head), scale, width, here, theme);
             let style = if here { style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED) } else { style };
-            frame.buffer_mut().set_string(offset(area.x, NAMES + head * width), screen_y, content, style);
+            put(frame.buffer_mut(), offset(area.x, NAMES + head * width), screen_y, content, style);
         }
     }
     let columns = (0..heads).flat_map(|head| std::iter::repeat_n(head, width)).collect();

@@ -9,7 +9,7 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr;
 
-use super::{ColorDepth, Theme, scale::Scale, text};
+use super::{ColorDepth, Theme, put, scale::Scale, text};
 use crate::app::{Hit, Region};
 
 /// What to draw: `[row, column]` values with a label for each.
@@ -158,7 +158,7 @@ impl Heatmap<'_> {
                 let style = if here { style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED) } else { style };
                 for line in 0..height {
                     let text = if line == 0 { bracket(&text, here) } else { " ".repeat(width) };
-                    buffer.set_string(offset(grid.x, x * width), offset(grid.y, y * height + line), text, style);
+                    put(buffer, offset(grid.x, x * width), offset(grid.y, y * height + line), text, style);
                 }
             }
         }
@@ -248,7 +248,7 @@ impl Heatmap<'_> {
             let label = text::cut(label, width, theme);
             let pad = width.saturating_sub(label.width());
             let style = if here { theme.title() } else { theme.dim() };
-            buffer.set_string(area.x, offset(area.y, y), format!("{}{label}", " ".repeat(pad)), style);
+            put(buffer, area.x, offset(area.y, y), format!("{}{label}", " ".repeat(pad)), style);
         }
     }
 
@@ -264,7 +264,7 @@ impl Heatmap<'_> {
             let style = if here { theme.title() } else { theme.dim() };
             let at = offset(area.x, x * width);
             if width >= 5 {
-                buffer.set_string(at, area.y, text::cut(label, width - 1, theme), style);
+                put(buffer, at, area.y, text::cut(label, width - 1, theme), style);
                 continue;
             }
             // upright, the end of the label next to the grid
@@ -272,7 +272,7 @@ impl Heatmap<'_> {
             let first = usize::from(area.height) - letters.len();
             for (y, letter) in letters.into_iter().enumerate() {
                 if unicode_width::UnicodeWidthChar::width(letter) == Some(1) {
-                    buffer.set_string(at + u16::from(width > 2), offset(area.y, first + y), letter.to_string(), style);
+                    put(buffer, at + u16::from(width > 2), offset(area.y, first + y), letter.to_string(), style);
                 }
             }
         }

@@ -6,7 +6,7 @@ use ratatui::{
 };
 
 use super::{
-    Theme,
+    Theme, put,
     comparison,
     heatmap::{around, offset},
     logits::{self, Columns},
@@ -65,23 +65,23 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         let label = text::label(&state.tokens[first_pos + x].text, theme);
         let style = if first_pos + x == pos { theme.title() } else { theme.dim() };
         let at = offset(grid.x, NAMES + x * CELL);
-        frame.buffer_mut().set_string(at, grid.y, text::cut(&label, CELL - 1, theme), style);
+        put(frame.buffer_mut(), at, grid.y, text::cut(&label, CELL - 1, theme), style);
     }
     for y in 0..rows.min(layers - first_layer) {
         let name = row_name(first_layer + y, layers);
         let style = if first_layer + y == layer { theme.title() } else { theme.dim() };
         let screen_y = offset(grid.y, y + 1);
-        frame.buffer_mut().set_string(grid.x, screen_y, format!("{name:>8} "), style);
+        put(frame.buffer_mut(), grid.x, screen_y, format!("{name:>8} "), style);
         for x in 0..columns.min(n - first_pos) {
             let Some(cell) = cells[first_layer + y].get(first_pos + x) else { continue };
             let here = (first_layer + y, first_pos + x) == (layer, pos);
             let (content, style) = look(cell, scale.paint(value(cell), theme).background(), here, theme);
             let at = offset(grid.x, NAMES + x * CELL);
-            frame.buffer_mut().set_string(at, screen_y, content, style);
+            put(frame.buffer_mut(), at, screen_y, content, style);
             if here {
                 // the cursor takes the gaps beside the cell, so that the token stays whole
-                frame.buffer_mut().set_string(at.saturating_sub(1), screen_y, "[", theme.title());
-                frame.buffer_mut().set_string(offset(at, CELL - 1), screen_y, "]", theme.title());
+                put(frame.buffer_mut(), at.saturating_sub(1), screen_y, "[", theme.title());
+                put(frame.buffer_mut(), offset(at, CELL - 1), screen_y, "]", theme.title());
             }
         }
     }

@@ -26,7 +26,9 @@ mod values;
 
 use ratatui::{
     Frame,
+    buffer::Buffer,
     layout::{Position, Rect},
+    style::Style,
     text::{Line, Span},
     widgets::{Block, Paragraph, Wrap},
 };
@@ -127,6 +129,13 @@ fn say(frame: &mut Frame<'_>, area: Rect, text: impl Into<String>, theme: Theme)
 /// Row `number` of an area; empty below its end.
 fn row(area: Rect, number: u16) -> Rect {
     Rect { y: area.y + number.min(area.height), height: u16::from(number < area.height), ..area }
+}
+
+/// Write text where it fits on the screen, and nothing where it does not.
+fn put(buffer: &mut Buffer, x: u16, y: u16, text: impl AsRef<str>, style: Style) {
+    if buffer.area.contains(Position::new(x, y)) {
+        buffer.set_string(x, y, text, style);
+    }
 }
 
 /// An overlay in the middle of the screen, cleared and framed; returns its inside.

@@ -8,7 +8,7 @@ use ratatui::{
 };
 
 use super::{
-    Theme, attention, comparison,
+    Theme, put, attention, comparison,
     heatmap::{around, halves, offset},
     row, say,
     scale::Scale,
@@ -105,7 +105,7 @@ fn draw_block(
             let place = (offset(area.x, x * (tiles.width + 1)), offset(area.y, y * (tiles.height + 1)));
             let style = if head == state.head { theme.selected(true) } else { theme.dim() };
             let name = format!("{:<width$}", format!("H{head}"), width = tiles.width.min(4));
-            frame.buffer_mut().set_string(place.0, place.1, name, style);
+            put(frame.buffer_mut(), place.0, place.1, name, style);
             let whole = rect((place.0, place.1), (tiles.width, tiles.height + 1)).intersection(area);
             let grid = rect((place.0, place.1 + 1), (tiles.width, tiles.height)).intersection(area);
             thumbnail(frame, grid, values, (thumbnails.side, tiles.zoom), scale, theme);
@@ -136,13 +136,13 @@ fn draw_model(
         // numbers over narrow columns only where they do not touch
         if width >= 4 || here || (head % 5 == 0 && state.head.abs_diff(head) > 2) {
             let style = if here { theme.title() } else { theme.dim() };
-            frame.buffer_mut().set_string(offset(area.x, NAMES + x * width), area.y, head.to_string(), style);
+            put(frame.buffer_mut(), offset(area.x, NAMES + x * width), area.y, head.to_string(), style);
         }
     }
     for (y, block) in rows.enumerate() {
         let style = if block == state.block() { theme.title() } else { theme.dim() };
         let top = offset(area.y, 1 + y * height);
-        frame.buffer_mut().set_string(area.x, top, format!("L{block}"), style);
+        put(frame.buffer_mut(), area.x, top, format!("L{block}"), style);
         for (x, head) in columns.clone().enumerate() {
             let Some(values) = thumbnails.heads[block].get(head) else { continue };
             let grid = rect((offset(area.x, NAMES + x * width), top), (tiles.width, tiles.height)).intersection(area);
@@ -167,9 +167,9 @@ fn one_head(area: Rect, block: usize, head: usize) -> Region {
 /// Brackets at the sides of the chosen head, in the gaps.
 fn frame_around(frame: &mut Frame<'_>, grid: Rect, area: Rect, theme: Theme) {
     for y in grid.y..grid.bottom().min(area.bottom()) {
-        frame.buffer_mut().set_string(grid.x.saturating_sub(1), y, "[", theme.title());
+        put(frame.buffer_mut(), grid.x.saturating_sub(1), y, "[", theme.title());
         if grid.right() < area.right() {
-            frame.buffer_mut().set_string(grid.right(), y, "]", theme.title());
+            put(frame.buffer_mut(), grid.right(), y, "]", theme.title());
         }
     }
 }

@@ -7,7 +7,7 @@ use ratatui::{
 };
 
 use super::{
-    Theme, attention, comparison,
+    Theme, put, attention, comparison,
     heatmap::{Heatmap, around, offset},
     row, say,
     scale::Scale,
@@ -147,13 +147,13 @@ fn table(frame: &mut Frame<'_>, area: Rect, shown: &Shown, state: &State, hits: 
         let style = if column(drawn) == cursor.1 { theme.title() } else { theme.dim() };
         let pad = (NUMBER - 1).saturating_sub(unicode_width::UnicodeWidthStr::width(label.as_str()));
         let at = offset(area.x, LABEL + 1 + x * NUMBER);
-        buffer.set_stringn(at, area.y, format!("{}{label}", " ".repeat(pad)), room(area, at), style);
+        put(buffer, at, area.y, format!("{}{label}", " ".repeat(pad)), style);
     }
     for (y, at_row) in rows.clone().enumerate() {
         let screen_y = offset(area.y, y + 1);
         let style = if at_row == cursor.0 { theme.title() } else { theme.dim() };
         let label = text::fit(&row_label(at_row), LABEL, theme);
-        buffer.set_stringn(area.x, screen_y, label, area.width.into(), style);
+        put(buffer, area.x, screen_y, label, style);
         for (x, drawn) in columns.clone().enumerate() {
             let value = shown.values[at_row * shown.columns + column(drawn)];
             let style = match (value.is_finite(), (at_row, column(drawn)) == cursor) {
@@ -164,7 +164,7 @@ fn table(frame: &mut Frame<'_>, area: Rect, shown: &Shown, state: &State, hits: 
             };
             let at = offset(area.x, LABEL + 1 + x * NUMBER);
             let text = format!("{:>width$}", text::number(value.into()), width = NUMBER - 1);
-            buffer.set_stringn(at, screen_y, text, room(area, at), style);
+            put(buffer, at, screen_y, text, style);
         }
     }
     let drawn = columns.flat_map(|drawn| std::iter::repeat_n(column(drawn), NUMBER)).collect();
@@ -175,9 +175,4 @@ fn table(frame: &mut Frame<'_>, area: Rect, shown: &Shown, state: &State, hits: 
         height: area.height.saturating_sub(1),
     };
     hits.push(Region { area, rows: rows.collect(), columns: drawn, hit: Hit::Cell });
-}
-
-/// Columns from `x` to the end of an area.
-fn room(area: Rect, x: u16) -> usize {
-    area.right().saturating_sub(x).into()
 }
