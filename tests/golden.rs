@@ -3,7 +3,10 @@
 
 mod common;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::atomic::AtomicBool,
+};
 
 use common::{activations, engine, fixture, run};
 use pythia_tui::{
@@ -142,6 +145,13 @@ fn the_logit_lens_and_the_head_scores() {
                 let error = error(&golden.tensors[&format!("lens/{layer}")], &found);
                 assert!(error <= TOLERANCE, "{checkpoint} {kind}: lens at {point} diverges by {error:.1e}");
                 worst = worst.max(error);
+                // a part of the positions, as the explorer asks for them
+                let columns = engine.lens(&lens, 3..9, &AtomicBool::new(false)).unwrap();
+                for (column, row) in columns.iter().zip(found.chunks(found.len() / 17).skip(3)) {
+                    let most = row.iter().copied().fold(f32::MIN, f32::max);
+                    assert_eq!(column.cells[layer].top[0].logit, most, "{checkpoint} {kind}: lens at {point}");
+                }
+                assert_eq!(columns.len(), 6);
             }
             let repeated = run(&mut engine, &prompt("heads")).unwrap();
             let scores: Vec<HeadScores> = engine.head_map(&repeated.run).unwrap().concat();
@@ -187,7 +197,7 @@ fn attribution_and_the_value_weighted_pattern() {
                 let found: Vec<f32> = (0..4)
                     .flat_map(|head| {
                         let which = WhichAttention::ValueWeighted;
-                        match outcome.look(Look::Attention { block: 1, head, which }, &engine).unwrap() {
+                        match outcome.look(Look::Attention { block: 1, head, which }, &engine, &AtomicBool::new(false)).unwrap() {
                             View::Attention { values, .. } => values,
                             other => panic!("{other:?}"),
                         }

@@ -218,7 +218,7 @@ impl Program {
                 };
                 View::Attribution { parts: parts(1.0), baseline: edited.then(|| parts(0.5)) }
             }
-            Look::Lens => {
+            Look::Lens { first, count } => {
                 let cell = |layer: usize, pos: usize| LensCell {
                     kl: 1.0 / (1.0 + layer as f64),
                     moved: edited.then_some(layer as f64 / 8.0),
@@ -236,8 +236,8 @@ impl Program {
                 };
                 let layers = self.state.schema.dims.n_layers;
                 let cells: Vec<Vec<LensCell>> =
-                    (0..=layers).map(|l| (0..n).map(|p| cell(l, p)).collect()).collect();
-                View::Lens { baseline: edited.then(|| cells.clone()), cells }
+                    (0..=layers).map(|l| (first..first + count).map(|p| cell(l, p)).collect()).collect();
+                View::Lens { first, baseline: edited.then(|| cells.clone()), cells }
             }
             Look::Heads => {
                 let dims = self.state.schema.dims;

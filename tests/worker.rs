@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        atomic::{AtomicBool, Ordering},
+        atomic::Ordering,
         mpsc::{self, Receiver, Sender},
     },
     thread,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use pythia_tui::{
-    engine::{Answer, Report, Spec, Want, Worker},
+    engine::{Answer, Look, Report, Spec, Stop, Want, Worker},
     hooks::EditError,
 };
 
@@ -24,10 +24,11 @@ struct Gated {
 }
 
 impl Answer for Gated {
-    fn answer(&mut self, want: &Want, cancel: &AtomicBool, report: &dyn Fn(Report)) -> Result<(), EditError> {
+    fn answer(&mut self, want: &Want, stop: &Stop, report: &dyn Fn(Report)) -> Result<(), EditError> {
         self.begun.send(want.run).unwrap();
         loop {
-            if cancel.load(Ordering::Relaxed) {
+            let stopped = if want.look.is_some() { &stop.look } else { &stop.run };
+            if stopped.load(Ordering::Relaxed) {
                 return Err(EditError::Cancelled);
             }
             match self.gate.try_recv() {
@@ -97,6 +98,19 @@ fn another_look_at_the_same_run_does_not_cancel_it() {
     assert_eq!(s.begun.recv_timeout(LONG).unwrap(), 1);
     s.open.send(()).unwrap();
     assert_eq!(finished(s.reports.recv_timeout(LONG).unwrap()), 1);
+}
+
+#[test]
+fn another_look_cancels_the_look_that_is_under_way() {
+    let s = setting();
+    s.worker.post(Want { look: Some(Look::Heads), ..want(1) });
+    assert_eq!(s.begun.recv_timeout(LONG).unwrap(), 1);
+    // the gate stays shut: only cancellation ends the first
+    s.worker.post(want(1));
+    assert_eq!(s.begun.recv_timeout(LONG).unwrap(), 1);
+    s.open.send(()).unwrap();
+    assert_eq!(finished(s.reports.recv_timeout(LONG).unwrap()), 1);
+    assert!(s.reports.try_recv().is_err());
 }
 
 #[test]

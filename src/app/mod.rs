@@ -30,4 +30,4 @@ pub use state::{Distractor, EditLine, Focus, Message, ModelInfo, Opening, Overla
 pub use table::Table;
 pub use tree::{Entry, Node, Tree, hook_name};
 pub use update::update;
-pub use views::{Component, Extent, LensBy, Looks, Score, Tab};
+pub use views::{Component, Extent, LENS, LensBy, Looks, Score, Tab};

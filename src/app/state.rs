@@ -11,7 +11,9 @@ use crate::{
 
 use super::{
     Areas, Arrangement, CommandLine, Component, Editor, Extent, Finder, Keymap, Looks, PromptLine, SaveLine, Tab, Tree,
-    areas, editor::Setting, views::pairs,
+    areas,
+    editor::Setting,
+    views::{LENS, pairs},
 };
 
 /// A token of the prompt.
@@ -197,6 +199,9 @@ pub struct Opening {
     pub size: (u16, u16),
 }
 
+/// Positions that the lens is asked for at once.
+const CHUNK: usize = 8;
+
 /// Rows and columns that a head is shown with at least where several are.
 const LEAST: usize = 2;
 
@@ -331,7 +336,13 @@ impl State {
                 },
             }),
             Tab::Logits => Some(Look::Logits { pos: self.cell.0 }),
-            Tab::Lens => Some(Look::Lens),
+            Tab::Lens => {
+                // in whole chunks, so that not every step asks anew
+                let visible = self.lens_positions();
+                let first = visible.start / CHUNK * CHUNK;
+                let end = visible.end.next_multiple_of(CHUNK).min(self.tokens.len());
+                Some(Look::Lens { first, count: end - first })
+            }
             Tab::Attribution => self.answer().map(|(target, distractor)| Look::Attribution {
                 pos: self.cell.0,
                 target: target.id,
@@ -339,6 +350,15 @@ impl State {
             }),
             Tab::Heads => Some(Look::Heads),
         }
+    }
+
+    /// The positions that the lens has room for, around the cursor.
+    #[must_use]
+    pub fn lens_positions(&self) -> std::ops::Range<usize> {
+        let room = (self.areas().inside_view().0.saturating_sub(LENS.0 + 1) / LENS.1).max(1);
+        let (at, n) = (self.cell.0, self.tokens.len());
+        let first = at.saturating_sub(room / 2).min(n.saturating_sub(room));
+        first..(first + room).min(n)
     }
 
     /// Rows and columns of values that a head has room for where several are shown.
@@ -450,7 +470,9 @@ impl State {
     pub fn token_under_cursor(&self) -> Option<Token> {
         let prediction = match self.view()? {
             View::Logits { top, .. } => top.get(self.logits_row),
-            View::Lens { cells, .. } => cells.get(self.lens_layer)?.get(self.cell.0)?.top.first(),
+            View::Lens { first, cells, .. } => {
+                cells.get(self.lens_layer)?.get(self.cell.0.checked_sub(*first)?)?.top.first()
+            }
             _ => None,
         }?;
         Some(Token { id: prediction.id, text: prediction.text.clone() })

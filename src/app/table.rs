@@ -145,12 +145,12 @@ impl State {
                 arrays.extend(baseline.iter().map(|b| ("baseline".into(), vec![b.len()], b.clone())));
                 Some(Table { header: header.map(String::from).to_vec(), rows: rows.collect(), arrays })
             }
-            View::Lens { cells, baseline } => {
+            View::Lens { first: from, cells, baseline } => {
                 let cells = if self.compare() == Compare::Baseline { baseline.as_ref().unwrap_or(cells) } else { cells };
                 let header = ["stream", "position", "after", "token", "id", "probability", "kl from final"];
                 let points = lens_points(self.schema.dims.n_layers);
                 let rows = cells.iter().zip(&points).flat_map(|(row, point)| {
-                    row.iter().enumerate().filter_map(move |(pos, cell)| {
+                    row.iter().zip(*from..).filter_map(move |(cell, pos)| {
                         let first = cell.top.first()?;
                         let after = self.tokens.get(pos)?.text.clone();
                         let (id, prob, kl) = (first.id.to_string(), first.prob.to_string(), cell.kl.to_string());

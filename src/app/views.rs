@@ -218,6 +218,9 @@ impl Default for Looks {
     }
 }
 
+/// Columns of the screen that the lens gives to the names of its rows, and to each position.
+pub const LENS: (usize, usize) = (9, 9);
+
 /// The pairs of axes that an activation can be shown along, rows before columns, the usual one first.
 #[must_use]
 pub fn pairs(axes: &[Axis]) -> Vec<(Axis, Axis)> {

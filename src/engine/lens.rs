@@ -1,3 +1,8 @@
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use candle_core::Tensor;
 use rayon::prelude::*;
 
@@ -17,6 +22,14 @@ pub struct LensCell {
     pub kl: f64,
     /// KL(baseline || edited) in nats of the same stream, where there are edits.
     pub moved: Option<f64>,
+}
+
+/// The lens at one position: a cell for each of [`lens_points`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LensColumn {
+    pub cells: Vec<LensCell>,
+    /// The baseline's; empty without edits.
+    pub baseline: Vec<LensCell>,
 }
 
 /// Tokens told for each cell.
@@ -40,38 +53,51 @@ impl Engine {
     /// # Errors
     /// Tensor errors.
     pub fn lens_logits(&self, cache: &ActivationCache, stream: HookPoint) -> Result<Option<Tensor>, EditError> {
-        let Some(stream) = cache.get(stream).cloned() else { return Ok(None) };
-        let start = Start::Residual { block: self.schema.dims.n_layers, stream };
-        let mut hooks = Interventions::new(&[], &[], Capture::None, References::default(), self.schema.dims.d_vocab);
-        self.loaded.model.forward(start, &self.schema, &mut hooks).map(Some)
+        cache.get(stream).map(|stream| self.unembedded(stream)).transpose()
     }
 
-    /// The lens over layers and positions, `[layer][pos]`, in the order of [`lens_points`]; and the baseline's, where there
-    /// are edits.
+    /// The logits of a residual stream at the end of the last block.
+    fn unembedded(&self, stream: &Tensor) -> Result<Tensor, EditError> {
+        let start = Start::Residual { block: self.schema.dims.n_layers, stream: stream.clone() };
+        let mut hooks = Interventions::new(&[], &[], Capture::None, References::default(), self.schema.dims.d_vocab);
+        self.loaded.model.forward(start, &self.schema, &mut hooks)
+    }
+
+    /// The lens at some positions, a column each.
     ///
     /// # Errors
-    /// Tensor errors.
-    #[allow(clippy::type_complexity, reason = "two grids of cells")]
-    pub fn lens(&self, outcome: &Outcome) -> Result<(Vec<Vec<LensCell>>, Option<Vec<Vec<LensCell>>>), EditError> {
+    /// Cancellation, tensor errors.
+    pub fn lens(
+        &self,
+        outcome: &Outcome,
+        positions: Range<usize>,
+        cancel: &AtomicBool,
+    ) -> Result<Vec<LensColumn>, EditError> {
         let edited = !outcome.spec.edits.is_empty();
-        let rows = |run: &Run, point| -> Result<Vec<Vec<f32>>, EditError> {
-            let logits = self.lens_logits(&run.cache, point)?;
-            let rows = |logits: Tensor| logits.squeeze(0)?.to_dtype(candle_core::DType::F32)?.to_vec2();
-            Ok(logits.map(rows).transpose()?.unwrap_or_default())
+        let part = |t: &Tensor| t.narrow(1, positions.start, positions.len());
+        let host = |logits: &Tensor| -> Result<Vec<Vec<f32>>, EditError> {
+            Ok(logits.squeeze(0)?.to_dtype(candle_core::DType::F32)?.to_vec2()?)
         };
-        let (last, last_before) = (outcome.run.logit_rows()?, outcome.baseline.logit_rows()?);
-        let (mut cells, mut baseline) = (Vec::new(), Vec::new());
+        let rows = |run: &Run, point| -> Result<Vec<Vec<f32>>, EditError> {
+            let Some(stream) = run.cache.get(point) else { return Ok(Vec::new()) };
+            host(&self.unembedded(&part(stream)?)?)
+        };
+        let (last, last_before) = (host(&part(&outcome.run.logits)?)?, host(&part(&outcome.baseline.logits)?)?);
+        let mut columns = vec![LensColumn::default(); positions.len()];
         for point in lens_points(self.schema.dims.n_layers) {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(EditError::Cancelled);
+            }
             let now = rows(&outcome.run, point)?;
             let before = if edited { rows(&outcome.baseline, point)? } else { Vec::new() };
-            let cell = |(pos, row): (usize, &Vec<f32>)| LensCell {
-                moved: before.get(pos).map(|before| kl_divergence(before, row)),
-                ..self.lens_cell(row, &last[pos])
-            };
-            cells.push(now.par_iter().enumerate().map(cell).collect());
-            baseline.push(before.par_iter().zip(&last_before).map(|(row, last)| self.lens_cell(row, last)).collect());
+            columns.par_iter_mut().enumerate().for_each(|(i, column)| {
+                let (Some(row), before) = (now.get(i), before.get(i)) else { return };
+                let moved = before.map(|before| kl_divergence(before, row));
+                column.cells.push(LensCell { moved, ..self.lens_cell(row, &last[i]) });
+                column.baseline.extend(before.map(|before| self.lens_cell(before, &last_before[i])));
+            });
         }
-        Ok((cells, edited.then_some(baseline)))
+        Ok(columns)
     }
 
     fn lens_cell(&self, row: &[f32], last: &[f32]) -> LensCell {

@@ -1,6 +1,10 @@
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, atomic::AtomicBool},
+};
 
-use super::{Answer, Control, Engine, Outcome, Report, Want};
+use super::{Answer, Control, Engine, LensColumn, Look, Outcome, Report, Stop, View, Want};
 use crate::hooks::{Capture, EditError};
 
 /// How many next tokens the explorer is told.
@@ -9,8 +13,16 @@ const TOP: usize = 20;
 /// Answers the explorer from an engine, keeping the latest outcome so that a look costs no run.
 pub struct Live {
     engine: Engine,
-    /// The latest outcome and the run that it was last reported for.
-    latest: Option<(u64, Outcome)>,
+    latest: Option<Latest>,
+}
+
+/// The latest outcome, and what was found out about it.
+struct Latest {
+    /// The run that it was last reported for.
+    run: u64,
+    outcome: Outcome,
+    /// The lens, by position: it costs as much as a run for each layer, so only what is looked at is computed, once.
+    lens: BTreeMap<usize, LensColumn>,
 }
 
 impl Live {
@@ -21,29 +33,45 @@ impl Live {
 }
 
 impl Answer for Live {
-    fn answer(&mut self, want: &Want, cancel: &AtomicBool, report: &dyn Fn(Report)) -> Result<(), EditError> {
+    fn answer(&mut self, want: &Want, stop: &Stop, report: &dyn Fn(Report)) -> Result<(), EditError> {
         assert!(!forced_panic(want), "forced by PYTHIA_TUI_PANIC");
         let run = want.run;
-        let known = self.latest.as_ref().filter(|(_, outcome)| outcome.spec == want.spec).map(|(run, _)| *run);
+        let known = self.latest.as_ref().filter(|latest| latest.outcome.spec == want.spec).map(|latest| latest.run);
         if known.is_none() {
             let progress = |block, blocks| report(Report::Progress { run, block, blocks });
-            let outcome = self.engine.run(&want.spec, &Capture::All, Control { cancel, progress: &progress })?;
-            self.latest = Some((run, outcome));
+            let control = Control { cancel: &stop.run, progress: &progress };
+            let outcome = self.engine.run(&want.spec, &Capture::All, control)?;
+            self.latest = Some(Latest { run, outcome, lens: BTreeMap::new() });
         }
-        let Some((reported, outcome)) = &mut self.latest else {
+        let Some(latest) = &mut self.latest else {
             return Ok(());
         };
         if known != Some(run) {
             let last = want.spec.tokens.len().saturating_sub(1);
-            let summary = outcome.summary(TOP, last, &self.engine.loaded.tokenizer)?;
+            let summary = latest.outcome.summary(TOP, last, &self.engine.loaded.tokenizer)?;
             report(Report::Ran { run, summary: Arc::new(summary) });
-            *reported = run;
+            latest.run = run;
         }
         if let Some(look) = want.look {
-            let view = outcome.look(look, &self.engine)?;
+            let view = match look {
+                Look::Lens { first, count } => latest.lens(&self.engine, first..first + count, &stop.look)?,
+                other => latest.outcome.look(other, &self.engine, &stop.look)?,
+            };
             report(Report::Saw { run, look, view: Arc::new(view) });
         }
         Ok(())
+    }
+}
+
+impl Latest {
+    fn lens(&mut self, engine: &Engine, positions: Range<usize>, cancel: &AtomicBool) -> Result<View, EditError> {
+        let missing: Vec<usize> = positions.clone().filter(|pos| !self.lens.contains_key(pos)).collect();
+        if let (Some(first), Some(last)) = (missing.first(), missing.last()) {
+            let columns = engine.lens(&self.outcome, *first..last + 1, cancel)?;
+            self.lens.extend((*first..).zip(columns));
+        }
+        let columns: Vec<&LensColumn> = positions.clone().filter_map(|pos| self.lens.get(&pos)).collect();
+        Ok(View::lens(positions.start, &columns))
     }
 }
 

@@ -1,7 +1,9 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use candle_core::{D, Tensor};
 use rayon::prelude::*;
 
-use super::{Attribution, Engine, LensCell, Outcome, Prediction, Run, effects::values};
+use super::{Attribution, Engine, LensCell, LensColumn, Outcome, Prediction, Run, effects::values};
 use crate::{
     analysis::{HeadScores, Stats, stats},
     hooks::{Axis, BlockHook, EditError, HookPoint},
@@ -108,7 +110,11 @@ pub enum Look {
     Logits {
         pos: usize,
     },
-    Lens,
+    /// The logit lens at `count` positions from `first` on.
+    Lens {
+        first: usize,
+        count: usize,
+    },
     Attribution {
         pos: usize,
         target: u32,
@@ -148,8 +154,9 @@ pub enum View {
         logits: Vec<f32>,
         baseline: Option<Vec<f32>>,
     },
-    /// The logit lens, `[layer][pos]`.
+    /// The logit lens, `[layer][pos]`, the positions counted from `first`.
     Lens {
+        first: usize,
         cells: Vec<Vec<LensCell>>,
         baseline: Option<Vec<Vec<LensCell>>>,
     },
@@ -164,6 +171,18 @@ pub enum View {
     },
     /// Nothing to see there, and why.
     Nothing(String),
+}
+
+impl View {
+    /// The lens from its columns.
+    pub(super) fn lens(first: usize, columns: &[&LensColumn]) -> Self {
+        let rows = |of: fn(&LensColumn) -> &[LensCell]| -> Vec<Vec<LensCell>> {
+            let layers = columns.first().map_or(0, |column| of(column).len());
+            (0..layers).map(|layer| columns.iter().filter_map(|c| of(c).get(layer).cloned()).collect()).collect()
+        };
+        let baseline = Some(rows(|column| &column.baseline)).filter(|rows| !rows.is_empty());
+        Self::Lens { first, cells: rows(|column| &column.cells), baseline }
+    }
 }
 
 /// Heads' matrices, pooled: each cell is the largest of `pool` x `pool` values, or of a difference the one furthest from 0.
@@ -186,15 +205,15 @@ const BINS: usize = 64;
 
 impl Outcome {
     /// # Errors
-    /// Tensor errors.
-    pub fn look(&self, look: Look, engine: &Engine) -> Result<View, EditError> {
+    /// Cancellation, tensor errors.
+    pub fn look(&self, look: Look, engine: &Engine, cancel: &AtomicBool) -> Result<View, EditError> {
         match look {
             Look::Hook(point) => self.look_at_hook(point, engine),
             Look::Values { point, slice } => self.look_at_values(point, slice, engine),
             Look::Attention { block, head, which } => self.look_at_head(block, head, which),
             Look::Patterns { block, which, compare, side } => {
                 let blocks = block.map_or(0..engine.schema.dims.n_layers, |block| block..block + 1);
-                self.thumbnails(blocks, which, compare, side)
+                self.thumbnails(blocks, which, compare, side, cancel)
             }
             Look::Logits { pos } => {
                 let found = self.predictions(LISTED, pos..pos + 1, &engine.loaded.tokenizer)?;
@@ -208,9 +227,9 @@ impl Outcome {
                     baseline: self.unedited().map(row).transpose()?,
                 })
             }
-            Look::Lens => {
-                let (cells, baseline) = engine.lens(self)?;
-                Ok(View::Lens { cells, baseline })
+            Look::Lens { first, count } => {
+                let columns = engine.lens(self, first..first + count, cancel)?;
+                Ok(View::lens(first, &columns.iter().collect::<Vec<_>>()))
             }
             Look::Attribution { pos, target, distractor } => {
                 let parts = |run: &Run| engine.attribution(run, pos, target, distractor);
@@ -276,6 +295,7 @@ impl Outcome {
         which: WhichAttention,
         compare: Compare,
         side: usize,
+        cancel: &AtomicBool,
     ) -> Result<View, EditError> {
         let n = self.spec.tokens.len();
         let pool = n.div_ceil(side.max(1)).max(1);
@@ -283,6 +303,9 @@ impl Outcome {
         let compare = if self.spec.edits.is_empty() { Compare::Edited } else { compare };
         let mut all = Vec::with_capacity(blocks.len());
         for block in blocks {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(EditError::Cancelled);
+            }
             let of = |run: &Run| -> Result<Option<Vec<f32>>, EditError> {
                 matrices(run, block, which, None)?.map(|t| values(&t)).transpose()
             };

@@ -11,9 +11,9 @@ mod worker;
 
 pub use attribution::Attribution;
 pub use effects::{EditEffect, HookChange, Prediction, Predictions, Summary};
-pub use lens::{LensCell, lens_points};
+pub use lens::{LensCell, LensColumn, lens_points};
 pub use live::Live;
 pub use look::{Compare, Look, Slice, Thumbnails, View, WhichAttention};
 pub use run::{Control, Engine, Outcome, Run, Spec};
 pub use save::{SaveError, WriteError, check_cache_name, save_cache, write_whole};
-pub use worker::{Answer, Report, Want, Worker};
+pub use worker::{Answer, Report, Stop, Want, Worker};

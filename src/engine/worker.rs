@@ -45,18 +45,34 @@ pub enum Report {
     },
 }
 
+/// What whoever answers is to stop, once it is set.
+#[derive(Debug, Default)]
+pub struct Stop {
+    /// The run: another one is wanted, or none.
+    pub run: AtomicBool,
+    /// The look at it: there is a newer request, be it of the same run.
+    pub look: AtomicBool,
+}
+
+impl Stop {
+    fn all(&self) {
+        self.run.store(true, Ordering::Relaxed);
+        self.look.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Whoever answers requests; the engine, or a stand-in in tests.
 pub trait Answer {
     /// # Errors
-    /// [`EditError::Cancelled`] when `cancel` was set; any other error is reported.
-    fn answer(&mut self, want: &Want, cancel: &AtomicBool, report: &dyn Fn(Report)) -> Result<(), EditError>;
+    /// [`EditError::Cancelled`] when it was told to stop; any other error is reported.
+    fn answer(&mut self, want: &Want, stop: &Stop, report: &dyn Fn(Report)) -> Result<(), EditError>;
 }
 
 #[derive(Default)]
 struct Mailbox {
     slot: Mutex<Slot>,
     filled: Condvar,
-    cancel: AtomicBool,
+    stop: Stop,
 }
 
 #[derive(Default)]
@@ -82,7 +98,8 @@ impl Mailbox {
             }
             if let Some(want) = slot.want.take() {
                 slot.running = Some(want.run);
-                self.cancel.store(false, Ordering::Relaxed);
+                self.stop.run.store(false, Ordering::Relaxed);
+                self.stop.look.store(false, Ordering::Relaxed);
                 return Some(want);
             }
             slot.running = None;
@@ -112,12 +129,14 @@ impl Worker {
         Ok(Self { mailbox, thread: Some(thread) })
     }
 
-    /// Ask for `want`. It replaces a request that was not begun, and cancels one of another run that was.
+    /// Ask for `want`. It replaces a request that was not begun; of one that was, it cancels the look, and the run if that
+    /// is another.
     pub fn post(&self, want: Want) {
         let mut slot = self.mailbox.lock();
         if slot.running.is_some_and(|run| run != want.run) {
-            self.mailbox.cancel.store(true, Ordering::Relaxed);
+            self.mailbox.stop.all();
         }
+        self.mailbox.stop.look.store(true, Ordering::Relaxed);
         slot.want = Some(want);
         drop(slot);
         self.mailbox.filled.notify_one();
@@ -127,14 +146,14 @@ impl Worker {
     pub fn cancel(&self) {
         let mut slot = self.mailbox.lock();
         slot.want = None;
-        self.mailbox.cancel.store(true, Ordering::Relaxed);
+        self.mailbox.stop.all();
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
         self.mailbox.lock().closed = true;
-        self.mailbox.cancel.store(true, Ordering::Relaxed);
+        self.mailbox.stop.all();
         self.mailbox.filled.notify_one();
         if let Some(thread) = self.thread.take() {
             // a panic there was already reported
@@ -146,7 +165,7 @@ impl Drop for Worker {
 fn work(inbox: &Mailbox, mut answer: impl Answer, report: &dyn Fn(Report)) {
     while let Some(want) = inbox.take() {
         let run = want.run;
-        let answered = catch_unwind(AssertUnwindSafe(|| answer.answer(&want, &inbox.cancel, report)));
+        let answered = catch_unwind(AssertUnwindSafe(|| answer.answer(&want, &inbox.stop, report)));
         let message = match answered {
             Ok(Ok(()) | Err(EditError::Cancelled)) => continue,
             Ok(Err(error)) => error.to_string(),

@@ -45,6 +45,9 @@ struct Window {
     columns: Range<usize>,
 }
 
+/// Cells of different colours on the screen at once, at about 40 bytes each.
+pub(super) const DENSE: usize = 1000;
+
 /// Label columns at the left, and rows at the top.
 const LABEL: usize = 10;
 
@@ -99,8 +102,13 @@ impl Heatmap<'_> {
         if self.zoom == 1 {
             return Cells::Half { rows: 1, columns: 1, width: 2.min(columns.max(1)) };
         }
-        let pool = self.columns.div_ceil(columns.max(1)).max(1);
-        let width = if pool == 1 { (columns / self.columns).clamp(1, 4) } else { 1 };
+        // values around 0 are seldom alike: cells are then wide enough that drawing them all stays quick over a slow line
+        let least = match self.scale {
+            Scale::Around(_) => (columns * rows / halves(theme)).div_ceil(DENSE).clamp(1, 4),
+            Scale::From(..) => 1,
+        };
+        let pool = self.columns.div_ceil((columns / least).max(1)).max(1);
+        let width = if pool == 1 { (columns / self.columns).clamp(least.min(columns.max(1)), 4) } else { least };
         Cells::Half { rows: self.rows.div_ceil(rows.max(1)).max(1), columns: pool, width }
     }
 

@@ -16,14 +16,13 @@ use super::{
     text,
 };
 use crate::{
-    app::{Action, Hit, LensBy, Region, State},
+    app::{Action, Hit, LENS, LensBy, Region, State},
     engine::{Compare, LensCell, View, lens_points},
 };
 
-/// Columns of the layer names.
-const NAMES: usize = 9;
-/// Columns of a cell, its gap included.
-const CELL: usize = 9;
+/// Columns of the layer names, and of a cell, its gap included.
+const NAMES: usize = LENS.0;
+const CELL: usize = LENS.1;
 
 /// The logit lens: layers down, positions across, each cell the likeliest token coloured by its probability, by KL to the
 /// final layer, or by KL from the baseline.
@@ -38,7 +37,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     title.push(Span::styled(format!("   {switch}: by {by}"), theme.dim()));
     title.extend(comparison(state, theme));
     frame.render_widget(Line::from(title), row(area, 0));
-    let Some(View::Lens { cells, baseline }) = state.view() else { return say(frame, row(area, 1), waiting(state), theme) };
+    let Some(View::Lens { first: from, cells, baseline }) = state.view() else { return say(frame, row(area, 1), waiting(state), theme) };
     let cells = if state.compare() == Compare::Baseline { baseline.as_ref().unwrap_or(cells) } else { cells };
     let value = |cell: &LensCell| match (state.compare(), state.looks.lens_by) {
         (Compare::Difference, _) => cell.moved.unwrap_or(0.0),
@@ -49,19 +48,20 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         (Compare::Edited | Compare::Baseline, LensBy::Probability) => Scale::From(0.0, 1.0),
         _ => Scale::From(0.0, cells.iter().flatten().map(value).filter(|x| x.is_finite()).fold(0.0, f64::max)),
     };
-    let (layers, n) = (cells.len(), state.tokens.len());
+    let layers = cells.len();
     // the likeliest tokens of the cell under the cursor stay below the grid
     let details = 7.min(area.height.saturating_sub(4)).min(if area.height < 16 { 4 } else { 7 });
     let grid = Rect { y: area.y + 1.min(area.height), height: area.height.saturating_sub(1 + details), ..area };
-    let columns = usize::from(grid.width).saturating_sub(NAMES + 1) / CELL;
+    let visible = state.lens_positions();
+    let columns = visible.len();
     let rows = usize::from(grid.height).saturating_sub(1);
     if columns == 0 || rows == 0 {
         return;
     }
     let (layer, pos) = (state.lens_layer, state.cell.0);
-    let (visible, visible_layers) = (around(pos, columns, n), around(layer, rows, layers));
+    let visible_layers = around(layer, rows, layers);
     let (first_pos, first_layer) = (visible.start, visible_layers.start);
-    for x in 0..columns.min(n - first_pos) {
+    for x in 0..columns {
         let label = text::label(&state.tokens[first_pos + x].text, theme);
         let style = if first_pos + x == pos { theme.title() } else { theme.dim() };
         let at = offset(grid.x, NAMES + x * CELL);
@@ -72,8 +72,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         let style = if first_layer + y == layer { theme.title() } else { theme.dim() };
         let screen_y = offset(grid.y, y + 1);
         put(frame.buffer_mut(), grid.x, screen_y, format!("{name:>8} "), style);
-        for x in 0..columns.min(n - first_pos) {
-            let Some(cell) = cells[first_layer + y].get(first_pos + x) else { continue };
+        for x in 0..columns {
+            let Some(cell) = cells[first_layer + y].get((first_pos + x).wrapping_sub(*from)) else { continue };
             let here = (first_layer + y, first_pos + x) == (layer, pos);
             let (content, style) = look(cell, scale.paint(value(cell), theme).background(), here, theme);
             let at = offset(grid.x, NAMES + x * CELL);
@@ -89,7 +89,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     let grid_hits = Rect { x: offset(grid.x, NAMES), y: grid.y + 1, ..grid }.intersection(grid);
     hits.push(Region { area: grid_hits, rows: visible_layers.collect(), columns: screen_columns, hit: Hit::Lens });
     let below = Rect { y: grid.bottom(), height: details, ..area };
-    if let Some(cell) = cells.get(layer).and_then(|row| row.get(pos)) {
+    if let Some(cell) = cells.get(layer).and_then(|row| row.get(pos.wrapping_sub(*from))) {
         detail(frame, below, cell, state, scale, theme);
     }
 }

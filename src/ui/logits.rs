@@ -46,7 +46,7 @@ fn difference(state: &State, width: usize, theme: Theme) -> Option<Line<'static>
     let numbers = 8 + if before.is_some() { 9 } else { 0 };
     let name = format!(" logit {names} ");
     let name = if name.width() + numbers <= width { name } else { " logit difference ".into() };
-    let name = if name.width() + numbers <= width { name } else { " ".into() };
+    let name = if name.width() + numbers <= width { name } else { if theme.ascii { " dlogit " } else { " Δlogit " }.into() };
     let mut spans = vec![Span::styled(name, theme.dim()), Span::raw(format!("{now:.3} "))];
     if let Some(before) = before {
         let style = if (before - now).abs() >= 5e-4 { theme.changed() } else { theme.dim() };
@@ -88,7 +88,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         let prediction = prediction(&token, logits, baseline.as_deref());
         let rank = rank(logits, token.id);
         let mut line = ranked(rank, &prediction, false, area.width.into(), columns, theme);
-        line.spans.push(Span::styled(format!(" {what}"), theme.title()));
+        // the whole word at the end where there is room, else its letter before the rank
+        if line.width() + what.len() < usize::from(area.width) {
+            line.spans.push(Span::styled(format!(" {what}"), theme.title()));
+        } else if let Some(first) = line.spans.first_mut() {
+            first.content = format!("{}{rank:>4} ", &what[..1]).into();
+            first.style = theme.title();
+        }
         frame.render_widget(line, row(area, y));
         y += 1;
     }

@@ -8,8 +8,8 @@ use ratatui::{
 };
 
 use super::{
-    Theme, put, attention, comparison,
-    heatmap::{around, halves, offset},
+    ColorDepth, Theme, put, attention, comparison,
+    heatmap::{DENSE, around, halves, offset},
     row, say,
     scale::Scale,
     shape::waiting,
@@ -18,6 +18,9 @@ use crate::{
     app::{Action, Extent, Hit, Region, State},
     engine::{Thumbnails, View},
 };
+
+/// Colours of a picture that is to be seen at a glance.
+const STEPS: f64 = 12.0;
 
 /// Columns of the block names.
 const NAMES: usize = 4;
@@ -131,6 +134,9 @@ fn draw_model(
     let (width, height) = (tiles.width + 1, tiles.height + gap);
     let columns = around(state.head, (room.0 + 1) / width, heads);
     let rows = around(state.block(), (room.1 + gap) / height, blocks);
+    // very many small cells: in the palette's colours, which take half the bytes
+    let dense = columns.len() * rows.len() * tiles.width * tiles.height > DENSE && theme.depth == ColorDepth::True;
+    let inks = if dense { Theme { depth: ColorDepth::Ansi256, ..theme } } else { theme };
     for (x, head) in columns.clone().enumerate() {
         let here = head == state.head;
         // numbers over narrow columns only where they do not touch
@@ -146,7 +152,7 @@ fn draw_model(
         for (x, head) in columns.clone().enumerate() {
             let Some(values) = thumbnails.heads[block].get(head) else { continue };
             let grid = rect((offset(area.x, NAMES + x * width), top), (tiles.width, tiles.height)).intersection(area);
-            thumbnail(frame, grid, values, (thumbnails.side, tiles.zoom), scale, theme);
+            thumbnail(frame, grid, values, (thumbnails.side, tiles.zoom), scale, inks);
             if (block, head) == (state.block(), state.head) {
                 frame_around(frame, grid, area, theme);
             }
@@ -178,12 +184,13 @@ fn frame_around(frame: &mut Frame<'_>, grid: Rect, area: Rect, theme: Theme) {
 /// halve them).
 fn thumbnail(frame: &mut Frame<'_>, area: Rect, values: &[f32], (side, zoom): (usize, usize), scale: Scale, theme: Theme) {
     let halves = halves(theme);
+    let gap = area.right() < frame.area().right();
     for y in 0..usize::from(area.height) {
         for x in 0..usize::from(area.width) {
             let paint = |half: usize| {
                 let row = (y * halves + half) / zoom;
                 let value = values.get(row * side + x / zoom).copied().filter(|_| row < side);
-                value.filter(|v| !v.is_nan()).map(|value| scale.paint(value.into(), theme))
+                value.filter(|v| !v.is_nan()).map(|value| scale.paint_in(STEPS, value.into(), theme))
             };
             let Some(cell) = frame.buffer_mut().cell_mut((offset(area.x, x), offset(area.y, y))) else { continue };
             if halves == 1 {
@@ -192,6 +199,12 @@ fn thumbnail(frame: &mut Frame<'_>, area: Rect, values: &[f32], (side, zoom): (u
                 continue;
             }
             super::heatmap::halve(cell, paint(0).and_then(|p| p.color), paint(1).and_then(|p| p.color));
+        }
+        // a gap that keeps the ink before it needs no change of colour
+        if let Some(last) = area.width.checked_sub(1).filter(|_| gap) {
+            let y = offset(area.y, y);
+            let ink = frame.buffer_mut()[(area.x + last, y)].fg;
+            frame.buffer_mut()[(area.right(), y)].set_fg(ink);
         }
     }
 }

@@ -34,6 +34,9 @@ impl Paint {
     }
 }
 
+/// As many colours as an eye tells apart.
+const STEPS: f64 = 32.0;
+
 impl Scale {
     /// Around 0 for all finite values.
     pub fn around(values: &[f32]) -> Self {
@@ -59,13 +62,20 @@ impl Scale {
     }
 
     pub fn paint(self, value: f64, theme: Theme) -> Paint {
+        self.paint_in(STEPS, value, theme)
+    }
+
+    /// In so many steps from one end to the other, or from 0 to one end: neighbours of one colour cost nothing over a slow
+    /// line.
+    pub fn paint_in(self, steps: f64, value: f64, theme: Theme) -> Paint {
         let share = self.share(value);
+        let step = (share * steps).round() / steps;
         let rgb = match self {
             Self::From(..) => {
-                let color = colorous::VIRIDIS.eval_continuous(share);
+                let color = colorous::VIRIDIS.eval_continuous(step);
                 (color.r, color.g, color.b)
             }
-            Self::Around(_) => diverging(share, theme.light),
+            Self::Around(_) => diverging(step, theme.light),
         };
         let color = match theme.depth {
             ColorDepth::True => Some(Color::Rgb(rgb.0, rgb.1, rgb.2)),
@@ -84,14 +94,14 @@ impl Scale {
 
     /// The scale itself, its ends named.
     pub fn legend(self, theme: Theme) -> Vec<Span<'static>> {
-        const STEPS: u32 = 12;
+        const SHOWN: u32 = 12;
         let (low, high) = match self {
             Self::From(low, high) => (low, high),
             Self::Around(most) => (-most, most),
         };
         let mut spans = vec![Span::styled(format!("{} ", text::number(low)), theme.dim())];
-        for step in 0..STEPS {
-            let paint = self.paint(low + (high - low) * f64::from(step) / f64::from(STEPS - 1), theme);
+        for step in 0..SHOWN {
+            let paint = self.paint(low + (high - low) * f64::from(step) / f64::from(SHOWN - 1), theme);
             spans.push(match paint.color {
                 Some(color) => Span::styled(" ", Style::new().bg(color)),
                 None => Span::styled(paint.shade.to_string(), paint.shade_style),
