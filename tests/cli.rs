@@ -16,7 +16,7 @@ use serde_json::Value;
 fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pythia-tui"));
     // no model may come from the machine that runs the tests
-    command.args(args).env("HF_HUB_CACHE", "/nonexistent").stdin(Stdio::null());
+    command.args(args).env("HF_HUB_CACHE", "/nonexistent").env("XDG_CONFIG_HOME", "/nonexistent").stdin(Stdio::null());
     command
 }
 
@@ -361,4 +361,51 @@ fn the_explorer_needs_a_terminal_and_says_so() {
 fn help_and_completions_are_there() {
     assert!(stdout(&["--help"]).contains("--edit"));
     assert!(stdout(&["completions", "bash"]).contains("pythia-tui"));
+}
+
+#[test]
+fn structure_prints_either_tree() {
+    let hooks = stdout(&["structure", "--model", &micro()]);
+    // 2 blocks of 25 hooks, and 4 outside them
+    assert_eq!(hooks.lines().count(), 2 * 25 + 4);
+    let z = hooks.lines().find(|line| line.starts_with("blocks.1.attn.hook_z ")).unwrap();
+    assert!(
+        z.contains("[pos, 4 head, 8 d_head]") && z.contains("gpt_neox.layers.1.attention.dense (input, by head)"),
+        "{z}"
+    );
+    assert!(hooks.lines().any(|line| line.contains("hook_resid_mid") && line.contains("derived")));
+    assert_eq!(hooks, stdout(&["structure", "--hooks", "--model", &micro()]));
+
+    let modules = stdout(&["structure", "--hf", "--model", &micro()]);
+    assert!(
+        modules.starts_with(
+            "GPTNeoXForCausalLM\n  gpt_neox: GPTNeoXModel\n    embed_in: Embedding\n      weight [96, 32]\n"
+        ),
+        "{modules}"
+    );
+    // every hook stands in one module
+    let json: Vec<Value> =
+        serde_json::from_str(&stdout(&["structure", "--hf", "--json", "--model", &micro()])).unwrap();
+    let mut placed: Vec<(String, String)> = json
+        .iter()
+        .flat_map(|module| {
+            let path = module["path"].as_str().unwrap().to_string();
+            module["hooks"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(move |h| (h["name"].as_str().unwrap().to_string(), path.clone()))
+        })
+        .collect();
+    let json: Vec<Value> = serde_json::from_str(&stdout(&["structure", "--json", "--model", &micro()])).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_string();
+    let mut named: Vec<(String, String)> =
+        json.iter().map(|hook| (text(&hook["name"]), text(&hook["module"]))).collect();
+    placed.sort();
+    named.sort();
+    assert_eq!(placed, named);
+    // the weights are not read
+    let dir = copy_of_micro(|dir| fs::remove_file(dir.join("model.safetensors")).unwrap());
+    assert_eq!(stdout(&["structure", "--model", dir.path().to_str().unwrap()]), hooks);
+    refused(&["structure", "--hf", "--hooks", "--model", "demo"], 2, "cannot be used with");
 }

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use pythia_tui::{
     engine::{Engine, Spec},
     hooks::{
-        ActivationCache, Axis, AxisSelection, BlockHook, Blocks, Capture, Edit, HookPoint, Interventions, Op, Plan, References, Selection,
-        Slot, Target, readers,
+        ActivationCache, Axis, AxisSelection, BlockHook, Blocks, Capture, Edit, HookPoint, Interventions, Op, Plan,
+        References, Selection, Slot, Target, readers,
     },
     model::{Processing, Start},
 };
@@ -88,7 +88,12 @@ fn check(checkpoint: &str) {
     runner
         .run(&edits, |edits| {
             let mut engine = engine.borrow_mut();
-            let spec = Spec { tokens: TOKENS.to_vec(), contrast: Some(contrast.clone()), edits: edits.clone(), ..Spec::default() };
+            let spec = Spec {
+                tokens: TOKENS.to_vec(),
+                contrast: Some(contrast.clone()),
+                edits: edits.clone(),
+                ..Spec::default()
+            };
             let outcome = run(&mut engine, &spec).unwrap();
             let (cache, logits) = from_scratch(&engine, &spec);
             let found = activations(&outcome);
@@ -242,11 +247,13 @@ fn what_reads_a_hook_is_what_an_edit_there_changes() {
                 let changed: std::collections::BTreeSet<_> =
                     changes.iter().filter(|change| change.relative > 1e-6).map(|change| change.point).collect();
                 // what the cache keeps of ln1 behind split inputs is the values' application alone
-                let ln1_of_values = |p: &HookPoint| {
-                    schema.is_split(p.block().unwrap_or(0)) && p.short_name().starts_with("ln1.")
-                };
-                let differ: Vec<_> =
-                    changed.symmetric_difference(&expected).filter(|p| !ln1_of_values(p)).map(ToString::to_string).collect();
+                let ln1_of_values =
+                    |p: &HookPoint| schema.is_split(p.block().unwrap_or(0)) && p.short_name().starts_with("ln1.");
+                let differ: Vec<_> = changed
+                    .symmetric_difference(&expected)
+                    .filter(|p| !ln1_of_values(p))
+                    .map(ToString::to_string)
+                    .collect();
                 assert!(differ.is_empty(), "{checkpoint} {enable:?}: {point} reaches, or does not, {differ:?}");
             }
         }

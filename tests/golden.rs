@@ -181,14 +181,18 @@ fn attribution_and_the_value_weighted_pattern() {
             for enable in [vec![], vec!["attn.hook_result".to_string()]] {
                 let mut engine = engine(checkpoint, processing, &enable);
                 let outcome =
-                    run(&mut engine, &Spec { tokens: ids(&golden.json("prompts")["lens"]), ..Spec::default() }).unwrap();
+                    run(&mut engine, &Spec { tokens: ids(&golden.json("prompts")["lens"]), ..Spec::default() })
+                        .unwrap();
                 let last = outcome.spec.tokens.len() - 1;
                 for (name, distractor) in [("target", None), ("difference", Some(TARGET.1))] {
                     let parts = engine.attribution(&outcome.run, last, TARGET.0, distractor).unwrap().unwrap();
                     let all = [parts.heads.concat(), parts.mlps.clone(), vec![parts.embed, parts.bias]].concat();
                     let found: Vec<f32> = all.iter().map(|x| *x as f32).collect();
                     let error = error(&golden.tensors[&format!("attribution/{name}")], &found);
-                    assert!(error <= TOLERANCE, "{checkpoint} {kind}: attribution of the {name} diverges by {error:.1e}");
+                    assert!(
+                        error <= TOLERANCE,
+                        "{checkpoint} {kind}: attribution of the {name} diverges by {error:.1e}"
+                    );
                     worst = worst.max(error);
                     let off = parts.remainder().abs() / all.iter().map(|x| x.abs()).fold(0.0, f64::max);
                     assert!(off <= TOLERANCE, "{checkpoint} {kind}: the parts miss the logit by {off:.1e}");
@@ -197,7 +201,10 @@ fn attribution_and_the_value_weighted_pattern() {
                 let found: Vec<f32> = (0..4)
                     .flat_map(|head| {
                         let which = WhichAttention::ValueWeighted;
-                        match outcome.look(Look::Attention { block: 1, head, which }, &engine, &AtomicBool::new(false)).unwrap() {
+                        match outcome
+                            .look(Look::Attention { block: 1, head, which }, &engine, &AtomicBool::new(false))
+                            .unwrap()
+                        {
                             View::Attention { values, .. } => values,
                             other => panic!("{other:?}"),
                         }

@@ -23,13 +23,17 @@ struct Session {
     input: Option<Box<dyn Write + Send>>,
     child: Box<dyn Child + Send + Sync>,
     screen: Arc<Mutex<Parser>>,
-    bytes: Arc<Mutex<usize>>,
+    bytes: Arc<Mutex<Vec<u8>>>,
     /// Set, and the reader lets go of the terminal after the next output.
     deaf: Arc<AtomicBool>,
 }
 
 impl Session {
     fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::start_in(std::path::Path::new("."), args, env)
+    }
+
+    fn start_in(dir: &std::path::Path, args: &[&str], env: &[(&str, &str)]) -> Self {
         let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_pythia-tui"));
@@ -37,12 +41,14 @@ impl Session {
         command.env("TERM", "xterm-256color");
         command.env("COLORTERM", "truecolor");
         command.env("HF_HUB_CACHE", "/nonexistent");
+        command.env("XDG_CONFIG_HOME", "/nonexistent");
+        command.cwd(dir);
         for (name, value) in env {
             command.env(name, value);
         }
         let child = pair.slave.spawn_command(command).unwrap();
         let screen = Arc::new(Mutex::new(Parser::new(NonZero::new(24).unwrap(), NonZero::new(80).unwrap(), 0)));
-        let bytes = Arc::new(Mutex::new(0));
+        let bytes = Arc::new(Mutex::new(Vec::new()));
         let mut reader = pair.master.try_clone_reader().unwrap();
         let deaf = Arc::new(AtomicBool::new(false));
         let (seen, count, stop) = (screen.clone(), bytes.clone(), deaf.clone());
@@ -50,7 +56,7 @@ impl Session {
             let mut buffer = [0; 4096];
             while let Ok(n @ 1..) = reader.read(&mut buffer) {
                 seen.lock().unwrap().process(&buffer[..n]);
-                *count.lock().unwrap() += n;
+                count.lock().unwrap().extend_from_slice(&buffer[..n]);
                 if stop.load(Ordering::SeqCst) {
                     break;
                 }
@@ -64,6 +70,11 @@ impl Session {
 
     fn text(&self) -> String {
         self.screen.lock().unwrap().screen().contents()
+    }
+
+    /// Everything that was written, control sequences included.
+    fn raw(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
     }
 
     /// Wait until the screen holds what is expected.
@@ -129,7 +140,7 @@ fn walk_ablate_and_quit() {
     session.wait_for("step 3 of 75");
     session.press("/1 pat\r");
     session.wait_for("step 29 of 75");
-    session.press("v>a");
+    session.press("3>a");
     session.wait_for("blocks.1.attn.hook_z[head=1] = 0");
     session.wait_for("1 edit");
     session.wait_for("touched 64");
@@ -149,9 +160,9 @@ fn it_follows_the_size_of_the_terminal_and_writes_nothing_while_idle() {
     session.wait_for("x delete");
     // settle, then listen
     thread::sleep(Duration::from_millis(500));
-    let before = *session.bytes.lock().unwrap();
+    let before = session.bytes.lock().unwrap().len();
     thread::sleep(Duration::from_secs(2));
-    assert_eq!(*session.bytes.lock().unwrap(), before, "an idle program writes nothing");
+    assert_eq!(session.bytes.lock().unwrap().len(), before, "an idle program writes nothing");
     session.signal(15);
     session.ends_clean();
 }
@@ -213,5 +224,73 @@ fn without_the_default_model_the_demo_says_that_it_is_the_demo() {
     session.wait_for("1 edit");
     session.wait_for("demo (not pythia-70m-deduped, which is not here)");
     session.press("q");
+    session.ends_clean();
+}
+
+#[test]
+fn what_is_copied_goes_out_as_osc_52_and_what_is_saved_is_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::start_in(dir.path(), &["--model", "demo", "Two tokens"], &[]);
+    session.wait_for("L2 norm");
+    session.press("y");
+    session.wait_for("copied hook_embed");
+    // "hook_embed" in base64
+    assert!(session.raw().contains("\x1b]52;c;aG9va19lbWJlZA=="), "no OSC 52");
+    session.press("2");
+    session.wait_for("d_model 0");
+    session.press("S\t\r");
+    session.wait_for("saved demo-hook_embed.csv");
+    session.press("S\t\r");
+    session.wait_for("exists: Enter replaces it");
+    session.press("\r");
+    session.wait_for("saved demo-hook_embed.csv");
+    session.press("S\t\t\r");
+    session.wait_for("saved demo-hook_embed.npz");
+    session.press("S\r");
+    session.wait_for("saved demo-hook_embed.svg");
+    session.press(":save /nonexistent/x.csv\r");
+    session.wait_for("No such file");
+    session.press("\x1b");
+    while session.text().contains("save the view") {
+        thread::sleep(Duration::from_millis(10));
+    }
+    session.press("q");
+    session.ends_clean();
+    let csv = std::fs::read_to_string(dir.path().join("demo-hook_embed.csv")).unwrap();
+    assert!(csv.starts_with("pos,0,1,2,") && csv.lines().count() > 2, "{csv}");
+    let npz = candle_core::npy::NpzTensors::new(dir.path().join("demo-hook_embed.npz")).unwrap();
+    let values = npz.get("values").unwrap().unwrap();
+    assert_eq!(values.dims(), [csv.lines().count() - 1, 128]);
+    let first: f32 = csv.lines().nth(1).unwrap().split(',').nth(1).unwrap().parse().unwrap();
+    assert_eq!(values.get(0).unwrap().get(0).unwrap().to_scalar::<f32>().unwrap(), first);
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+}
+
+#[test]
+fn a_click_moves_the_cursor_of_a_view() {
+    let mut session = explorer();
+    session.press("7");
+    session.wait_for("heads by previous token");
+    // head 2 of block 3: columns and rows from 1, button 0 pressed and let go
+    session.press("\x1b[<0;64;8M\x1b[<0;64;8m");
+    session.wait_for("L3H2");
+    session.press("q");
+    session.ends_clean();
+}
+
+#[test]
+fn keys_come_from_the_configuration_file() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("pythia-tui")).unwrap();
+    std::fs::write(dir.path().join("pythia-tui/config.toml"), "[keys]\nquit = 'Q'\nhelp = 'q'\n").unwrap();
+    let config = dir.path().to_str().unwrap().to_string();
+    let mut session = Session::start(&["--model", "demo", "Two tokens"], &[("XDG_CONFIG_HOME", &config)]);
+    session.wait_for("L2 norm");
+    session.press("q");
+    session.wait_for("the next hook of the forward pass");
+    session.press("\x1b");
+    session.wait_for("L2 norm");
+    session.press("Q");
     session.ends_clean();
 }

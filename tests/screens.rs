@@ -14,8 +14,8 @@ use pythia_tui::{
         PromptLine, Region, State, Tab, Token, update,
     },
     engine::{
-        Attribution, Compare, EditEffect, HookChange, LensCell, Look, Prediction, Report, Summary, Thumbnails, View, Want,
-        WhichAttention,
+        Attribution, Compare, EditEffect, HookChange, LensCell, Look, Prediction, Report, Summary, Thumbnails, View,
+        Want, WhichAttention,
     },
     hooks::{self, Dims, HookPoint, Schema},
     model::{Config, modules},
@@ -177,7 +177,12 @@ impl Program {
                 let at = slice.fixed.map_or(0, |(_, at)| at);
                 let value = |i: usize| ((i * 37 + at * 11) % 64) as f32 / 16.0 - 2.0;
                 let values: Vec<f32> = (0..rows * columns).map(value).collect();
-                View::Values { rows, columns, baseline: edited.then(|| values.iter().map(|x| x / 2.0).collect()), values }
+                View::Values {
+                    rows,
+                    columns,
+                    baseline: edited.then(|| values.iter().map(|x| x / 2.0).collect()),
+                    values,
+                }
             }
             Look::Patterns { block, side, .. } => {
                 let dims = self.state.schema.dims;
@@ -412,7 +417,10 @@ fn heads_view() {
     let mut program = Program::start(SMALL, &[]);
     program.keys("7 Tab j j l");
     insta::assert_snapshot!("heads_small", program.screen(TRUE));
-    insta::assert_snapshot!("heads_16_colours", program.screen(Theme { depth: ColorDepth::Ansi16, ascii: false, light: false }));
+    insta::assert_snapshot!(
+        "heads_16_colours",
+        program.screen(Theme { depth: ColorDepth::Ansi16, ascii: false, light: false })
+    );
     // the head under the cursor is the one that is ablated and looked at
     program.keys("a Enter");
     assert_eq!(program.state.active_edits()[0].to_string(), "blocks.2.attn.hook_z[head=1] = 0");
@@ -882,7 +890,10 @@ fn the_target_and_the_distractor_are_chosen_among_the_next_tokens() {
     assert_eq!(answer(&program), (" Mary".into(), Some(" John".into())));
     program.keys("j j j T");
     assert_eq!(answer(&program), (" Mary".into(), Some(" the".into())));
-    assert!(matches!(program.keys("6")[..], [Effect::Post(Want { look: Some(Look::Attribution { target: 0, distractor: Some(3), .. }), .. })]));
+    assert!(matches!(
+        program.keys("6")[..],
+        [Effect::Post(Want { look: Some(Look::Attribution { target: 0, distractor: Some(3), .. }), .. })]
+    ));
     program.keys("4 T");
     assert_eq!(answer(&program), (" Mary".into(), None));
 }

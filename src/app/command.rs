@@ -5,11 +5,12 @@ use tui_input::Input;
 
 use super::{
     BINDINGS, Editor, Effect, Overlay, Purpose, State, Tab,
+    actions::act,
     editing::{change_edits, line_request},
     editor,
     keymap::nearest,
     navigate::stepped,
-    update::{act, refuse, run_again, say},
+    update::{refuse, run_again, say},
 };
 use crate::hooks::{EditError, HookPoint};
 
@@ -116,17 +117,17 @@ fn carry_out(state: &mut State, line: &str) -> Vec<Effect> {
     match *name {
         "hook" => match words.trim().parse::<HookPoint>() {
             Ok(point) if state.schema.all_points().contains(&point) => state.tree.reveal(point),
-            Ok(point) => refuse(state, format!("`{point}`: this model has blocks 0 to {}", state.schema.dims.n_layers - 1)),
+            Ok(point) => {
+                refuse(state, format!("`{point}`: this model has blocks 0 to {}", state.schema.dims.n_layers - 1));
+            }
             Err(error) => refuse(state, error.to_string()),
         },
         "view" => {
             let typed = words.trim().to_lowercase();
-            match Tab::ALL.into_iter().find(|tab| tab.title().to_lowercase() == typed) {
-                Some(tab) => state.tab = tab,
-                None => {
-                    let names = Tab::ALL.map(|tab| tab.title().to_lowercase()).join(", ");
-                    refuse(state, format!("there is no view `{typed}`; there are {names}"));
-                }
+            let names = Tab::ALL.map(|tab| tab.title().to_lowercase());
+            match names.iter().position(|name| *name == typed) {
+                Some(at) => state.tab = Tab::ALL[at],
+                None => refuse(state, format!("there is no view `{typed}`; there are {}", names.join(", "))),
             }
         }
         "head" => number(state, words, state.schema.dims.n_heads, |state, at| state.head = at),
@@ -201,7 +202,8 @@ fn schema_changed(state: &mut State, said: String) {
         off += usize::from(plan.is_err());
         line.on = plan.is_ok();
     }
-    let also = if off > 0 { format!("; {off} of the edits need it otherwise and were switched off") } else { String::new() };
+    let also =
+        if off > 0 { format!("; {off} of the edits need it otherwise and were switched off") } else { String::new() };
     say(state, said + &also);
     run_again(state);
 }
@@ -215,4 +217,3 @@ pub(super) fn view(number: usize) -> Tab {
 pub(super) fn find_token(state: &mut State) {
     open(state, "token \" ");
 }
-

@@ -51,7 +51,10 @@ pub enum Effect {
     /// Put a text on the clipboard of whoever looks at the terminal.
     Copy(String),
     /// Write what is on the screen to a file; its ending tells the format. An existing one is replaced only if told so.
-    Save { path: PathBuf, replace: bool },
+    Save {
+        path: PathBuf,
+        replace: bool,
+    },
     /// Stop the run that is under way.
     Cancel,
     /// Give the terminal back to the shell until resumed.

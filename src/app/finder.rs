@@ -5,12 +5,7 @@ use nucleo_matcher::{
 };
 use tui_input::Input;
 
-use super::{
-    Overlay, State,
-    editing::line_request,
-    navigate::stepped,
-    update::refuse,
-};
+use super::{Overlay, State, editing::line_request, navigate::stepped, update::refuse};
 use crate::hooks::HookPoint;
 
 /// The `/` search: a query and the hooks whose names it matches.

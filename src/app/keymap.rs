@@ -156,7 +156,9 @@ impl FromStr for Key {
             }
             _ => {
                 let names = NAMED.map(|(name, _)| name).join(", ");
-                Err(format!("`{text}` is no key; expected a character, {names} or F1 to F12, with Ctrl- or Alt- before"))
+                Err(format!(
+                    "`{text}` is no key; expected a character, {names} or F1 to F12, with Ctrl- or Alt- before"
+                ))
             }
         }
     }
@@ -192,8 +194,20 @@ pub const BINDINGS: &[Binding] = &[
     bind(Action::PreviousBlock, "previous-block", &[ch('{')], "the same hook a block back", ""),
     bind(Action::NextHead, "next-head", &[ch('>')], "the next head; in Values, along the axis not shown", "head"),
     bind(Action::PreviousHead, "previous-head", &[ch('<')], "the previous one", ""),
-    bind(Action::Face, "face", &[ch('f')], "the tree's other face: TransformerLens's hooks, Hugging Face's modules", ""),
-    bind(Action::Enable, "enable-hook", &[ch('O')], "turn an opt-in hook on or off (`:enable NAME` for all blocks)", ""),
+    bind(
+        Action::Face,
+        "face",
+        &[ch('f')],
+        "the tree's other face: TransformerLens's hooks, Hugging Face's modules",
+        "",
+    ),
+    bind(
+        Action::Enable,
+        "enable-hook",
+        &[ch('O')],
+        "turn an opt-in hook on or off (`:enable NAME` for all blocks)",
+        "",
+    ),
     bind(
         Action::Ablate,
         "ablate",
@@ -241,12 +255,36 @@ pub const BINDINGS: &[Binding] = &[
         "how it is shown: one head, its block's or all; numbers or colours; bars or map",
         "",
     ),
-    bind(Action::Compare, "compare", &[ch('d')], "with edits: the edited run, its difference from the baseline, or that", ""),
+    bind(
+        Action::Compare,
+        "compare",
+        &[ch('d')],
+        "with edits: the edited run, its difference from the baseline, or that",
+        "",
+    ),
     bind(Action::Extreme, "extreme", &[ch('*')], "Values, Attention: to the value furthest from 0", ""),
     bind(Action::Order, "order", &[ch('c')], "Values: columns in order of the cursor's row, or as they are", ""),
-    bind(Action::Target, "set-target", &[ch('t')], "Logits, Lens: make this token the target of the logit difference", ""),
-    bind(Action::Distractor, "set-distractor", &[ch('T')], "make it the distractor; again, look at the target alone", ""),
-    bind(Action::Append, "append", &[ch('.')], "append the likeliest next token, or the one chosen in Logits", "append"),
+    bind(
+        Action::Target,
+        "set-target",
+        &[ch('t')],
+        "Logits, Lens: make this token the target of the logit difference",
+        "",
+    ),
+    bind(
+        Action::Distractor,
+        "set-distractor",
+        &[ch('T')],
+        "make it the distractor; again, look at the target alone",
+        "",
+    ),
+    bind(
+        Action::Append,
+        "append",
+        &[ch('.')],
+        "append the likeliest next token, or the one chosen in Logits",
+        "append",
+    ),
     bind(Action::TakeBack, "take-back", &[ch(',')], "take back the last appended token", ""),
     bind(Action::NextFocus, "next-panel", &[key(KeyCode::Tab)], "the next panel: tree, view, edits", "panel"),
     bind(Action::PreviousFocus, "previous-panel", &[key(KeyCode::BackTab)], "the previous panel", ""),
@@ -267,7 +305,13 @@ pub const BINDINGS: &[Binding] = &[
     bind(Action::Down, "down", &[ch('j'), key(KeyCode::Down)], "down", ""),
     bind(Action::Left, "left", &[ch('h'), key(KeyCode::Left)], "fold, or to the parent; left in a view", ""),
     bind(Action::Right, "right", &[ch('l'), key(KeyCode::Right)], "unfold; right in a view", ""),
-    bind(Action::Enter, "enter", &[key(KeyCode::Enter)], "fold or unfold; look at what is under the cursor; zoom in", ""),
+    bind(
+        Action::Enter,
+        "enter",
+        &[key(KeyCode::Enter)],
+        "fold or unfold; look at what is under the cursor; zoom in",
+        "",
+    ),
     bind(Action::First, "first", &[ch('g'), key(KeyCode::Home)], "the first row", ""),
     bind(Action::Last, "last", &[ch('G'), key(KeyCode::End)], "the last row", ""),
     bind(Action::PageUp, "page-up", &[ctrl('u'), key(KeyCode::PageUp)], "a page up", ""),

@@ -1,5 +1,6 @@
 //! The explorer's state and its pure update: an event in, effects out. No I/O, no tensors.
 
+mod actions;
 mod command;
 mod editing;
 mod editor;
@@ -7,6 +8,7 @@ mod event;
 mod finder;
 mod keymap;
 mod layout;
+mod looking;
 mod mouse;
 mod navigate;
 mod prompt;

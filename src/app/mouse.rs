@@ -61,7 +61,8 @@ pub(super) fn on_mouse(state: &mut State, mouse: MouseEvent, hit: Option<Hit>) -
         MouseEventKind::Up(_) => state.dragging = false,
         MouseEventKind::Drag(_) if state.dragging => state.split = Some(at.x + 1),
         MouseEventKind::Down(MouseButton::Left) => {
-            let border = areas.tree.width > 0 && areas.view.width > 0 && areas.tree.y <= at.y && at.y < areas.tree.bottom();
+            let border =
+                areas.tree.width > 0 && areas.view.width > 0 && areas.tree.y <= at.y && at.y < areas.tree.bottom();
             state.dragging = border && (at.x + 1 == areas.tree.right() || at.x == areas.view.x) && at.y > areas.tree.y;
             if state.dragging {
                 return vec![];
@@ -95,7 +96,10 @@ pub(super) fn on_mouse(state: &mut State, mouse: MouseEvent, hit: Option<Hit>) -
                 }
             }
         }
-        MouseEventKind::ScrollDown | MouseEventKind::ScrollUp | MouseEventKind::ScrollLeft | MouseEventKind::ScrollRight => {
+        MouseEventKind::ScrollDown
+        | MouseEventKind::ScrollUp
+        | MouseEventKind::ScrollLeft
+        | MouseEventKind::ScrollRight => {
             let action = match mouse.kind {
                 MouseEventKind::ScrollDown => Action::Down,
                 MouseEventKind::ScrollUp => Action::Up,

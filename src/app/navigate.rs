@@ -51,9 +51,7 @@ pub(super) fn navigate(state: &mut State, action: Action) {
         (Focus::View, Tab::Attribution) => attribution(state, action, page),
         (Focus::View, Tab::Lens) => match action {
             Action::Left | Action::Right => along_prompt(state, action),
-            // the whole list of that position
-            Action::Enter if state.lens_layer == state.schema.dims.n_layers => state.tab = Tab::Logits,
-            Action::Enter => state.tree.reveal(HookPoint::Block(state.lens_layer, BlockHook::ResidPre)),
+            Action::Enter => state.looks.lens_list = !state.looks.lens_list,
             _ => state.lens_layer = moved(state.lens_layer, action, page, state.schema.dims.n_layers + 1),
         },
         (Focus::View, Tab::Logits) => match action {

@@ -173,7 +173,8 @@ fn set_tokens(state: &mut State, tokens: Vec<Token>) {
 
 /// Append the token that is chosen in the logits, or else the likeliest after the last position.
 pub(super) fn append(state: &mut State) {
-    let chosen = (state.tab == super::Tab::Logits && state.focus == super::Focus::View).then(|| state.token_under_cursor());
+    let chosen =
+        (state.tab == super::Tab::Logits && state.focus == super::Focus::View).then(|| state.token_under_cursor());
     let likeliest = || {
         let top = state.shown.as_ref()?.summary.top.last()?.first()?;
         Some(Token { id: top.id, text: top.text.clone() })

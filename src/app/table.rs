@@ -2,8 +2,8 @@
 
 use super::{Component, Extent, Focus, Score, State, Tab};
 use crate::{
-    analysis::{exact_number, short_number},
-    engine::{Compare, View, lens_points},
+    analysis::{HeadScores, Stats, exact_number, short_number},
+    engine::{Attribution, Compare, LensCell, Prediction, Thumbnails, View, lens_points},
     hooks::Axis,
 };
 
@@ -57,10 +57,13 @@ impl State {
             (Focus::Tree, _) | (_, Tab::Shape) => None,
             (_, Tab::Values) => {
                 let (row, column) = (self.index(self.slice().rows), self.index(self.slice().columns));
-                self.matrix().and_then(|(columns, values)| values.get(row * columns + column).copied()).map(exact_number)
+                self.matrix()
+                    .and_then(|(columns, values)| values.get(row * columns + column).copied())
+                    .map(exact_number)
             }
             (_, Tab::Attention) => {
-                let at = |(columns, values): (usize, Vec<f32>)| values.get(self.cell.0 * columns + self.cell.1).copied();
+                let at =
+                    |(columns, values): (usize, Vec<f32>)| values.get(self.cell.0 * columns + self.cell.1).copied();
                 self.matrix().and_then(at).map(exact_number)
             }
             (_, Tab::Logits | Tab::Lens) => self.token_under_cursor().map(|token| token.text),
@@ -85,140 +88,146 @@ impl State {
         (0..self.schema.size(axis, self.tokens.len())).map(|i| i.to_string()).collect()
     }
 
-    /// The view as a table; None while it is on its way, or where it is a picture only.
+    /// The view as a table; None while it is on its way, or where there is nothing to see.
     #[must_use]
     pub fn table(&self) -> Option<Table> {
-        match self.view()? {
-            View::Hook { stats, baseline, .. } => {
-                let row = |name: &str, of: &dyn Fn(&crate::analysis::Stats) -> f64| {
-                    let baseline = baseline.as_ref().map(|s| of(s).to_string());
-                    [name.to_string(), of(stats).to_string()].into_iter().chain(baseline).collect()
-                };
-                let extreme = |e: Option<(f32, usize)>| e.map_or(f64::NAN, |(x, _)| x.into());
-                #[allow(clippy::cast_precision_loss, reason = "a count")]
-                let count = |n: usize| n as f64;
-                let header = ["statistic", "value"].into_iter().chain(baseline.as_ref().map(|_| "baseline"));
-                Some(Table {
-                    header: header.map(String::from).collect(),
-                    rows: vec![
-                        row("mean", &|s| s.mean),
-                        row("std", &|s| s.std),
-                        row("min", &|s| extreme(s.min)),
-                        row("max", &|s| extreme(s.max)),
-                        row("l2", &|s| s.l2),
-                        row("zeros", &|s| count(s.zeros)),
-                        row("nan", &|s| count(s.nan)),
-                        row("infinite", &|s| count(s.infinite)),
-                    ],
-                    arrays: vec![],
-                })
-            }
+        Some(match self.view()? {
+            View::Hook { stats, baseline, .. } => statistics(stats, baseline.as_ref()),
             View::Values { .. } => {
                 let slice = self.slice();
-                self.matrix_table(&self.labels(slice.rows), &self.labels(slice.columns), slice.rows)
+                self.matrix_table(&self.labels(slice.rows), &self.labels(slice.columns), slice.rows)?
             }
             View::Attention { .. } => {
                 let labels = self.labels(Axis::Query);
-                self.matrix_table(&labels, &labels, Axis::Query)
+                self.matrix_table(&labels, &labels, Axis::Query)?
             }
-            View::Patterns(thumbnails) => {
-                let (blocks, heads) = (thumbnails.heads.len(), thumbnails.heads.first().map_or(0, Vec::len));
-                let shape = vec![blocks, heads, thumbnails.side, thumbnails.side];
-                let all = thumbnails.heads.iter().flatten().flatten().copied().collect();
-                let name = if thumbnails.pool > 1 { format!("max_of_{0}x{0}", thumbnails.pool) } else { "values".into() };
-                Some(Table { arrays: vec![(name, shape, all)], ..Table::default() })
+            View::Patterns(thumbnails) => pictures(thumbnails),
+            View::Logits { top, logits, baseline, .. } => next_tokens(top, logits, baseline.as_deref()),
+            View::Lens { first, cells, baseline } => {
+                let baseline = baseline.as_ref().filter(|_| self.compare() == Compare::Baseline);
+                self.lens_table(*first, baseline.unwrap_or(cells))
             }
-            View::Logits { top, logits, baseline, .. } => {
-                let header = ["rank", "id", "token", "logit", "probability", "baseline probability"];
-                let rows = top.iter().enumerate().map(|(rank, p)| {
-                    let number = |x: f64| x.to_string();
-                    vec![
-                        (rank + 1).to_string(),
-                        p.id.to_string(),
-                        p.text.clone(),
-                        p.logit.to_string(),
-                        number(p.prob),
-                        number(p.baseline_prob),
-                    ]
-                });
-                let mut arrays = vec![("logits".into(), vec![logits.len()], logits.clone())];
-                arrays.extend(baseline.iter().map(|b| ("baseline".into(), vec![b.len()], b.clone())));
-                Some(Table { header: header.map(String::from).to_vec(), rows: rows.collect(), arrays })
-            }
-            View::Lens { first: from, cells, baseline } => {
-                let cells = if self.compare() == Compare::Baseline { baseline.as_ref().unwrap_or(cells) } else { cells };
-                let header = ["stream", "position", "after", "token", "id", "probability", "kl from final"];
-                let points = lens_points(self.schema.dims.n_layers);
-                let rows = cells.iter().zip(&points).flat_map(|(row, point)| {
-                    row.iter().zip(*from..).filter_map(move |(cell, pos)| {
-                        let first = cell.top.first()?;
-                        let after = self.tokens.get(pos)?.text.clone();
-                        let (id, prob, kl) = (first.id.to_string(), first.prob.to_string(), cell.kl.to_string());
-                        Some(vec![point.to_string(), pos.to_string(), after, first.text.clone(), id, prob, kl])
-                    })
-                });
-                let shape = vec![cells.len(), cells.first().map_or(0, Vec::len)];
-                #[allow(clippy::cast_possible_truncation, reason = "shown numbers")]
-                let array = |name: &str, of: &dyn Fn(&crate::engine::LensCell) -> f64| {
-                    (name.to_string(), shape.clone(), cells.iter().flatten().map(|cell| of(cell) as f32).collect())
-                };
-                let probability = |cell: &crate::engine::LensCell| cell.top.first().map_or(f64::NAN, |p| p.prob);
-                let arrays = vec![array("probability", &probability), array("kl_from_final", &|cell| cell.kl)];
-                Some(Table { header: header.map(String::from).to_vec(), rows: rows.collect(), arrays })
-            }
-            View::Attribution { parts, .. } => {
-                let rows = self.components().into_iter().map(|c| vec![c.name(), self.attributed(c).to_string()]);
-                let shape = vec![parts.heads.len(), parts.heads.first().map_or(0, Vec::len)];
-                #[allow(clippy::cast_possible_truncation, reason = "shown numbers")]
-                let of = |c: Component| self.attributed(c) as f32;
-                let heads = (0..shape[0]).flat_map(|b| (0..shape[1]).map(move |h| Component::Head(b, h))).map(of).collect();
-                let mlps = (0..parts.mlps.len()).map(|b| of(Component::Mlp(b))).collect();
-                let rest = [Component::Embed, Component::Bias, Component::Constant].map(of).to_vec();
-                let arrays = vec![
-                    ("heads".into(), shape, heads),
-                    ("mlps".into(), vec![parts.mlps.len()], mlps),
-                    ("embed_bias_constant".into(), vec![3], rest),
-                ];
-                Some(Table { header: vec!["component".into(), "logit".into()], rows: rows.collect(), arrays })
-            }
+            View::Attribution { parts, .. } => self.attribution_table(parts),
             View::Heads { scores, baseline } => {
-                let scores = if self.compare() == Compare::Baseline { baseline.as_ref().unwrap_or(scores) } else { scores };
-                let titles = Score::ALL.iter().map(|score| score.title().to_string());
-                let header = ["block".to_string(), "head".into()].into_iter().chain(titles).collect();
-                let rows = scores.iter().enumerate().flat_map(|(block, row)| {
-                    row.iter().enumerate().map(move |(head, s)| {
-                        let numbers = Score::ALL.iter().map(move |score| score.of(s).to_string());
-                        [block.to_string(), head.to_string()].into_iter().chain(numbers).collect()
-                    })
-                });
-                let shape = vec![scores.len(), scores.first().map_or(0, Vec::len)];
-                #[allow(clippy::cast_possible_truncation, reason = "shown numbers")]
-                let array = |score: &Score| {
-                    let values = scores.iter().flatten().map(|s| score.of(s) as f32).collect();
-                    (score.title().replace(' ', "_"), shape.clone(), values)
-                };
-                Some(Table { header, rows: rows.collect(), arrays: Score::ALL.iter().map(array).collect() })
+                let baseline = baseline.as_ref().filter(|_| self.compare() == Compare::Baseline);
+                head_scores(baseline.unwrap_or(scores))
             }
-            View::Nothing(_) => None,
-        }
+            View::Nothing(_) => return None,
+        })
+    }
+
+    fn lens_table(&self, first: usize, cells: &[Vec<LensCell>]) -> Table {
+        let header = ["stream", "position", "after", "token", "id", "probability", "kl from final"];
+        let points = lens_points(self.schema.dims.n_layers);
+        let rows = cells.iter().zip(&points).flat_map(|(row, point)| {
+            row.iter().zip(first..).filter_map(move |(cell, pos)| {
+                let likeliest = cell.top.first()?;
+                let after = self.tokens.get(pos)?.text.clone();
+                let (id, prob, kl) = (likeliest.id.to_string(), likeliest.prob.to_string(), cell.kl.to_string());
+                Some(vec![point.to_string(), pos.to_string(), after, likeliest.text.clone(), id, prob, kl])
+            })
+        });
+        let shape = vec![cells.len(), cells.first().map_or(0, Vec::len)];
+        let array = |name: &str, of: fn(&LensCell) -> f64| {
+            (name.to_string(), shape.clone(), cells.iter().flatten().map(|cell| short(of(cell))).collect())
+        };
+        let probability = |cell: &LensCell| cell.top.first().map_or(f64::NAN, |p| p.prob);
+        let arrays = vec![array("probability", probability), array("kl_from_final", |cell| cell.kl)];
+        Table { header: header.map(String::from).to_vec(), rows: rows.collect(), arrays }
+    }
+
+    fn attribution_table(&self, parts: &Attribution) -> Table {
+        let rows = self.components().into_iter().map(|c| vec![c.name(), self.attributed(c).to_string()]);
+        let (layers, heads) = (parts.heads.len(), parts.heads.first().map_or(0, Vec::len));
+        let of = |c: Component| short(self.attributed(c));
+        let all = (0..layers).flat_map(|block| (0..heads).map(move |head| Component::Head(block, head)));
+        let rest = [Component::Embed, Component::Bias, Component::Constant].map(of).to_vec();
+        let arrays = vec![
+            ("heads".into(), vec![layers, heads], all.map(of).collect()),
+            ("mlps".into(), vec![layers], (0..layers).map(|block| of(Component::Mlp(block))).collect()),
+            ("embed_bias_constant".into(), vec![3], rest),
+        ];
+        Table { header: vec!["component".into(), "logit".into()], rows: rows.collect(), arrays }
     }
 
     fn matrix_table(&self, rows: &[String], columns: &[String], axis: Axis) -> Option<Table> {
         let (n, values) = self.matrix()?;
         let header = std::iter::once(axis.to_string()).chain(columns.iter().take(n).cloned()).collect();
-        let lines = values.chunks(n.max(1)).zip(rows).map(|(line, label)| {
-            std::iter::once(label.clone()).chain(line.iter().map(|x| exact_number(*x))).collect()
-        });
+        let lines = values
+            .chunks(n.max(1))
+            .zip(rows)
+            .map(|(line, label)| std::iter::once(label.clone()).chain(line.iter().map(|x| exact_number(*x))).collect());
         let shape = vec![values.len() / n.max(1), n];
         Some(Table { header, rows: lines.collect(), arrays: vec![("values".into(), shape, values)] })
     }
+}
+
+/// For a file of f32.
+#[allow(clippy::cast_possible_truncation, reason = "numbers that were f32")]
+fn short(x: f64) -> f32 {
+    x as f32
+}
+
+fn statistics(stats: &Stats, baseline: Option<&Stats>) -> Table {
+    let extreme = |e: Option<(f32, usize)>| e.map_or(f32::NAN, |(x, _)| x).to_string();
+    let column = |s: &Stats| {
+        let moments = [s.mean, s.std].map(|x| x.to_string());
+        let counts = [s.zeros, s.nan, s.infinite].map(|n| n.to_string());
+        [moments.to_vec(), vec![extreme(s.min), extreme(s.max), s.l2.to_string()], counts.to_vec()].concat()
+    };
+    let names = ["mean", "std", "min", "max", "l2", "zeros", "nan", "infinite"];
+    let (now, before) = (column(stats), baseline.map(column));
+    let row = |(i, name): (usize, &str)| {
+        let before = before.as_ref().map(|column| column[i].clone());
+        [name.to_string(), now[i].clone()].into_iter().chain(before).collect()
+    };
+    let header = ["statistic", "value"].into_iter().chain(baseline.map(|_| "baseline")).map(String::from);
+    Table { header: header.collect(), rows: names.into_iter().enumerate().map(row).collect(), arrays: vec![] }
+}
+
+fn pictures(thumbnails: &Thumbnails) -> Table {
+    let (blocks, heads) = (thumbnails.heads.len(), thumbnails.heads.first().map_or(0, Vec::len));
+    let shape = vec![blocks, heads, thumbnails.side, thumbnails.side];
+    let all = thumbnails.heads.iter().flatten().flatten().copied().collect();
+    let name = if thumbnails.pool > 1 { format!("max_of_{0}x{0}", thumbnails.pool) } else { "values".into() };
+    Table { arrays: vec![(name, shape, all)], ..Table::default() }
+}
+
+fn next_tokens(top: &[Prediction], logits: &[f32], baseline: Option<&[f32]>) -> Table {
+    let header = ["rank", "id", "token", "logit", "probability", "baseline probability"];
+    let rows = top.iter().enumerate().map(|(rank, p)| {
+        let numbers = [p.logit.to_string(), p.prob.to_string(), p.baseline_prob.to_string()];
+        [vec![(rank + 1).to_string(), p.id.to_string(), p.text.clone()], numbers.to_vec()].concat()
+    });
+    let array = |name: &str, values: &[f32]| (name.to_string(), vec![values.len()], values.to_vec());
+    let arrays = [Some(array("logits", logits)), baseline.map(|b| array("baseline", b))];
+    let arrays = arrays.into_iter().flatten().collect();
+    Table { header: header.map(String::from).to_vec(), rows: rows.collect(), arrays }
+}
+
+fn head_scores(scores: &[Vec<HeadScores>]) -> Table {
+    let titles = Score::ALL.iter().map(|score| score.title().to_string());
+    let header = ["block".to_string(), "head".into()].into_iter().chain(titles).collect();
+    let rows = scores.iter().enumerate().flat_map(|(block, row)| {
+        row.iter().enumerate().map(move |(head, s)| {
+            let numbers = Score::ALL.iter().map(move |score| score.of(s).to_string());
+            [block.to_string(), head.to_string()].into_iter().chain(numbers).collect()
+        })
+    });
+    let shape = vec![scores.len(), scores.first().map_or(0, Vec::len)];
+    let array = |score: &Score| {
+        let values = scores.iter().flatten().map(|s| short(score.of(s))).collect();
+        (score.title().replace(' ', "_"), shape.clone(), values)
+    };
+    Table { header, rows: rows.collect(), arrays: Score::ALL.iter().map(array).collect() }
 }
 
 impl Table {
     /// Lines of cells apart by tabs; what would break a line or a cell is escaped as in a string.
     #[must_use]
     pub fn tab_separated(&self) -> String {
-        let cell = |text: &String| text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r");
+        let cell =
+            |text: &String| text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r");
         let line = |cells: &Vec<String>| cells.iter().map(cell).collect::<Vec<_>>().join("\t") + "\n";
         std::iter::once(&self.header).chain(&self.rows).map(line).collect()
     }

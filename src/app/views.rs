@@ -195,6 +195,8 @@ pub struct Looks {
     /// The row by whose values the columns are in order.
     pub order: Option<usize>,
     pub lens_by: LensBy,
+    /// The lens's list of the likeliest tokens takes the room of the grid.
+    pub lens_list: bool,
     pub score: Score,
     /// Attribution as a map of layers and heads rather than a list of bars.
     pub map: bool,
@@ -211,6 +213,7 @@ impl Default for Looks {
             colours: false,
             order: None,
             lens_by: LensBy::Probability,
+            lens_list: false,
             score: Score::PreviousToken,
             map: false,
             compare: Compare::Edited,
@@ -226,8 +229,7 @@ pub const LENS: (usize, usize) = (9, 9);
 pub fn pairs(axes: &[Axis]) -> Vec<(Axis, Axis)> {
     match axes {
         [only] => vec![(*only, Axis::One)],
-        [a, b] => vec![(*a, *b)],
-        [a, b, Axis::One] => vec![(*a, *b)],
+        [a, b] | [a, b, Axis::One] => vec![(*a, *b)],
         [Axis::Head, b, c] => vec![(*b, *c), (Axis::Head, *b), (Axis::Head, *c)],
         [a, b, c] => vec![(*a, *c), (*a, *b), (*b, *c)],
         _ => vec![],

@@ -48,8 +48,8 @@ impl Config {
 
     /// An error comes with the byte it begins at.
     fn parse(text: &str) -> Result<Self, (usize, String)> {
-        let table = DeTable::parse(text)
-            .map_err(|e| (e.span().map_or(0, |span| span.start), e.message().to_string()))?;
+        let table =
+            DeTable::parse(text).map_err(|e| (e.span().map_or(0, |span| span.start), e.message().to_string()))?;
         let mut config = Self::default();
         for (name, value) in table.get_ref() {
             let at = value.span().start;
@@ -70,7 +70,8 @@ impl Config {
                     }
                 }
                 other => {
-                    let reason = format!("there is no setting `{other}`; there are color, background, ascii and [keys]");
+                    let reason =
+                        format!("there is no setting `{other}`; there are color, background, ascii and [keys]");
                     return Err((name.span().start, reason));
                 }
             }
@@ -112,7 +113,8 @@ mod tests {
 
     #[test]
     fn keys_and_looks_are_read() {
-        let config = Config::parse("background = 'light'\ncolor = '256'\n[keys]\nablate = ['F2', 'x']\nquit = 'Ctrl-Q'\n");
+        let config =
+            Config::parse("background = 'light'\ncolor = '256'\n[keys]\nablate = ['F2', 'x']\nquit = 'Ctrl-Q'\n");
         let config = config.unwrap();
         assert!(matches!((config.background, config.color), (Some(Background::Light), Some(Color::C256))));
         assert_eq!(config.keys.key(crate::app::Action::Ablate), "F2");

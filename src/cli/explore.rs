@@ -14,7 +14,7 @@ use super::{
     files, prompt,
 };
 use crate::{
-    app::{Effect, Event, ModelInfo, Opening, Purpose, Region, State, Token, update},
+    app::{Effect, Event, ModelInfo, Opening, Phase, Purpose, Region, State, Token, update},
     engine::{Live, Worker},
     hooks::{Plan, Schema},
     model::modules,
@@ -106,21 +106,25 @@ fn check(spec: &crate::engine::Spec, schema: &Schema) -> Result<()> {
         .map_err(|e| Usage(e.to_string()).into())
 }
 
+/// From a text to tokens, or why it can't be what it is meant for.
+type Tokenize<'a> = dyn Fn(Purpose, &str) -> Result<Vec<Token>, String> + 'a;
+
 /// Events to state, state to screen, until told to quit.
 fn explore(
     screen: &mut Screen,
     mut state: State,
     events: &Receiver<Event>,
     worker: &Worker,
-    tokenize: &dyn Fn(Purpose, &str) -> Result<Vec<Token>, String>,
+    tokenize: &Tokenize<'_>,
     theme: Theme,
 ) -> Result<()> {
     let size = state.size;
     let mut regions: Vec<Region> = Vec::new();
+    let mut running = 0;
     // the first request is what an event that changes nothing brings about
     let mut pending = VecDeque::from([Event::Resize(size.0, size.1)]);
     loop {
-        let mut drawn_by = Instant::now() + PATIENCE;
+        let (mut drawn_by, mut begun) = (Instant::now() + PATIENCE, false);
         while let Some(mut event) = pending.pop_front() {
             if let Event::Mouse(mouse, hit) = &mut event {
                 *hit = regions.iter().find_map(|region| region.at(mouse.column, mouse.row));
@@ -128,6 +132,9 @@ fn explore(
             for effect in update(&mut state, event) {
                 match effect {
                     Effect::Post(want) => {
+                        // a run that is under way is not waited for: keys are answered meanwhile
+                        begun |= want.run != running;
+                        running = want.run;
                         worker.post(want);
                         drawn_by = Instant::now() + PATIENCE;
                     }
@@ -150,8 +157,8 @@ fn explore(
                 continue;
             }
             // take what is already there, and wait a little for what was just asked for
-            let patience =
-                if state.is_waiting() { drawn_by.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            let soon = state.is_waiting() && (begun || state.phase == Phase::Done);
+            let patience = if soon { drawn_by.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             match events.recv_timeout(patience) {
                 Ok(event) => pending.push_back(event),
                 Err(RecvTimeoutError::Timeout) => {}

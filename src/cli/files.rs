@@ -26,9 +26,10 @@ pub(super) fn save(state: &State, theme: Theme, path: &Path, replace: bool) -> R
         if table.arrays.is_empty() {
             return Err(NotSaved::Failed("these are statistics; Values has the numbers".into()));
         }
-        let arrays = table.arrays.into_iter().map(|(name, shape, values)| {
-            Tensor::from_vec(values, shape, &Device::Cpu).map(|tensor| (name, tensor))
-        });
+        let arrays = table
+            .arrays
+            .into_iter()
+            .map(|(name, shape, values)| Tensor::from_vec(values, shape, &Device::Cpu).map(|tensor| (name, tensor)));
         let arrays: Vec<(String, Tensor)> = arrays.collect::<Result<_, _>>().map_err(|e| failed(&e))?;
         return write_whole(path, |partial| Tensor::write_npz(&arrays, partial)).map_err(|e| failed(&e));
     }

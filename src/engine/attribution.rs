@@ -77,18 +77,14 @@ impl Engine {
             let (through, bias) = model.through_output(block, &direction)?;
             parts.bias += bias / scale;
             parts.mlps.push(along(mlp)?);
-            parts.heads.push(match kept(at(BlockHook::Result)) {
-                // what went on from here may have been edited
-                Some(result) => {
-                    let all = values(&result.get(0)?.get(pos)?)?;
-                    all.chunks(host.len()).map(|head| dot(head, &host) / scale).collect()
-                }
-                None => {
-                    let (z, through) = (values(&z.get(0)?.get(pos)?)?, values(&through)?);
-                    let d_head = self.schema.dims.d_head;
-                    let heads = z.chunks(d_head).zip(through.chunks(d_head));
-                    heads.map(|(z, through)| dot(z, through) / scale).collect()
-                }
+            // what went on from hook_result may have been edited
+            parts.heads.push(if let Some(result) = kept(at(BlockHook::Result)) {
+                let all = values(&result.get(0)?.get(pos)?)?;
+                all.chunks(host.len()).map(|head| dot(head, &host) / scale).collect()
+            } else {
+                let (z, through) = (values(&z.get(0)?.get(pos)?)?, values(&through)?);
+                let heads = z.chunks(self.schema.dims.d_head).zip(through.chunks(self.schema.dims.d_head));
+                heads.map(|(z, through)| dot(z, through) / scale).collect()
             });
         }
         Ok(Some(parts))

@@ -33,7 +33,7 @@ pub struct LensColumn {
 }
 
 /// Tokens told for each cell.
-const TOP: usize = 5;
+const TOP: usize = 20;
 
 /// The streams that the lens reads: what enters each block, and what leaves the last.
 #[must_use]

@@ -372,12 +372,7 @@ impl Slice {
 }
 
 /// A block's matrices `[head, query, key]`, of one head or of all; None if they were not kept.
-fn matrices(
-    run: &Run,
-    block: usize,
-    which: WhichAttention,
-    head: Option<usize>,
-) -> Result<Option<Tensor>, EditError> {
+fn matrices(run: &Run, block: usize, which: WhichAttention, head: Option<usize>) -> Result<Option<Tensor>, EditError> {
     let at = |hook| run.cache.get(HookPoint::Block(block, hook));
     let Some(kept) = at(which.hook()) else { return Ok(None) };
     let (first, count) = head.map_or((0, kept.dim(1)?), |head| (head, 1));

@@ -41,7 +41,8 @@ pub fn save_cache(run: &Run, path: &Path) -> Result<(), SaveError> {
         if npz {
             return Tensor::write_npz(&tensors, partial);
         }
-        let map: std::collections::HashMap<&str, Tensor> = tensors.iter().map(|(n, t)| (n.as_str(), t.clone())).collect();
+        let map: std::collections::HashMap<&str, Tensor> =
+            tensors.iter().map(|(n, t)| (n.as_str(), t.clone())).collect();
         candle_core::safetensors::save(&map, partial)
     });
     written.map_err(|error| match error {

@@ -1,6 +1,29 @@
-use std::path::Path;
+use std::{fmt::Write, path::Path};
 
 use super::ModelError;
+
+/// The bytes of a token as byte-level BPE spells them (Radford et al., "Language Models are Unsupervised Multitask
+/// Learners", 2019: a printable character for each byte), those of a character cut in two in hexadecimal.
+fn bytes_of(spelled: &str) -> Option<String> {
+    // bytes that are no printable Latin-1 character stand, in order, for the characters from 256 on
+    let printable = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
+    let others: Vec<u32> = (0..256).filter(|byte| !printable(*byte)).collect();
+    let byte = |c: char| {
+        let code = u32::from(c);
+        let byte = if printable(code) { code } else { *others.get(usize::try_from(code.checked_sub(256)?).ok()?)? };
+        u8::try_from(byte).ok()
+    };
+    let bytes: Vec<u8> = spelled.chars().map(byte).collect::<Option<_>>()?;
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // writing to a string can't fail
+            let _ = write!(text, "<0x{byte:02X}>");
+        }
+    }
+    Some(text)
+}
 
 /// A model's tokenizer, where it has one.
 pub struct Tokenizer(Option<tokenizers::Tokenizer>);
@@ -43,15 +66,17 @@ impl Tokenizer {
     }
 
     /// The text of one token, such as `" tokens"`. Padding rows of the vocabulary, which have none, are `<|50300|>`; a
-    /// token that is a part of a character has `�` in it.
+    /// token that is a part of a character is told by its bytes, `<0xE2><0x80>`.
     #[must_use]
     pub fn token(&self, id: u32) -> String {
         let nameless = || format!("<|{id}|>");
         let Some(tokenizer) = &self.0 else { return nameless() };
-        if tokenizer.id_to_token(id).is_none() {
-            return nameless();
+        let Some(spelled) = tokenizer.id_to_token(id) else { return nameless() };
+        match tokenizer.decode(&[id], false) {
+            Ok(text) if text.contains('\u{fffd}') => bytes_of(&spelled).unwrap_or(text),
+            Ok(text) => text,
+            Err(_) => nameless(),
         }
-        tokenizer.decode(&[id], false).unwrap_or_else(|_| nameless())
     }
 
     /// The id of the token whose text is exactly `text`.
@@ -61,5 +86,19 @@ impl Tokenizer {
             [id] => Some(*id),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_character_is_told_by_its_bytes() {
+        // the first two bytes of a dash, and a space before them
+        assert_eq!(bytes_of("âĢ").unwrap(), "<0xE2><0x80>");
+        assert_eq!(bytes_of("ĠâĢ").unwrap(), " <0xE2><0x80>");
+        assert_eq!(bytes_of("abc").unwrap(), "abc");
+        assert_eq!(bytes_of("中"), None);
     }
 }

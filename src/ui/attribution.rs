@@ -9,9 +9,9 @@ use ratatui::{
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    Theme, put, comparison,
+    Theme, comparison,
     heatmap::{around, bracket, offset},
-    row, say,
+    put, row, say,
     scale::Scale,
     shape::waiting,
     text,
@@ -147,7 +147,8 @@ fn bar(share: f64, half: usize, theme: Theme) -> Vec<Span<'static>> {
 
 fn hit(area: Rect, component: Component) -> Region {
     let (rows, columns) = (area.height.into(), area.width.into());
-    let region = |row: usize, column: usize, hit| Region { area, rows: vec![row; rows], columns: vec![column; columns], hit };
+    let region =
+        |row: usize, column: usize, hit| Region { area, rows: vec![row; rows], columns: vec![column; columns], hit };
     match component {
         Component::Head(block, head) => region(block, head, |b, h| Hit::Component(Component::Head(b, h))),
         Component::Mlp(block) => region(block, 0, |b, _| Hit::Component(Component::Mlp(b))),
@@ -166,7 +167,11 @@ fn map(frame: &mut Frame<'_>, area: Rect, parts: &Attribution, state: &State, hi
     let heads = state.schema.dims.n_heads;
     let chosen = state.chosen_component();
     let all = Component::all(parts);
-    let values: Vec<f32> = all.iter().filter(|c| matches!(c, Component::Head(..) | Component::Mlp(_))).map(|c| to_f32(state.attributed(*c))).collect();
+    let values: Vec<f32> = all
+        .iter()
+        .filter(|c| matches!(c, Component::Head(..) | Component::Mlp(_)))
+        .map(|c| to_f32(state.attributed(*c)))
+        .collect();
     let scale = Scale::around(&values);
     let room = usize::from(area.width).saturating_sub(NAMES + 1);
     let width = (room / (heads + 1)).min(8);
@@ -215,7 +220,8 @@ fn map(frame: &mut Frame<'_>, area: Rect, parts: &Attribution, state: &State, hi
     }
     if let Some(chosen) = chosen {
         let said = format!("{}  {}", chosen.name(), text::number(state.attributed(chosen)));
-        let line = Line::from([vec![Span::styled(said, theme.title()), Span::raw("   ")], scale.legend(theme)].concat());
+        let line =
+            Line::from([vec![Span::styled(said, theme.title()), Span::raw("   ")], scale.legend(theme)].concat());
         frame.render_widget(line, Rect { y: area.bottom().saturating_sub(1), height: 1, ..area });
     }
 }

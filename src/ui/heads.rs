@@ -7,9 +7,9 @@ use ratatui::{
 };
 
 use super::{
-    Theme, put, comparison,
+    Theme, comparison,
     heatmap::{around, bracket, offset},
-    row, say,
+    put, row, say,
     scale::Scale,
     shape::waiting,
 };

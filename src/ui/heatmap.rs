@@ -9,7 +9,11 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr;
 
-use super::{ColorDepth, Theme, put, scale::Scale, text};
+use super::{
+    ColorDepth, Theme, put,
+    scale::{Paint, Scale},
+    text,
+};
 use crate::app::{Hit, Region};
 
 /// What to draw: `[row, column]` values with a label for each.
@@ -208,8 +212,7 @@ impl Heatmap<'_> {
                 let column = window.columns.start + screen_x / width * pool.1;
                 let row = |half: usize| window.rows.start + (y * halves + half) * pool.0;
                 let here = |half: usize| {
-                    (row(half)..row(half) + pool.0).contains(&cursor.0)
-                        && (column..column + pool.1).contains(&cursor.1)
+                    (row(half)..row(half) + pool.0).contains(&cursor.0) && (column..column + pool.1).contains(&cursor.1)
                 };
                 let Some(cell) = buffer.cell_mut((offset(grid.x, screen_x), offset(grid.y, y))) else {
                     continue;
@@ -220,7 +223,8 @@ impl Heatmap<'_> {
                 };
                 if halves == 1 {
                     let paint = paint(0);
-                    cell.set_char(paint.map_or(' ', |p| p.shade)).set_style(paint.map_or(Style::new(), |p| p.shade_style));
+                    cell.set_char(paint.map_or(' ', |p| p.shade))
+                        .set_style(paint.map_or(Style::new(), |p| p.shade_style));
                     if here(0) {
                         cell.set_style(theme.selected(true));
                     }
@@ -228,7 +232,7 @@ impl Heatmap<'_> {
                 }
                 // the cursor's half shows its colour whole, with a mark that can be seen on it
                 if let Some(half) = (0..2).find(|half| here(*half)) {
-                    let style = paint(half).map_or(theme.title(), |p| p.background());
+                    let style = paint(half).map_or(theme.title(), Paint::background);
                     cell.set_char(if screen_x % width == 0 { '◆' } else { ' ' }).set_style(style);
                     continue;
                 }

@@ -6,11 +6,10 @@ use ratatui::{
 };
 
 use super::{
-    Theme, put,
-    comparison,
+    Theme, comparison,
     heatmap::{around, offset},
     logits::{self, Columns},
-    row, say,
+    put, row, say,
     scale::Scale,
     shape::waiting,
     text,
@@ -37,7 +36,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     title.push(Span::styled(format!("   {switch}: by {by}"), theme.dim()));
     title.extend(comparison(state, theme));
     frame.render_widget(Line::from(title), row(area, 0));
-    let Some(View::Lens { first: from, cells, baseline }) = state.view() else { return say(frame, row(area, 1), waiting(state), theme) };
+    let Some(View::Lens { first: from, cells, baseline }) = state.view() else {
+        return say(frame, row(area, 1), waiting(state), theme);
+    };
     let cells = if state.compare() == Compare::Baseline { baseline.as_ref().unwrap_or(cells) } else { cells };
     let value = |cell: &LensCell| match (state.compare(), state.looks.lens_by) {
         (Compare::Difference, _) => cell.moved.unwrap_or(0.0),
@@ -50,7 +51,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     };
     let layers = cells.len();
     // the likeliest tokens of the cell under the cursor stay below the grid
-    let details = 7.min(area.height.saturating_sub(4)).min(if area.height < 16 { 4 } else { 7 });
+    let wanted = match (state.looks.lens_list, area.height) {
+        (true, height) => height.saturating_sub(6).clamp(4, 21),
+        (false, 0..16) => 4,
+        (false, _) => 7,
+    };
+    let details = wanted.min(area.height.saturating_sub(4));
     let grid = Rect { y: area.y + 1.min(area.height), height: area.height.saturating_sub(1 + details), ..area };
     let visible = state.lens_positions();
     let columns = visible.len();

@@ -41,12 +41,14 @@ fn difference(state: &State, width: usize, theme: Theme) -> Option<Line<'static>
     let now = of(&summary.logits)?;
     let token = |t: &Token| text::cut(text::visible(&t.text, theme).trim(), 12, theme);
     let minus = if theme.ascii { "-" } else { "−" };
-    let names = distractor.as_ref().map_or_else(|| token(&target), |d| format!("{} {minus} {}", token(&target), token(d)));
+    let names =
+        distractor.as_ref().map_or_else(|| token(&target), |d| format!("{} {minus} {}", token(&target), token(d)));
     let before = of(&summary.baseline_logits);
     let numbers = 8 + if before.is_some() { 9 } else { 0 };
     let name = format!(" logit {names} ");
     let name = if name.width() + numbers <= width { name } else { " logit difference ".into() };
-    let name = if name.width() + numbers <= width { name } else { if theme.ascii { " dlogit " } else { " Δlogit " }.into() };
+    let name =
+        if name.width() + numbers <= width { name } else { if theme.ascii { " dlogit " } else { " Δlogit " }.into() };
     let mut spans = vec![Span::styled(name, theme.dim()), Span::raw(format!("{now:.3} "))];
     if let Some(before) = before {
         let style = if (before - now).abs() >= 5e-4 { theme.changed() } else { theme.dim() };
@@ -112,14 +114,20 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         y += 1;
     }
     let area = Rect { y: area.y + first_row.min(area.height), height: area.height.saturating_sub(first_row), ..area };
-    hits.push(Region { area, rows: visible.collect(), columns: vec![0; area.width.into()], hit: |row, _| Hit::Next(row) });
+    hits.push(Region {
+        area,
+        rows: visible.collect(),
+        columns: vec![0; area.width.into()],
+        hit: |row, _| Hit::Next(row),
+    });
 }
 
 /// The tokens that are told wherever they stand.
 fn pinned(state: &State) -> Vec<(&'static str, Token)> {
     let answer = state.answer();
     let distractor = answer.as_ref().and_then(|(_, distractor)| distractor.clone());
-    let all = [("target", answer.map(|(target, _)| target)), ("distractor", distractor), ("found", state.sought.clone())];
+    let all =
+        [("target", answer.map(|(target, _)| target)), ("distractor", distractor), ("found", state.sought.clone())];
     all.into_iter().filter_map(|(what, token)| Some((what, token?))).collect()
 }
 
@@ -143,10 +151,8 @@ fn prediction(token: &Token, logits: &[f32], baseline: Option<&[f32]>) -> Predic
 
 fn ranked(rank: usize, p: &Prediction, here: bool, width: usize, columns: Columns, theme: Theme) -> Line<'static> {
     let mut line = line(p, width.saturating_sub(6), columns, theme);
-    if here {
-        if let Some(name) = line.spans.first_mut() {
-            name.style = theme.selected(true);
-        }
+    if let Some(name) = line.spans.first_mut().filter(|_| here) {
+        name.style = theme.selected(true);
     }
     line.spans.insert(0, Span::styled(format!("{rank:>5} "), theme.dim()));
     line

@@ -107,17 +107,22 @@ fn view(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut Vec<Region>
 
 /// Where the selected hook lies in the model, and when it fires in the pass.
 fn breadcrumb(state: &State, width: usize, theme: Theme) -> String {
-    let path = state.tree.path().join(theme.within());
+    let path = state.tree.path();
     let step = state.step().map(|(step, of)| format!("   step {step} of {of}")).unwrap_or_default();
     let room = width.saturating_sub(6);
-    if path.chars().count() + step.len() <= room { path + &step } else { text::cut(&path, room, theme) }
+    // what is furthest out gives way first
+    let forms = (0..path.len()).map(|first| path[first..].join(theme.within()) + &step);
+    let shortest = || text::cut(&path[path.len() - 1], room, theme);
+    forms.into_iter().find(|form| form.chars().count() <= room).unwrap_or_else(shortest)
 }
 
 /// What of the edited run and the baseline a view shows, and the key that changes it; nothing without edits.
 fn comparison(state: &State, theme: Theme) -> Option<Span<'static>> {
     let edited = state.shown.as_ref().is_some_and(|shown| !shown.spec.edits.is_empty());
     let style = if state.compare() == Compare::Edited { theme.dim() } else { theme.changed() };
-    edited.then(|| Span::styled(format!("   {}: {}", state.keymap().key(Action::Compare), state.compare().title()), style))
+    edited.then(|| {
+        Span::styled(format!("   {}: {}", state.keymap().key(Action::Compare), state.compare().title()), style)
+    })
 }
 
 /// A quiet sentence where there is nothing else to show.

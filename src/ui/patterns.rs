@@ -8,9 +8,9 @@ use ratatui::{
 };
 
 use super::{
-    ColorDepth, Theme, put, attention, comparison,
+    ColorDepth, Theme, attention, comparison,
     heatmap::{DENSE, around, halves, offset},
-    row, say,
+    put, row, say,
     scale::Scale,
     shape::waiting,
 };
@@ -74,8 +74,11 @@ struct Tiles {
 impl Tiles {
     /// The largest that lets all `heads` be seen, `across` of them beside each other if that is given; else the smallest.
     fn fit(side: usize, heads: usize, across: Option<usize>, gap: usize, room: (usize, usize), theme: Theme) -> Self {
-        let tiles = |zoom: usize, across: usize| {
-            Self { zoom, across, width: side * zoom, height: (side * zoom).div_ceil(halves(theme)) }
+        let tiles = |zoom: usize, across: usize| Self {
+            zoom,
+            across,
+            width: side * zoom,
+            height: (side * zoom).div_ceil(halves(theme)),
         };
         let fits = |t: &Self| {
             t.across * (t.width + 1) <= room.0 + 1 && heads.div_ceil(t.across) * (t.height + gap) <= room.1 + gap.min(1)
@@ -182,7 +185,14 @@ fn frame_around(frame: &mut Frame<'_>, grid: Rect, area: Rect, theme: Theme) {
 
 /// One head of `side` rows and columns, each value `zoom` columns and as many half rows (or rows, where colours can't
 /// halve them).
-fn thumbnail(frame: &mut Frame<'_>, area: Rect, values: &[f32], (side, zoom): (usize, usize), scale: Scale, theme: Theme) {
+fn thumbnail(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    values: &[f32],
+    (side, zoom): (usize, usize),
+    scale: Scale,
+    theme: Theme,
+) {
     let halves = halves(theme);
     let gap = area.right() < frame.area().right();
     for y in 0..usize::from(area.height) {

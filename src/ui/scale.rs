@@ -113,7 +113,12 @@ impl Scale {
 }
 
 /// The shade of a share; below 0 of another kind.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a small index")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a small index"
+)]
 fn shade(share: f64, ascii: bool) -> char {
     let levels: &[char] = match (ascii, share < 0.0) {
         (false, false) => &[' ', '░', '▒', '▓', '█'],

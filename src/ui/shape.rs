@@ -163,10 +163,8 @@ fn table(now: &Stats, before: Option<&Stats>, shape: &[usize], width: usize, the
     let zeros = |s: &Stats| text::percent(share(s.zeros, s)).trim_start().to_string();
     let mut count = |name: &str, of: &dyn Fn(&Stats) -> String, alarm: bool| {
         let style = if alarm { theme.error() } else { Style::new() };
-        let mut spans = vec![
-            Span::styled(format!("{name:<9} "), theme.dim()),
-            Span::styled(format!("{:>11}", of(now)), style),
-        ];
+        let mut spans =
+            vec![Span::styled(format!("{name:<9} "), theme.dim()), Span::styled(format!("{:>11}", of(now)), style)];
         if let Some(before) = before {
             let style = if of(before) == of(now) { theme.dim() } else { theme.changed() };
             spans.push(Span::styled(format!(" {:>11}", of(before)), style));

@@ -57,11 +57,15 @@ fn line(
             let inside = || state.tree.hooks_in(number);
             let change = if open { None } else { inside().filter_map(change_of).max_by(f64::total_cmp) };
             let is_edited = !open && inside().any(|point| edited.contains(&point));
-            (format!("{}{name}", theme.fold(open)), class.unwrap_or_default().to_string(), Style::new(), change, is_edited)
+            (
+                format!("{}{name}", theme.fold(open)),
+                class.unwrap_or_default().to_string(),
+                Style::new(),
+                change,
+                is_edited,
+            )
         }
-        Node::Parameter { name, shape } => {
-            (format!("  {name}"), format!("{shape:?}"), theme.dim(), None, false)
-        }
+        Node::Parameter { name, shape } => (format!("  {name}"), format!("{shape:?}"), theme.dim(), None, false),
         Node::Hook(point) => {
             let (shape, style) = shape(*point, state, theme);
             let name = if state.hf { format!("  {}", hook_label(*point, theme)) } else { hook_name(*point).into() };

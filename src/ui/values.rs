@@ -7,9 +7,9 @@ use ratatui::{
 };
 
 use super::{
-    Theme, put, attention, comparison,
+    Theme, attention, comparison,
     heatmap::{Heatmap, around, offset},
-    row, say,
+    put, row, say,
     scale::Scale,
     shape::waiting,
     text,
