@@ -9,7 +9,7 @@ use candle_core::DType;
 use common::{activations, engine, run, spec};
 use proptest::prelude::*;
 use pythia_tui::{
-    engine::{Engine, Spec},
+    engine::{Control, Engine, Outcome, Question, Spec},
     hooks::{
         ActivationCache, Axis, AxisSelection, BlockHook, Blocks, Capture, Edit, HookPoint, Interventions, Op, Plan,
         References, Selection, Slot, Target, readers,
@@ -121,6 +121,57 @@ fn resuming_equals_running_from_the_start_in_parallel_blocks() {
 #[test]
 fn resuming_equals_running_from_the_start_in_sequential_blocks() {
     check("sequential-25");
+}
+
+/// Many edits as rows of few passes are measured as each is in a full run of its own, to rounding: rows are common up to
+/// the first edit, and the last block is computed at the last position only where nobody watches.
+fn check_sweep(checkpoint: &str) {
+    let mut engine = engine(checkpoint, Processing::Folded, &[]);
+    let cells = prop::collection::vec(prop::collection::vec(any_edit(&engine), 1..3), 1..12);
+    let strategy = (prop::collection::vec(any_edit(&engine), 0..2), cells);
+    let contrast: Vec<u32> = TOKENS.iter().rev().copied().collect();
+    let question = Question { target: 7, distractor: Some(11) };
+    let engine = RefCell::new(&mut engine);
+    let mut config = ProptestConfig::with_cases(48);
+    config.failure_persistence = None;
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    runner
+        .run(&strategy, |(base, cells)| {
+            let mut engine = engine.borrow_mut();
+            let spec =
+                Spec { tokens: TOKENS.to_vec(), contrast: Some(contrast.clone()), edits: base.clone(), ..Spec::default() };
+            let last = |outcome: &Outcome| outcome.run.logit_rows().unwrap().pop().unwrap();
+            let before = last(&run(&mut engine, &spec).unwrap());
+            let cancel = std::sync::atomic::AtomicBool::new(false);
+            let control = Control { cancel: &cancel, progress: &|_, _| {} };
+            let mut found = vec![None; cells.len()];
+            engine.sweep(&spec, &cells, question, control, &mut |i, measure| found[i] = Some(measure)).unwrap();
+            for (cell, found) in cells.iter().zip(found) {
+                let serial = Spec { edits: [base.as_slice(), cell].concat(), ..spec.clone() };
+                let expected = question.measure(&before, &last(&run(&mut engine, &serial).unwrap()));
+                let found = found.unwrap();
+                for (a, b) in [
+                    (expected.kl, found.kl),
+                    (expected.logit_diff, found.logit_diff),
+                    (expected.prob, found.prob),
+                ] {
+                    let off = (a - b).abs() / (1.0 + a.abs());
+                    prop_assert!(off < 2e-5 || (a.is_nan() && b.is_nan()) || a == b, "{a} or {b}");
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_sweep_equals_one_run_after_another_in_parallel_blocks() {
+    check_sweep("parallel-25");
+}
+
+#[test]
+fn a_sweep_equals_one_run_after_another_in_sequential_blocks() {
+    check_sweep("sequential-25");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod live;
 mod look;
 mod run;
 mod save;
+mod sweep;
 mod worker;
 
 pub use attribution::Attribution;
@@ -16,4 +17,5 @@ pub use live::Live;
 pub use look::{Compare, Look, Slice, Thumbnails, View, WhichAttention};
 pub use run::{Control, Engine, Outcome, Run, Spec};
 pub use save::{SaveError, WriteError, check_cache_name, save_cache, write_whole};
+pub use sweep::{Measure, Question};
 pub use worker::{Answer, Report, Stop, Want, Worker};

@@ -63,6 +63,18 @@ pub struct Outcome {
     pub effects: Vec<EditEffect>,
 }
 
+/// The unedited runs that an edited one stands on.
+pub(super) struct Base {
+    pub baseline: Arc<Run>,
+    pub contrast: Option<Arc<Run>>,
+}
+
+impl Base {
+    pub fn references(&self) -> References<'_> {
+        References { baseline: Some(&self.baseline.cache), contrast: self.contrast.as_ref().map(|run| &run.cache) }
+    }
+}
+
 /// How a caller follows and stops a run.
 #[derive(Clone, Copy)]
 pub struct Control<'a> {
@@ -96,11 +108,7 @@ impl Engine {
     /// # Errors
     /// An edit that this model or prompt can't carry out, cancellation, tensor errors.
     pub fn run(&mut self, spec: &Spec, keep: &Capture, control: Control<'_>) -> Result<Outcome, EditError> {
-        if *self.schema.enabled() != spec.enabled {
-            // what was kept was computed another way, and lacks what is now on
-            self.schema.set_enabled(spec.enabled.clone());
-            self.unedited.clear();
-        }
+        self.enable(spec);
         let plan = self.plan(&spec.edits, spec)?;
         let resume = plan.first_block(self.schema.dims.n_layers);
         let mut needed: BTreeSet<HookPoint> = plan.frozen().collect();
@@ -114,7 +122,9 @@ impl Engine {
             Capture::None => Capture::Only(needed),
             Capture::Only(points) => Capture::Only(points.iter().copied().chain(needed).collect()),
         };
-        let baseline = self.unedited(&spec.tokens, &from_baseline, control)?;
+        let patched: BTreeSet<HookPoint> = plan.patched().collect();
+        let base = self.base(spec, &from_baseline, patched, control)?;
+        let baseline = base.baseline.clone();
         if spec.edits.is_empty() {
             return Ok(Outcome {
                 spec: spec.clone(),
@@ -124,13 +134,7 @@ impl Engine {
                 effects: Vec::new(),
             });
         }
-        let patched: BTreeSet<HookPoint> = plan.patched().collect();
-        let contrast = match &spec.contrast {
-            Some(tokens) if !patched.is_empty() => Some(self.unedited(tokens, &Capture::Only(patched), control)?),
-            _ => None,
-        };
-        let references =
-            References { baseline: Some(&baseline.cache), contrast: contrast.as_ref().map(|run| &run.cache) };
+        let references = base.references();
         let (run, applied) = self.edited(&spec.edits, plan, keep, &baseline, references, control)?;
 
         let before = baseline.logit_rows()?;
@@ -153,12 +157,38 @@ impl Engine {
         Ok(Outcome { spec: spec.clone(), baseline, run: Arc::new(run), kl, effects })
     }
 
+    /// Turn on the opt-in hooks of `spec` and no others.
+    pub(super) fn enable(&mut self, spec: &Spec) {
+        if *self.schema.enabled() != spec.enabled {
+            // what was kept was computed another way, and lacks what is now on
+            self.schema.set_enabled(spec.enabled.clone());
+            self.unedited.clear();
+        }
+    }
+
+    /// The unedited runs that edited ones stand on: of the prompt with at least `capture`, and of the contrast prompt with
+    /// what is patched from it.
+    pub(super) fn base(
+        &mut self,
+        spec: &Spec,
+        capture: &Capture,
+        patched: BTreeSet<HookPoint>,
+        control: Control<'_>,
+    ) -> Result<Base, EditError> {
+        let baseline = self.unedited(&spec.tokens, capture, control)?;
+        let contrast = match &spec.contrast {
+            Some(tokens) if !patched.is_empty() => Some(self.unedited(tokens, &Capture::Only(patched), control)?),
+            _ => None,
+        };
+        Ok(Base { baseline, contrast })
+    }
+
     fn plan(&self, edits: &[Edit], spec: &Spec) -> Result<Plan, EditError> {
         Plan::resolve(edits, &self.schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len))
     }
 
     /// The hook that holds the residual stream as it enters `block`.
-    fn stream_into(&self, block: usize) -> Option<HookPoint> {
+    pub(super) fn stream_into(&self, block: usize) -> Option<HookPoint> {
         let n_layers = self.schema.dims.n_layers;
         match block {
             _ if block < n_layers => Some(HookPoint::Block(block, BlockHook::ResidPre)),

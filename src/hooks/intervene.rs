@@ -20,6 +20,12 @@ pub trait Hooks {
     /// Whatever makes an edit impossible.
     fn at(&mut self, point: HookPoint, value: Tensor) -> Result<Tensor, EditError>;
 
+    /// Whether [`Hooks::at`] does anything there; where it does not, a pass may leave out what nothing else needs.
+    fn watches(&self, point: HookPoint) -> bool {
+        let _ = point;
+        true
+    }
+
     /// Called before each block.
     ///
     /// # Errors
@@ -266,6 +272,12 @@ impl Hooks for Interventions<'_> {
         let edited = |plan: &Plan| plan.steps.iter().any(|step| step.point == point);
         let mut value = value;
         if self.plans.iter().any(edited) {
+            if value.dim(0)? < self.plans.len() {
+                // until here the rows were one
+                let mut shape = value.dims().to_vec();
+                shape[0] = self.plans.len();
+                value = value.broadcast_as(shape)?;
+            }
             let rows = (0..self.plans.len())
                 .map(|row| self.edit_row(row, point, value.narrow(0, row, 1)?))
                 .collect::<Result<Vec<_>, EditError>>()?;
@@ -278,6 +290,10 @@ impl Hooks for Interventions<'_> {
             self.cache.insert(point, value.clone());
         }
         Ok(value)
+    }
+
+    fn watches(&self, point: HookPoint) -> bool {
+        self.capture.wants(point) || self.plans.iter().any(|plan| plan.steps.iter().any(|step| step.point == point))
     }
 
     fn entering(&mut self, block: usize) -> Result<(), EditError> {

@@ -58,17 +58,42 @@ impl Model {
     /// # Errors
     /// Whatever `hooks` refuses, and tensor errors.
     pub fn forward(&self, start: Start<'_>, schema: &Schema, hooks: &mut dyn Hooks) -> Result<Tensor> {
+        self.pass(start, schema, hooks, false)
+    }
+
+    /// As [`Self::forward`], for the logits after the last position alone: what only other positions need is left out, as
+    /// far as `hooks` watches nothing there.
+    ///
+    /// # Shapes
+    /// Returns logits `[batch, 1, vocab]`; the batch is 1 as long as no row was edited.
+    ///
+    /// # Errors
+    /// Whatever `hooks` refuses, and tensor errors.
+    pub fn forward_last(&self, start: Start<'_>, schema: &Schema, hooks: &mut dyn Hooks) -> Result<Tensor> {
+        self.pass(start, schema, hooks, true)
+    }
+
+    fn pass(&self, start: Start<'_>, schema: &Schema, hooks: &mut dyn Hooks, last: bool) -> Result<Tensor> {
         let (first, mut resid) = match start {
             Start::Tokens(rows) => (0, self.embed(rows, schema, hooks)?),
             Start::Residual { block, stream } => (block, stream),
         };
+        let end = [HookPoint::LnFinalScale, HookPoint::LnFinalNormalized].iter().any(|point| hooks.watches(*point));
         for block in &self.blocks[first.min(self.blocks.len())..] {
             hooks.entering(block.number)?;
-            resid = block.forward(&resid, schema, hooks)?;
+            let watched = || BlockHook::ALL.iter().any(|hook| hooks.watches(block.point(*hook)));
+            resid = match last && !end && block.number + 1 == self.blocks.len() && !watched() {
+                true => block.forward_last(&resid)?,
+                false => block.forward(&resid, schema, hooks)?,
+            };
         }
         hooks.entering(self.blocks.len())?;
+        let at_end = |x: Tensor| if last { x.narrow(1, x.dim(1)? - 1, 1) } else { Ok(x) };
+        if !end {
+            resid = at_end(resid)?;
+        }
         let normalized = self.ln_final.forward(&resid, HookPoint::LnFinalScale, HookPoint::LnFinalNormalized, hooks)?;
-        Ok(self.unembed.forward(&normalized)?)
+        Ok(self.unembed.forward(&at_end(normalized)?)?)
     }
 
     /// Each head's contribution to the residual stream: `hook_result` from `hook_z`.
@@ -168,7 +193,7 @@ impl Block {
         // A parallel block's MLP reads what attention read; a sequential one's reads what attention wrote.
         let resid_mid = match self.parallel {
             true => resid_pre.clone(),
-            false => hooks.at(self.point(BlockHook::ResidMid), (&resid_pre + &attn_out)?)?,
+            false => hooks.at(self.point(BlockHook::ResidMid), add(&resid_pre, &attn_out)?)?,
         };
         let mlp_in = match schema.is_enabled(self.point(BlockHook::MlpIn)) {
             true => hooks.at(self.point(BlockHook::MlpIn), resid_mid.clone())?,
@@ -180,10 +205,24 @@ impl Block {
         let mlp_out = hooks.at(self.point(BlockHook::MlpOut), mlp_out)?;
 
         let resid_post = match self.parallel {
-            true => ((resid_pre + attn_out)? + mlp_out)?,
-            false => (resid_mid + mlp_out)?,
+            true => add(&add(&resid_pre, &attn_out)?, &mlp_out)?,
+            false => add(&resid_mid, &mlp_out)?,
         };
         hooks.at(self.point(BlockHook::ResidPost), resid_post)
+    }
+
+    /// The block's output at the last position alone, of a block whose hooks nobody watches: keys and values are needed of
+    /// every position, the rest of the last.
+    fn forward_last(&self, resid: &Tensor) -> Result<Tensor> {
+        let at_end = resid.narrow(1, resid.dim(1)? - 1, 1)?.contiguous()?;
+        let attn_out = self.attn.forward_last(&self.ln1.plain(resid)?)?;
+        let resid_mid = if self.parallel { at_end.clone() } else { (&at_end + &attn_out)? };
+        let post = self.mlp.w_in.forward(&self.ln2.plain(&resid_mid)?)?.gelu_erf()?;
+        let mlp_out = self.mlp.w_out.forward(&post)?;
+        Ok(match self.parallel {
+            true => ((at_end + attn_out)? + mlp_out)?,
+            false => (resid_mid + mlp_out)?,
+        })
     }
 
     /// ln1 and the projections to queries, keys and values, each `[batch, pos, head, d_head]`, before their hooks.
@@ -243,6 +282,40 @@ impl LayerNorm {
         }
         hooks.at(normalized, out)
     }
+
+    /// The same without hooks.
+    fn plain(&self, x: &Tensor) -> Result<Tensor> {
+        // any two hook points do: nobody watches
+        self.forward(x, HookPoint::LnFinalScale, HookPoint::LnFinalNormalized, &mut Unwatched)
+    }
+}
+
+/// Lets every activation pass.
+struct Unwatched;
+
+impl Hooks for Unwatched {
+    fn at(&mut self, _point: HookPoint, value: Tensor) -> Result<Tensor> {
+        Ok(value)
+    }
+}
+
+/// The sum of two streams, of which one may still be common to all rows of the batch.
+fn add(a: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
+    if a.dims() == b.dims() { a + b } else { a.broadcast_add(b) }
+}
+
+/// `a` and `b` with as many rows: the one that is still common to all rows is repeated.
+fn same_rows(a: Tensor, b: Tensor) -> candle_core::Result<(Tensor, Tensor)> {
+    let rows = a.dim(0)?.max(b.dim(0)?);
+    let repeat = |x: Tensor| -> candle_core::Result<Tensor> {
+        if x.dim(0)? == rows {
+            return Ok(x);
+        }
+        let mut shape = x.dims().to_vec();
+        shape[0] = rows;
+        x.broadcast_as(shape)?.contiguous()
+    };
+    Ok((repeat(a)?, repeat(b)?))
 }
 
 struct Attention {
@@ -261,20 +334,22 @@ impl Attention {
         let q = hooks.at(point(BlockHook::Q), q)?;
         let k = hooks.at(point(BlockHook::K), k)?;
         let v = hooks.at(point(BlockHook::V), v)?;
-        let q = hooks.at(point(BlockHook::RotQ), self.rotary.apply(&q)?)?;
-        let k = hooks.at(point(BlockHook::RotK), self.rotary.apply(&k)?)?;
+        let q = hooks.at(point(BlockHook::RotQ), self.rotary.apply(&q, 0)?)?;
+        let k = hooks.at(point(BlockHook::RotK), self.rotary.apply(&k, 0)?)?;
 
         let by_head = |x: &Tensor| x.transpose(1, 2)?.contiguous();
         #[allow(clippy::cast_precision_loss, reason = "d_head is small")]
         let root = (self.d_head as f64).sqrt();
-        let scores = (by_head(&q)?.matmul(&by_head(&k)?.transpose(2, 3)?)? / root)?;
+        let (q, k) = same_rows(by_head(&q)?, by_head(&k)?)?;
+        let scores = (q.matmul(&k.transpose(2, 3)?)? / root)?;
         let scores = hooks.at(point(BlockHook::AttnScores), mask_future(&scores)?)?;
 
         let pattern = softmax_last_dim(&scores.contiguous()?)?;
         let pattern = self.undefined_to_zero(pattern, hooks)?;
         let pattern = hooks.at(point(BlockHook::Pattern), pattern)?;
 
-        let z = pattern.contiguous()?.matmul(&by_head(&v)?)?.transpose(1, 2)?.contiguous()?;
+        let (pattern, v) = same_rows(pattern.contiguous()?, by_head(&v)?)?;
+        let z = pattern.matmul(&v)?.transpose(1, 2)?.contiguous()?;
         let z = hooks.at(point(BlockHook::Z), z)?;
         if schema.is_enabled(point(BlockHook::Result)) {
             let result = hooks.at(point(BlockHook::Result), self.results(&z)?)?;
@@ -284,6 +359,27 @@ impl Attention {
                 None => sum,
             });
         }
+        Ok(self.out.forward(&z.flatten_from(2)?)?)
+    }
+
+    /// Attention's output at the last position alone, of `x` `[batch, pos, d_model]`; no hooks.
+    fn forward_last(&self, x: &Tensor) -> Result<Tensor> {
+        let (batch, n_pos, d_model) = x.dims3()?;
+        let rows = |first: usize, count: usize| -> candle_core::Result<Linear> {
+            let bias = self.qkv.bias.as_ref().map(|bias| bias.narrow(0, first * d_model, count * d_model)).transpose()?;
+            Ok(Linear { weight: self.qkv.weight.narrow(0, first * d_model, count * d_model)?, bias })
+        };
+        let split = |x: Tensor, n: usize, parts: usize| x.reshape((batch, n, parts, self.n_heads, self.d_head));
+        let q = split(rows(0, 1)?.forward(&x.narrow(1, n_pos - 1, 1)?)?, 1, 1)?.squeeze(2)?.contiguous()?;
+        let kv = split(rows(1, 2)?.forward(x)?, n_pos, 2)?;
+        let part = |which| kv.narrow(2, which, 1)?.squeeze(2)?.contiguous();
+        let (q, k) = (self.rotary.apply(&q, n_pos - 1)?, self.rotary.apply(&part(0)?, 0)?);
+        let by_head = |x: &Tensor| x.transpose(1, 2)?.contiguous();
+        #[allow(clippy::cast_precision_loss, reason = "d_head is small")]
+        let root = (self.d_head as f64).sqrt();
+        let scores = (by_head(&q)?.matmul(&by_head(&k)?.transpose(2, 3)?)? / root)?;
+        let pattern = self.undefined_to_zero(softmax_last_dim(&scores.contiguous()?)?, &mut Unwatched)?;
+        let z = pattern.contiguous()?.matmul(&by_head(&part(1)?)?)?.transpose(1, 2)?.contiguous()?;
         Ok(self.out.forward(&z.flatten_from(2)?)?)
     }
 

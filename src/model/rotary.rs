@@ -32,10 +32,10 @@ impl Rotary {
         Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)?, dims: config.rotary_dims })
     }
 
-    /// Turn `x` of shape `[batch, pos, head, d_head]`, whose first position is 0.
-    pub(super) fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+    /// Turn `x` of shape `[batch, pos, head, d_head]`, whose first position is number `from` of the prompt.
+    pub(super) fn apply(&self, x: &Tensor, from: usize) -> candle_core::Result<Tensor> {
         let (_, n_pos, _, d_head) = x.dims4()?;
-        let at = |table: &Tensor| table.narrow(0, 0, n_pos)?.reshape((1, n_pos, 1, self.dims));
+        let at = |table: &Tensor| table.narrow(0, from, n_pos)?.reshape((1, n_pos, 1, self.dims));
         let turned = x.narrow(D::Minus1, 0, self.dims)?;
         let (first, second) =
             (turned.narrow(D::Minus1, 0, self.dims / 2)?, turned.narrow(D::Minus1, self.dims / 2, self.dims / 2)?);

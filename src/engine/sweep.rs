@@ -1,0 +1,132 @@
+//! Many interventions on one prompt, measured after its last position: rows of few forward passes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use candle_core::{DType, Tensor};
+use rayon::prelude::*;
+
+use super::{Control, Engine, Spec, run::Base};
+use crate::{
+    analysis::{kl_divergence, log_normaliser},
+    hooks::{Capture, Edit, EditError, HookPoint, Interventions, Plan},
+    model::Start,
+};
+
+/// The tokens that a measure is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Question {
+    pub target: u32,
+    /// Whose logit is taken off the target's; without it, the logit difference is the target's logit.
+    pub distractor: Option<u32>,
+}
+
+/// What an intervention made of the prediction after the last position.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measure {
+    /// KL(without || with the intervention), in nats.
+    pub kl: f64,
+    pub logit_diff: f64,
+    /// Of the target.
+    pub prob: f64,
+}
+
+impl Question {
+    /// Of a row of logits `[vocab]`, against those without the intervention.
+    #[must_use]
+    pub fn measure(self, before: &[f32], logits: &[f32]) -> Measure {
+        let logit = |token: u32| logits.get(token as usize).map_or(f64::NAN, |x| f64::from(*x));
+        Measure {
+            kl: kl_divergence(before, logits),
+            logit_diff: logit(self.target) - self.distractor.map_or(0.0, logit),
+            prob: (logit(self.target) - log_normaliser(logits)).exp(),
+        }
+    }
+}
+
+/// Rows that go through the model together: at most so many, and so many positions in all.
+const ROWS: usize = 64;
+const POSITIONS: usize = 1024;
+
+impl Engine {
+    /// Measure each of `cells`, a list of edits that are made on top of those of `spec`; `each` is told a cell's number and
+    /// its measure as they come, in the order of the blocks they begin at.
+    ///
+    /// Returns the measure of `spec` itself, and with a contrast prompt that of the contrast prompt.
+    ///
+    /// # Errors
+    /// An edit that this model or prompt can't carry out, cancellation, tensor errors.
+    pub fn sweep(
+        &mut self,
+        spec: &Spec,
+        cells: &[Vec<Edit>],
+        question: Question,
+        control: Control<'_>,
+        each: &mut dyn FnMut(usize, Measure),
+    ) -> Result<(Measure, Option<Measure>), EditError> {
+        self.enable(spec);
+        let n_layers = self.schema.dims.n_layers;
+        let plan = |cell: &Vec<Edit>| {
+            let edits = [spec.edits.as_slice(), cell].concat();
+            Plan::resolve(&edits, &self.schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len))
+        };
+        let plans: Vec<Plan> = cells.iter().map(plan).collect::<Result<_, _>>()?;
+        let mut needed: BTreeSet<HookPoint> = plans.iter().flat_map(Plan::frozen).collect();
+        needed.extend((0..=n_layers).filter_map(|block| self.stream_into(block)));
+        let patched: BTreeSet<HookPoint> = plans.iter().flat_map(Plan::patched).collect();
+        let base = self.base(spec, &Capture::Only(needed), patched, control)?;
+
+        let outcome = self.run(spec, &Capture::None, control)?;
+        let before = last_row(&outcome.run.logits)?.remove(0);
+        let contrast = base.contrast.as_ref().map(|run| last_row(&run.logits)).transpose()?;
+        let contrast = contrast.map(|mut rows| question.measure(&before, &rows.remove(0)));
+
+        let mut by_block: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
+        for (number, plan) in plans.iter().enumerate() {
+            by_block.entry(plan.first_block(n_layers)).or_default().push(number);
+        }
+        let rows = (POSITIONS / spec.tokens.len().max(1)).clamp(1, ROWS);
+        for (block, numbers) in by_block {
+            for chunk in numbers.chunks(rows) {
+                let batch: Vec<Plan> = chunk.iter().map(|number| plans[*number].clone()).collect();
+                let logits = self.rows(&base, block, &batch, control)?;
+                let measures: Vec<Measure> =
+                    logits.par_iter().map(|logits| question.measure(&before, logits)).collect();
+                for (number, measure) in chunk.iter().zip(measures) {
+                    each(*number, measure);
+                }
+            }
+        }
+        Ok((question.measure(&before, &before), contrast))
+    }
+
+    /// The logits after the last position of each row of a batch that begins at a block, `[row][vocab]`.
+    fn rows(
+        &self,
+        base: &Base,
+        block: Option<usize>,
+        plans: &[Plan],
+        control: Control<'_>,
+    ) -> Result<Vec<Vec<f32>>, EditError> {
+        let tokens = [base.baseline.tokens.clone()];
+        let resumed = block.and_then(|block| {
+            let stream = base.baseline.cache.get(self.stream_into(block)?)?;
+            Some(Start::Residual { block, stream: stream.clone() })
+        });
+        let start = resumed.unwrap_or(Start::Tokens(&tokens));
+        let hooks = Interventions::new(plans, &[], Capture::None, base.references(), self.schema.dims.d_vocab);
+        let mut hooks = hooks.cancelled_by(control.cancel);
+        let logits = self.loaded.model.forward_last(start, &self.schema, &mut hooks)?;
+        let mut rows = last_row(&logits)?;
+        if rows.len() == 1 {
+            // no row was edited, so they are all as one
+            rows.resize(plans.len(), rows[0].clone());
+        }
+        Ok(rows)
+    }
+}
+
+/// The logits after the last position, `[row][vocab]`, of `[row, pos, vocab]`.
+fn last_row(logits: &Tensor) -> Result<Vec<Vec<f32>>, EditError> {
+    let last = logits.dim(1)?.saturating_sub(1);
+    Ok(logits.narrow(1, last, 1)?.squeeze(1)?.to_dtype(DType::F32)?.to_vec2()?)
+}
