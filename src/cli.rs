@@ -9,6 +9,7 @@ mod hooks;
 mod prompt;
 mod run;
 mod structure;
+mod sweep;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
@@ -30,6 +31,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match args.command {
         Some(Command::Hooks(args)) => hooks::main(&args),
         Some(Command::Run(args)) => run::main(&args),
+        Some(Command::Sweep(args)) => sweep::main(&args),
         Some(Command::Structure(args)) => structure::main(&args),
         Some(Command::Completions { shell }) => completions::main(shell, Args::command()),
         None => explore::main(&args.explore),

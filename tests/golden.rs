@@ -11,8 +11,8 @@ use std::{
 use common::{activations, engine, fixture, run};
 use pythia_tui::{
     analysis::HeadScores,
-    engine::{Engine, Look, Spec, View, WhichAttention, lens_points},
-    hooks::HookPoint,
+    engine::{Control, Engine, Grid, Look, Map, Metric, Patch, Question, Spec, View, WhichAttention, lens_points},
+    hooks::{Edit, HookPoint, Op},
     model::{Config, Processing, modules},
 };
 use safetensors::SafeTensors;
@@ -232,6 +232,65 @@ fn modules_are_those_of_hugging_face() {
             .collect();
         assert_eq!(Value::from(found), json("modules.json"), "{checkpoint}");
     }
+}
+
+/// A map's values by the metric, in the order of its cells.
+fn sweep(engine: &mut Engine, spec: &Spec, map: Map, metric: Metric) -> (Grid, Vec<f32>) {
+    let grid = map.grid(&engine.schema, spec.tokens.len());
+    let cells: Vec<Vec<Edit>> = grid.cells.iter().map(|edit| vec![edit.clone()]).collect();
+    let (cancel, question) = (AtomicBool::new(false), Question { target: 5, distractor: Some(9) });
+    let control = Control { cancel: &cancel, progress: &|_, _| {} };
+    let mut measures = vec![None; cells.len()];
+    let (before, contrast) = engine.sweep(spec, &cells, question, control, &mut |i, m| measures[i] = Some(m)).unwrap();
+    let contrast = contrast.filter(|_| map.is_patch());
+    let values = measures.iter().map(|m| metric.of(m.as_ref().unwrap(), &before, contrast.as_ref()) as f32).collect();
+    (grid, values)
+}
+
+#[test]
+fn patching_maps_and_ablation_sweeps() {
+    let mut worst = 0.0f64;
+    for checkpoint in ["parallel-25", "sequential-25"] {
+        for (processing, kind) in PROCESSINGS {
+            let golden = Golden::open(&format!("{checkpoint}-{kind}-sweeps"));
+            let prompts = golden.json("prompts");
+            let (tokens, contrast) = (ids(&prompts["corrupted"]), Some(ids(&prompts["clean"])));
+            let mut engine = engine(checkpoint, processing, &[]);
+            let spec = Spec { tokens: tokens.clone(), contrast, ..Spec::default() };
+            let mut check = |what: &str, expected: &[f32], found: &[f32]| {
+                let error = error(expected, found);
+                assert!(error <= TOLERANCE, "{checkpoint} {kind}: {what} diverges by {error:.1e}");
+                worst = worst.max(error);
+            };
+            let mut every = vec![];
+            for patch in Patch::ALL {
+                let (grid, mut found) = sweep(&mut engine, &spec, Map::Patch(patch), Metric::LogitDiff);
+                // there, by_pos is [layer, pos, head], but for patterns
+                if grid.rows.len() == 8 && patch != Patch::HeadPatternByPos {
+                    let n = tokens.len();
+                    let at = |layer: usize, pos: usize, head: usize| found[(layer * 4 + head) * n + pos];
+                    found = (0..2)
+                        .flat_map(|l| (0..n).flat_map(move |p| (0..4).map(move |h| (l, p, h))))
+                        .map(|(l, p, h)| at(l, p, h))
+                        .collect();
+                }
+                check(patch.name(), &golden.tensors[&format!("patching/{}", patch.name())], &found);
+                if matches!(patch, Patch::ResidPre | Patch::AttnOut | Patch::MlpOut) {
+                    every.extend(found);
+                }
+            }
+            check("block_every", &golden.tensors["patching/block_every"], &every);
+            for (name, op) in [("zero", Op::Set(0.0)), ("mean", Op::Mean)] {
+                let expected = &golden.tensors[&format!("ablation/{name}")];
+                for (i, metric) in Metric::ALL.into_iter().enumerate() {
+                    let (_, found) = sweep(&mut engine, &spec, Map::Ablate(op), metric);
+                    let column: Vec<f32> = expected.chunks(3).map(|row| row[i]).collect();
+                    check(&format!("ablation by {}, {name}", metric.name()), &column, &found);
+                }
+            }
+        }
+    }
+    println!("largest error {worst:.1e}");
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(super) enum Command {
     Hooks(HooksArgs),
     /// One run without the explorer: likeliest next tokens, edits and their effect
     Run(RunArgs),
+    /// The effect of ablating every head and MLP, or a patching map
+    Sweep(SweepArgs),
     /// The module trees, and how hooks map to modules
     Structure(StructureArgs),
     /// Shell completions, on stdout
@@ -89,6 +91,44 @@ pub(super) struct ExploreArgs {
     /// Keys and looks [default: pythia-tui/config.toml where configuration files are kept]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SweepArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    #[command(flatten)]
+    pub edits: EditArgs,
+    /// What is done to each head and MLP: `= 0`, `= mean`, `= patch`, `*= 0.5`
+    #[arg(long, value_name = "OP", default_value = "= 0", allow_hyphen_values = true)]
+    pub op: String,
+    /// Instead, a map of transformer_lens.patching: resid_pre, attn_out, attn_head_out_all_pos, ...
+    #[arg(long, value_name = "MAP")]
+    pub patch: Option<String>,
+    /// What is measured [default: kl; with --patch logit-diff]
+    #[arg(long, value_enum)]
+    pub metric: Option<MetricArg>,
+    /// The token whose logit and probability are measured [default: the likeliest]
+    #[arg(long, value_name = "TOKEN")]
+    pub target: Option<String>,
+    /// The token whose logit is taken off it [default: the likeliest other]
+    #[arg(long, value_name = "TOKEN")]
+    pub distractor: Option<String>,
+    /// One JSON object on stdout
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// A table on stdout, columns apart by commas
+    #[arg(long)]
+    pub csv: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum MetricArg {
+    Kl,
+    LogitDiff,
+    Prob,
 }
 
 #[derive(Debug, clap::Args)]

@@ -97,6 +97,21 @@ pub(super) fn checked(mut tokens: Vec<u32>, config: &Config, prepend_bos: bool) 
     }
 }
 
+/// A token by its text, of which a leading space is a part; or by its id, as `#7910`.
+pub(super) fn token(loaded: &Loaded, text: &str) -> Result<u32> {
+    if let Some(id) = text.strip_prefix('#').and_then(|id| id.parse::<u32>().ok()) {
+        checked(vec![id], &loaded.model.config, false)?;
+        return Ok(id);
+    }
+    match loaded.tokenizer.encode(text)?.as_slice() {
+        [id] => Ok(*id),
+        ids => {
+            let parts: Vec<String> = ids.iter().map(|id| format!("{:?}", loaded.tokenizer.token(*id))).collect();
+            Err(Usage(format!("{text:?} is no token but {}: {}", ids.len(), parts.join(" "))).into())
+        }
+    }
+}
+
 /// Everything that is to be run: the prompt, the contrast prompt and the edits.
 pub(super) fn spec(engine: &Engine, tokens: Vec<u32>, prepend_bos: bool, args: &EditArgs) -> Result<Spec> {
     let loaded = &engine.loaded;

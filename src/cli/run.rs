@@ -52,7 +52,7 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
 }
 
 /// An edit that this model or prompt does not allow is a mistake in the call.
-fn classify(error: EditError) -> anyhow::Error {
+pub(super) fn classify(error: EditError) -> anyhow::Error {
     match error {
         EditError::Tensor(_) | EditError::Cancelled => error.into(),
         asked => Usage(asked.to_string()).into(),

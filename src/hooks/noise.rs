@@ -14,6 +14,11 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// The bits at a place of the stream of a seed.
+pub(crate) fn random_bits(seed: u64, counter: u64) -> u64 {
+    mix(seed.wrapping_add(counter.wrapping_mul(GOLDEN)))
+}
+
 /// FNV-1a over the hook's name, so that each hook has a stream of its own.
 fn name_hash(point: HookPoint) -> u64 {
     point.to_string().bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
@@ -31,7 +36,7 @@ impl Noise {
 
     #[allow(clippy::cast_precision_loss, reason = "53 random bits are exact in f64")]
     fn uniform(&self, counter: u64) -> f64 {
-        let bits = mix(self.key.wrapping_add(counter.wrapping_mul(GOLDEN))) >> 11;
+        let bits = random_bits(self.key, counter) >> 11;
         (bits + 1) as f64 / (1u64 << 53) as f64
     }
 

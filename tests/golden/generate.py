@@ -12,7 +12,7 @@ import json, logging, pathlib, sys
 import numpy as np, torch
 from safetensors.torch import save_file
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
-from transformer_lens import HookedTransformer, HookedTransformerConfig, head_detector
+from transformer_lens import HookedTransformer, HookedTransformerConfig, head_detector, patching
 from transformer_lens.pretrained.weight_conversions import convert_neox_weights
 
 OUT = pathlib.Path(__file__).parent.parent / "fixtures"
@@ -20,6 +20,9 @@ SAMPLES = 256
 VOCAB = 96
 CHECKPOINTS = {"parallel-25": (True, 0.25), "parallel-100": (True, 1.0), "sequential-25": (False, 0.25), "sequential-100": (False, 1.0)}
 LENGTHS = [1, 2, 17, 130]
+PATCHING = ["resid_pre", "attn_out", "mlp_out", "attn_head_out_all_pos", "attn_head_q_all_pos", "attn_head_k_all_pos", "attn_head_v_all_pos",
+            "attn_head_pattern_all_pos", "attn_head_out_by_pos", "attn_head_q_by_pos", "attn_head_k_by_pos", "attn_head_v_by_pos",
+            "attn_head_pattern_by_pos"]
 TARGET, DISTRACTOR = 5, 9
 
 
@@ -98,6 +101,35 @@ def analyses(model):
             pattern.clone(), detection(ids), exclude_bos=False, exclude_current_token=False, error_measure="mul")
         all_heads = [score(cache[f"blocks.{i}.attn.hook_pattern"][0, h]) for i in range(2) for h in range(4)]
         out[f"heads/{name}"] = torch.tensor(all_heads)
+    return out
+
+
+def sweeps(model):
+    """Every map of transformer_lens.patching, and every head and MLP ablated one by one."""
+    corrupted, clean = torch.tensor([prompt(6)]), torch.tensor([prompt(6, seed=9)])
+    with torch.no_grad():
+        clean_logits, clean_cache = model.run_with_cache(clean)
+        corrupted_logits = model(corrupted)
+        diff = lambda logits: logits[0, -1, TARGET] - logits[0, -1, DISTRACTOR]
+        low, high = diff(corrupted_logits), diff(clean_logits)
+        metric = lambda logits: (diff(logits) - low) / (high - low)
+        maps = {name: getattr(patching, "get_act_patch_" + name)(model, corrupted, clean_cache, metric) for name in PATCHING}
+        maps["block_every"] = patching.get_act_patch_block_every(model, corrupted, clean_cache, metric)
+        out = {f"patching/{name}": values.contiguous() for name, values in maps.items()}
+        for kind, op in {"zero": lambda x: x * 0, "mean": lambda x: x.mean(1, keepdim=True).expand_as(x)}.items():
+            rows = []
+            for layer in range(model.cfg.n_layers):
+                for head in [*range(model.cfg.n_heads), None]:
+                    def fn(x, hook, head=head, op=op):
+                        y = x.clone()
+                        if head is None: y[:] = op(x)
+                        else: y[:, :, head] = op(x[:, :, head])
+                        return y
+                    name = f"blocks.{layer}." + ("hook_mlp_out" if head is None else "attn.hook_z")
+                    logits = model.run_with_hooks(corrupted, fwd_hooks=[(name, fn)])
+                    p, q = corrupted_logits[0, -1].double().log_softmax(-1), logits[0, -1].double().log_softmax(-1)
+                    rows.append([float((p.exp() * (p - q)).sum()), float(diff(logits) - low), float(q[TARGET].exp() - p[TARGET].exp())])
+            out[f"ablation/{kind}"] = torch.tensor(rows)        # [(layer, head or MLP), (KL, logit difference, probability)]
     return out
 
 
@@ -261,6 +293,8 @@ def main():
             save_file(tensors, OUT / f"golden-{name}-{kind}.safetensors", metadata={"prompts": json.dumps(prompts)})
             if pct != 0.25:
                 continue
+            save_file(sweeps(model), OUT / f"golden-{name}-{kind}-sweeps.safetensors",
+                      metadata={"prompts": json.dumps({"corrupted": prompt(6), "clean": prompt(6, seed=9)})})
             tensors, cases = {}, {}
             for set_name, opt_in in {"attn_in": ["hook_tokens", "hook_attn_in", "hook_mlp_in", "attn.hook_result"],
                                      "split": ["hook_q_input", "hook_k_input", "hook_v_input"],

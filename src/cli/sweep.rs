@@ -1,0 +1,264 @@
+use std::{
+    io::{IsTerminal, Write},
+    sync::atomic::AtomicBool,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::{
+    Usage,
+    args::{MetricArg, SweepArgs},
+    prompt,
+    run::classify,
+};
+use crate::{
+    analysis::{short_number, top_k},
+    engine::{Column, Comparison, Control, Engine, Grid, Map, Measure, Metric, Patch, Question, Spec, strongest},
+    hooks::{Capture, Edit, Op},
+};
+
+/// Heads whose joint effect is put beside that of random ones, and how many random sets.
+const STRONGEST: usize = 3;
+const SEEDS: u64 = 10;
+
+/// A map that was swept.
+struct Swept {
+    map: Map,
+    metric: Metric,
+    question: Question,
+    grid: Grid,
+    /// Row-major.
+    values: Vec<f64>,
+    before: Measure,
+    contrast: Option<Measure>,
+    comparison: Option<Comparison>,
+}
+
+pub(super) fn main(args: &SweepArgs) -> Result<()> {
+    let loaded = prompt::load(&args.model)?;
+    let tokens = prompt::tokens(&loaded, &args.prompt)?;
+    let mut engine = prompt::engine(loaded, &args.prompt)?;
+    let spec = prompt::spec(&engine, tokens, args.prompt.prepend_bos, &args.edits)?;
+    let swept = sweep(&mut engine, &spec, args)?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    if args.json {
+        writeln!(out, "{}", to_json(&swept, &engine))?;
+    } else if args.csv {
+        write_csv(&mut out, &swept)?;
+    } else {
+        print(&mut out, &swept, &engine)?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn sweep(engine: &mut Engine, spec: &Spec, args: &SweepArgs) -> Result<Swept> {
+    let op = operation(&args.op)?;
+    let map = match &args.patch {
+        Some(name) => Map::Patch(patch(name)?),
+        None => Map::Ablate(op),
+    };
+    if map.is_patch() && spec.contrast.is_none() {
+        return Err(Usage("--patch takes values from a contrast prompt: give --contrast".into()).into());
+    }
+    let cancel = AtomicBool::new(false);
+    let control = Control { cancel: &cancel, progress: &|_, _| {} };
+    let question = question(engine, spec, args, control)?;
+    let metric = match args.metric {
+        Some(MetricArg::Kl) => Metric::Kl,
+        Some(MetricArg::LogitDiff) => Metric::LogitDiff,
+        Some(MetricArg::Prob) => Metric::Prob,
+        None if map.is_patch() => Metric::LogitDiff,
+        None => Metric::Kl,
+    };
+    let grid = map.grid(&engine.schema, spec.tokens.len());
+    let cells: Vec<Vec<Edit>> = grid.cells.iter().map(|edit| vec![edit.clone()]).collect();
+    let mut measures = vec![None; cells.len()];
+    let mut progress = Progress::new(cells.len());
+    let swept = engine.sweep(spec, &cells, question, control, &mut |number, measure| {
+        measures[number] = Some(measure);
+        progress.step();
+    });
+    progress.end();
+    let (before, contrast) = swept.map_err(classify)?;
+    let contrast = contrast.filter(|_| map.is_patch());
+    let value = |m: &Option<Measure>| m.as_ref().map_or(f64::NAN, |m| metric.of(m, &before, contrast.as_ref()));
+    let values: Vec<f64> = measures.iter().map(value).collect();
+    let comparison = match map {
+        Map::Patch(_) => None,
+        Map::Ablate(op) => {
+            let heads = strongest(&grid, &values, STRONGEST.min(engine.schema.dims.n_heads));
+            Some(engine.compare_heads(spec, &heads, op, metric, question, SEEDS, control)?)
+        }
+    };
+    Ok(Swept { map, metric, question, grid, values, before, contrast, comparison })
+}
+
+/// `= 0`, `= mean`, `*= 0.5`: what stands after the selection in an edit.
+fn operation(text: &str) -> Result<Op> {
+    let edit: Result<Edit, _> = format!("hook_embed {}", text.trim()).parse();
+    let edit = edit.map_err(|e| Usage(format!("--op `{text}`: {}; expected such as `= 0`, `= mean`, `= patch`", e.message)))?;
+    Ok(edit.op)
+}
+
+fn patch(name: &str) -> Result<Patch> {
+    let short = name.trim_start_matches("get_act_patch_");
+    Patch::ALL.into_iter().find(|patch| patch.name() == short).ok_or_else(|| {
+        let names = Patch::ALL.map(Patch::name).join(", ");
+        Usage(format!("--patch: there is no map `{name}`; there are {names}")).into()
+    })
+}
+
+/// The tokens of the logit difference: as given, or the likeliest of the run without interventions.
+fn question(engine: &mut Engine, spec: &Spec, args: &SweepArgs, control: Control<'_>) -> Result<Question> {
+    let given = |name: &str, text: &Option<String>| -> Result<Option<u32>> {
+        text.as_ref().map(|text| prompt::token(&engine.loaded, text).context(format!("--{name}"))).transpose()
+    };
+    let (target, distractor) = (given("target", &args.target)?, given("distractor", &args.distractor)?);
+    let outcome = engine.run(spec, &Capture::None, control).map_err(classify)?;
+    let last = outcome.baseline.logit_rows()?.pop().unwrap_or_default();
+    let likely: Vec<u32> = top_k(&last, 3).into_iter().map(|ranked| ranked.id).collect();
+    let target = target.or(likely.first().copied()).context("the model has no tokens")?;
+    Ok(Question { target, distractor: distractor.or(likely.into_iter().find(|id| *id != target)) })
+}
+
+/// A line on stderr that says how far it is, where someone looks at it.
+struct Progress {
+    total: usize,
+    done: usize,
+    began: Instant,
+    told: Option<Instant>,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(total: usize) -> Self {
+        Self { total, done: 0, began: Instant::now(), told: None, shown: std::io::stderr().is_terminal() }
+    }
+
+    fn step(&mut self) {
+        self.done += 1;
+        let due = self.told.is_none_or(|told| told.elapsed() > Duration::from_millis(100));
+        if self.shown && due && self.began.elapsed() > Duration::from_millis(500) {
+            self.told = Some(Instant::now());
+            let left = self.began.elapsed().as_secs_f64() / count(self.done) * count(self.total - self.done);
+            // whoever closed stderr does not want to know
+            let _ = write!(std::io::stderr(), "\r{} of {} runs, {left:.0} s left  ", self.done, self.total);
+        }
+    }
+
+    fn end(&self) {
+        if self.told.is_some() {
+            let _ = write!(std::io::stderr(), "\r{:40}\r", "");
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a number of runs")]
+fn count(n: usize) -> f64 {
+    n as f64
+}
+
+/// `[layers x heads]` and `[layers]` of an ablation; `[rows x columns]` of a patching map.
+fn to_json(swept: &Swept, engine: &Engine) -> Value {
+    let token = |id: u32| json!({"id": id, "text": engine.loaded.tokenizer.token(id)});
+    let columns = swept.grid.columns.len();
+    let rows = || swept.values.chunks(columns);
+    let measure = |m: &Measure| json!({"logit_diff": m.logit_diff, "prob": m.prob});
+    let mut baseline = measure(&swept.before);
+    baseline["target"] = token(swept.question.target);
+    baseline["distractor"] = swept.question.distractor.map_or(Value::Null, token);
+    match swept.map {
+        Map::Ablate(op) => {
+            let comparison = swept.comparison.as_ref().map(|c| {
+                let (mean, sd) = c.spread();
+                json!({
+                    "heads": c.heads,
+                    "effect": c.effect,
+                    "random": {"mean": mean, "sd": sd, "values": c.random},
+                })
+            });
+            json!({
+                "metric": swept.metric.name(),
+                "op": op.to_string(),
+                "effect": rows().map(|row| row[..columns - 1].to_vec()).collect::<Vec<_>>(),
+                "mlp": rows().map(|row| row[columns - 1]).collect::<Vec<_>>(),
+                "baseline": baseline,
+                "control": comparison,
+            })
+        }
+        Map::Patch(patch) => json!({
+            "metric": swept.metric.name(),
+            "patch": patch.name(),
+            "rows": swept.grid.rows.iter().map(|row| row_name(*row)).collect::<Vec<_>>(),
+            "columns": swept.grid.columns.iter().map(|column| column_name(*column)).collect::<Vec<_>>(),
+            "effect": rows().map(<[f64]>::to_vec).collect::<Vec<_>>(),
+            "baseline": baseline,
+            "contrast": swept.contrast.as_ref().map(measure),
+        }),
+    }
+}
+
+fn row_name((layer, head): (usize, Option<usize>)) -> String {
+    head.map_or_else(|| format!("L{layer}"), |head| format!("L{layer}H{head}"))
+}
+
+fn column_name(column: Column) -> String {
+    match column {
+        Column::Head(head) => format!("H{head}"),
+        Column::Mlp => "mlp".into(),
+        Column::Position(pos) => format!("pos{pos}"),
+    }
+}
+
+fn write_csv(out: &mut impl Write, swept: &Swept) -> Result<()> {
+    let mut csv = csv::Writer::from_writer(out);
+    let columns = &swept.grid.columns;
+    csv.write_record(std::iter::once(String::new()).chain(columns.iter().map(|column| column_name(*column))))?;
+    for (row, values) in swept.grid.rows.iter().zip(swept.values.chunks(columns.len())) {
+        csv.write_record(std::iter::once(row_name(*row)).chain(values.iter().map(f64::to_string)))?;
+    }
+    csv.flush()?;
+    Ok(())
+}
+
+fn print(out: &mut impl Write, swept: &Swept, engine: &Engine) -> Result<()> {
+    let token = |id: u32| format!("{:?}", engine.loaded.tokenizer.token(id));
+    let q = swept.question;
+    let of = q.distractor.map_or_else(|| token(q.target), |d| format!("{} - {}", token(q.target), token(d)));
+    let unit = match (swept.metric, swept.map.is_patch()) {
+        (Metric::Kl, _) => "KL(without || with) in nats".into(),
+        (Metric::LogitDiff, true) => format!("logit difference {of}, 0 as in the prompt, 1 as in the contrast prompt"),
+        (Metric::LogitDiff, false) => format!("change of the logit difference {of}"),
+        (Metric::Prob, _) => format!("change of the probability of {}", token(q.target)),
+    };
+    writeln!(out, "{}: {unit}, after the last position", swept.map.name())?;
+    writeln!(out, "without: logit difference {:.4}, probability {:.4}\n", swept.before.logit_diff, swept.before.prob)?;
+    let columns = &swept.grid.columns;
+    write!(out, "{:8}", "")?;
+    for column in columns {
+        write!(out, " {:>10}", column_name(*column))?;
+    }
+    writeln!(out)?;
+    for (row, values) in swept.grid.rows.iter().zip(swept.values.chunks(columns.len())) {
+        write!(out, "{:8}", row_name(*row))?;
+        for value in values {
+            write!(out, " {:>10}", short_number(*value))?;
+        }
+        writeln!(out)?;
+    }
+    if let Some(c) = &swept.comparison {
+        let (mean, sd) = c.spread();
+        let names: Vec<String> = c.heads.iter().map(|(layer, head)| format!("L{layer}H{head}")).collect();
+        let (effect, mean, sd) = (short_number(c.effect), short_number(mean), short_number(sd));
+        let n = c.random.len();
+        writeln!(
+            out,
+            "\n{} together: {effect}. As many random heads of the same layers: {mean} ± {sd} (mean and sd of {n} seeds).",
+            names.join(", ")
+        )?;
+    }
+    Ok(())
+}

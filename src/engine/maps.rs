@@ -1,0 +1,328 @@
+//! The maps that a sweep fills in: which intervention each cell is.
+
+use super::{Measure, Question};
+use crate::hooks::{Axis, AxisSelection, BlockHook, Edit, HookPoint, Op, Schema, Selection, Slot, random_bits};
+
+/// A map of interventions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Map {
+    /// Every head's output (`hook_z`) and every MLP's, one at a time: layers by heads, the MLP at the end of its row.
+    Ablate(Op),
+    /// The contrast prompt's values, one place at a time.
+    Patch(Patch),
+}
+
+/// What is patched in; each is named as in `transformer_lens.patching` (`get_act_patch_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patch {
+    /// Layers by positions.
+    ResidPre,
+    AttnOut,
+    MlpOut,
+    /// Layers by heads.
+    HeadOut,
+    HeadQ,
+    HeadK,
+    HeadV,
+    HeadPattern,
+    /// Heads of every layer by positions.
+    HeadOutByPos,
+    HeadQByPos,
+    HeadKByPos,
+    HeadVByPos,
+    HeadPatternByPos,
+}
+
+impl Patch {
+    pub const ALL: [Self; 13] = [
+        Self::ResidPre,
+        Self::AttnOut,
+        Self::MlpOut,
+        Self::HeadOut,
+        Self::HeadQ,
+        Self::HeadK,
+        Self::HeadV,
+        Self::HeadPattern,
+        Self::HeadOutByPos,
+        Self::HeadQByPos,
+        Self::HeadKByPos,
+        Self::HeadVByPos,
+        Self::HeadPatternByPos,
+    ];
+
+    /// Its name in `transformer_lens.patching`, without `get_act_patch_`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ResidPre => "resid_pre",
+            Self::AttnOut => "attn_out",
+            Self::MlpOut => "mlp_out",
+            Self::HeadOut => "attn_head_out_all_pos",
+            Self::HeadQ => "attn_head_q_all_pos",
+            Self::HeadK => "attn_head_k_all_pos",
+            Self::HeadV => "attn_head_v_all_pos",
+            Self::HeadPattern => "attn_head_pattern_all_pos",
+            Self::HeadOutByPos => "attn_head_out_by_pos",
+            Self::HeadQByPos => "attn_head_q_by_pos",
+            Self::HeadKByPos => "attn_head_k_by_pos",
+            Self::HeadVByPos => "attn_head_v_by_pos",
+            Self::HeadPatternByPos => "attn_head_pattern_by_pos",
+        }
+    }
+
+    fn hook(self) -> BlockHook {
+        match self {
+            Self::ResidPre => BlockHook::ResidPre,
+            Self::AttnOut => BlockHook::AttnOut,
+            Self::MlpOut => BlockHook::MlpOut,
+            Self::HeadOut | Self::HeadOutByPos => BlockHook::Z,
+            Self::HeadQ | Self::HeadQByPos => BlockHook::Q,
+            Self::HeadK | Self::HeadKByPos => BlockHook::K,
+            Self::HeadV | Self::HeadVByPos => BlockHook::V,
+            Self::HeadPattern | Self::HeadPatternByPos => BlockHook::Pattern,
+        }
+    }
+
+    fn by_head(self) -> bool {
+        !matches!(self, Self::ResidPre | Self::AttnOut | Self::MlpOut)
+    }
+
+    fn by_pos(self) -> bool {
+        !matches!(self, Self::HeadOut | Self::HeadQ | Self::HeadK | Self::HeadV | Self::HeadPattern)
+    }
+}
+
+/// What a column of a map stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    Head(usize),
+    Mlp,
+    Position(usize),
+}
+
+/// A map laid out: a cell is one edit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    /// The layer of each row, and its head where rows are heads.
+    pub rows: Vec<(usize, Option<usize>)>,
+    pub columns: Vec<Column>,
+    /// Row-major.
+    pub cells: Vec<Edit>,
+}
+
+impl Map {
+    /// Its name: the operation, or the patching map's.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Ablate(op) => format!("every head and MLP {op}"),
+            Self::Patch(patch) => patch.name().into(),
+        }
+    }
+
+    /// The number that a cell of the map shows of a measure; see [`Metric::of`].
+    #[must_use]
+    pub fn is_patch(self) -> bool {
+        matches!(self, Self::Patch(_))
+    }
+
+    /// Lay the map out for a model and a prompt of `n_pos` tokens.
+    #[must_use]
+    pub fn grid(self, schema: &Schema, n_pos: usize) -> Grid {
+        let (layers, heads) = (schema.dims.n_layers, schema.dims.n_heads);
+        let edit = |block: usize, hook: BlockHook, chosen: &[(Axis, usize)], op: Op| {
+            let slot = |at: usize| vec![Slot::Index(i64::try_from(at).unwrap_or(i64::MAX))];
+            let chosen = chosen.iter().map(|(axis, at)| AxisSelection { axis: *axis, slots: slot(*at) });
+            Edit { target: HookPoint::Block(block, hook).into(), selection: Selection(chosen.collect()), op }
+        };
+        let (rows, columns): (Vec<_>, Vec<_>) = match self {
+            Self::Ablate(_) => (
+                (0..layers).map(|layer| (layer, None)).collect(),
+                (0..heads).map(Column::Head).chain([Column::Mlp]).collect(),
+            ),
+            Self::Patch(patch) => {
+                let of_heads = patch.by_head() && patch.by_pos();
+                let rows = (0..layers).flat_map(|layer| match of_heads {
+                    true => (0..heads).map(|head| (layer, Some(head))).collect::<Vec<_>>(),
+                    false => vec![(layer, None)],
+                });
+                let columns = if patch.by_pos() { n_pos } else { heads };
+                let column = |at| if patch.by_pos() { Column::Position(at) } else { Column::Head(at) };
+                (rows.collect(), (0..columns).map(column).collect())
+            }
+        };
+        let cell = |(layer, row_head): (usize, Option<usize>), column: Column| match self {
+            Self::Ablate(op) => match column {
+                Column::Head(head) => edit(layer, BlockHook::Z, &[(Axis::Head, head)], op),
+                Column::Mlp | Column::Position(_) => edit(layer, BlockHook::MlpOut, &[], op),
+            },
+            Self::Patch(patch) => {
+                let hook = patch.hook();
+                let pos_axis = if hook == BlockHook::Pattern { Axis::Query } else { Axis::Pos };
+                let column_place = match column {
+                    Column::Head(head) => (Axis::Head, head),
+                    Column::Position(pos) => (pos_axis, pos),
+                    Column::Mlp => (Axis::Pos, 0),
+                };
+                let head = row_head.map(|head| (Axis::Head, head));
+                edit(layer, hook, &head.into_iter().chain([column_place]).collect::<Vec<_>>(), Op::Patch)
+            }
+        };
+        let cells = rows.iter().flat_map(|row| columns.iter().map(|column| cell(*row, *column))).collect();
+        Grid { rows, columns, cells }
+    }
+}
+
+/// The number that a map shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// KL(without || with the intervention), in nats.
+    Kl,
+    /// How much the logit difference changes; when patching, normalised: 0 as without the patch, 1 as in the contrast run
+    /// (Wang et al., "Interpretability in the Wild", 2022).
+    LogitDiff,
+    /// How much the target's probability changes.
+    Prob,
+}
+
+impl Metric {
+    pub const ALL: [Self; 3] = [Self::Kl, Self::LogitDiff, Self::Prob];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kl => "kl",
+            Self::LogitDiff => "logit-diff",
+            Self::Prob => "prob",
+        }
+    }
+
+    /// Of a measure, against the one without the intervention and, when patching, the contrast run's.
+    #[must_use]
+    pub fn of(self, measure: &Measure, before: &Measure, contrast: Option<&Measure>) -> f64 {
+        let diff = measure.logit_diff - before.logit_diff;
+        // adding 0 leaves no -0 behind
+        0.0 + match (self, contrast) {
+            (Self::Kl, _) => measure.kl,
+            (Self::LogitDiff, Some(clean)) => diff / (clean.logit_diff - before.logit_diff),
+            (Self::LogitDiff, None) => diff,
+            (Self::Prob, _) => measure.prob - before.prob,
+        }
+    }
+}
+
+/// How strong a set of heads is beside random ones.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// The heads that are judged, as (layer, head).
+    pub heads: Vec<(usize, usize)>,
+    /// The metric with all of them ablated at once.
+    pub effect: f64,
+    /// The metric with as many random heads of the same layers, one for each seed.
+    pub random: Vec<f64>,
+}
+
+impl Comparison {
+    /// Mean and sample standard deviation of the random sets.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a number of seeds")]
+    pub fn spread(&self) -> (f64, f64) {
+        let n = self.random.len() as f64;
+        let mean = self.random.iter().sum::<f64>() / n;
+        let squares: f64 = self.random.iter().map(|x| (x - mean).powi(2)).sum();
+        (mean, (squares / (n - 1.0).max(1.0)).sqrt())
+    }
+}
+
+/// The strongest heads of an ablation map, as (layer, head).
+#[must_use]
+pub fn strongest(grid: &Grid, values: &[f64], count: usize) -> Vec<(usize, usize)> {
+    let places = grid.rows.iter().flat_map(|(layer, _)| grid.columns.iter().map(move |column| (*layer, *column)));
+    let heads = places.zip(values).filter_map(|((layer, column), value)| match column {
+        Column::Head(head) => Some((layer, head, value.abs())),
+        _ => None,
+    });
+    let mut heads: Vec<(usize, usize, f64)> = heads.collect();
+    heads.sort_by(|a, b| b.2.total_cmp(&a.2));
+    heads.into_iter().take(count).map(|(layer, head, _)| (layer, head)).collect()
+}
+
+/// Edits that ablate heads at once.
+#[must_use]
+pub fn ablate_heads(heads: &[(usize, usize)], op: Op) -> Vec<Edit> {
+    let edit = |(layer, head): &(usize, usize)| {
+        let slots = vec![Slot::Index(i64::try_from(*head).unwrap_or(i64::MAX))];
+        let selection = Selection(vec![AxisSelection { axis: Axis::Head, slots }]);
+        Edit { target: HookPoint::Block(*layer, BlockHook::Z).into(), selection, op }
+    };
+    heads.iter().map(edit).collect()
+}
+
+/// As many heads of the same layers, chosen at random; others than the given ones as far as a layer has any.
+#[must_use]
+pub fn random_heads(heads: &[(usize, usize)], n_heads: usize, seed: u64) -> Vec<(usize, usize)> {
+    let mut drawn = 0;
+    let mut layers: Vec<usize> = heads.iter().map(|(layer, _)| *layer).collect();
+    layers.sort_unstable();
+    layers.dedup();
+    let mut chosen = Vec::new();
+    for layer in layers {
+        let taken = |head: &usize| heads.contains(&(layer, *head));
+        let count = heads.iter().filter(|(l, _)| *l == layer).count();
+        let (mut others, mut same): (Vec<usize>, Vec<usize>) = (0..n_heads).partition(|head| !taken(head));
+        for _ in 0..count {
+            let pool = if others.is_empty() { &mut same } else { &mut others };
+            let at = usize::try_from(random_bits(seed, drawn) % pool.len().max(1) as u64).unwrap_or(0);
+            drawn += 1;
+            chosen.push((layer, pool.swap_remove(at)));
+        }
+    }
+    chosen
+}
+
+impl super::Engine {
+    /// The strongest `count` heads of a map, ablated at once, beside as many random ones of the same layers.
+    ///
+    /// # Errors
+    /// Cancellation, tensor errors.
+    #[allow(clippy::too_many_arguments, reason = "everything a comparison depends on")]
+    pub fn compare_heads(
+        &mut self,
+        spec: &super::Spec,
+        heads: &[(usize, usize)],
+        op: Op,
+        metric: Metric,
+        question: Question,
+        seeds: u64,
+        control: super::Control<'_>,
+    ) -> Result<Comparison, crate::hooks::EditError> {
+        let n_heads = self.schema.dims.n_heads;
+        let random = (1..=seeds).map(|seed| ablate_heads(&random_heads(heads, n_heads, seed), op));
+        let cells: Vec<Vec<Edit>> = std::iter::once(ablate_heads(heads, op)).chain(random).collect();
+        let mut measures = vec![None; cells.len()];
+        let (before, _) =
+            self.sweep(spec, &cells, question, control, &mut |number, measure| measures[number] = Some(measure))?;
+        let value = |m: &Option<Measure>| m.as_ref().map_or(f64::NAN, |m| metric.of(m, &before, None));
+        let mut values = measures.iter().map(value);
+        let effect = values.next().unwrap_or(f64::NAN);
+        Ok(Comparison { heads: heads.to_vec(), effect, random: values.collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_heads_are_of_the_same_layers_and_others_where_there_are_any() {
+        let heads = [(0, 1), (0, 3), (2, 2)];
+        for seed in 0..50 {
+            let random = random_heads(&heads, 4, seed);
+            assert_eq!(random.iter().map(|(layer, _)| *layer).collect::<Vec<_>>(), [0, 0, 2]);
+            assert!(random.iter().all(|head| !heads.contains(head)) && random[0] != random[1], "{random:?}");
+        }
+        // three of four: one is new, the rest can't be
+        let random = random_heads(&[(0, 0), (0, 1), (0, 2)], 4, 1);
+        assert_eq!(random.iter().filter(|(_, head)| *head == 3).count(), 1);
+    }
+}
