@@ -9,7 +9,7 @@ use candle_core::DType;
 use common::{activations, engine, run, spec};
 use proptest::prelude::*;
 use pythia_tui::{
-    engine::{Control, Engine, Outcome, Question, Spec},
+    engine::{Control, Engine, Outcome, Question, Spec, Swept},
     hooks::{
         ActivationCache, Axis, AxisSelection, BlockHook, Blocks, Capture, Edit, HookPoint, Interventions, Op, Plan,
         References, Selection, Slot, Target, readers,
@@ -138,23 +138,30 @@ fn check_sweep(checkpoint: &str) {
     runner
         .run(&strategy, |(base, cells)| {
             let mut engine = engine.borrow_mut();
-            let spec =
-                Spec { tokens: TOKENS.to_vec(), contrast: Some(contrast.clone()), edits: base.clone(), ..Spec::default() };
+            let spec = Spec {
+                tokens: TOKENS.to_vec(),
+                contrast: Some(contrast.clone()),
+                edits: base.clone(),
+                ..Spec::default()
+            };
             let last = |outcome: &Outcome| outcome.run.logit_rows().unwrap().pop().unwrap();
             let before = last(&run(&mut engine, &spec).unwrap());
             let cancel = std::sync::atomic::AtomicBool::new(false);
             let control = Control { cancel: &cancel, progress: &|_, _| {} };
             let mut found = vec![None; cells.len()];
-            engine.sweep(&spec, &cells, question, control, &mut |i, measure| found[i] = Some(measure)).unwrap();
+            let mut each = |swept| {
+                if let Swept::Cell(i, measure) = swept {
+                    found[i] = Some(measure);
+                }
+            };
+            engine.sweep(&spec, &cells, question, control, &mut each).unwrap();
             for (cell, found) in cells.iter().zip(found) {
                 let serial = Spec { edits: [base.as_slice(), cell].concat(), ..spec.clone() };
                 let expected = question.measure(&before, &last(&run(&mut engine, &serial).unwrap()));
                 let found = found.unwrap();
-                for (a, b) in [
-                    (expected.kl, found.kl),
-                    (expected.logit_diff, found.logit_diff),
-                    (expected.prob, found.prob),
-                ] {
+                for (a, b) in
+                    [(expected.kl, found.kl), (expected.logit_diff, found.logit_diff), (expected.prob, found.prob)]
+                {
                     let off = (a - b).abs() / (1.0 + a.abs());
                     prop_assert!(off < 2e-5 || (a.is_nan() && b.is_nan()) || a == b, "{a} or {b}");
                 }
@@ -275,7 +282,7 @@ fn what_reads_a_hook_is_what_an_edit_there_changes() {
     let opt_in = ["hook_attn_in", "hook_mlp_in", "attn.hook_result"];
     let split = ["hook_q_input", "hook_k_input", "hook_v_input", "attn.hook_result"];
     for checkpoint in ["parallel-25", "sequential-25"] {
-        for enable in [&[][..], &opt_in, &split, &["hook_q_input"]] {
+        for enable in [&[][..], &opt_in, &split, &["hook_q_input"], &["hook_attn_in", "hook_q_input"]] {
             let enable: Vec<String> = enable.iter().map(|name| (*name).to_string()).collect();
             let mut engine = engine(checkpoint, Processing::Folded, &enable);
             let schema = engine.schema.clone();

@@ -11,7 +11,9 @@ use std::{
 use common::{activations, engine, fixture, run};
 use pythia_tui::{
     analysis::HeadScores,
-    engine::{Control, Engine, Grid, Look, Map, Metric, Patch, Question, Spec, View, WhichAttention, lens_points},
+    engine::{
+        Control, Engine, Grid, Look, Map, Metric, Patch, Question, Spec, Swept, View, WhichAttention, lens_points,
+    },
     hooks::{Edit, HookPoint, Op},
     model::{Config, Processing, modules},
 };
@@ -240,8 +242,13 @@ fn sweep(engine: &mut Engine, spec: &Spec, map: Map, metric: Metric) -> (Grid, V
     let cells: Vec<Vec<Edit>> = grid.cells.iter().map(|edit| vec![edit.clone()]).collect();
     let (cancel, question) = (AtomicBool::new(false), Question { target: 5, distractor: Some(9) });
     let control = Control { cancel: &cancel, progress: &|_, _| {} };
-    let mut measures = vec![None; cells.len()];
-    let (before, contrast) = engine.sweep(spec, &cells, question, control, &mut |i, m| measures[i] = Some(m)).unwrap();
+    let (mut measures, mut begun) = (vec![None; cells.len()], None);
+    let mut each = |swept| match swept {
+        Swept::Begun { before, contrast } => begun = Some((before, contrast)),
+        Swept::Cell(i, measure) => measures[i] = Some(measure),
+    };
+    engine.sweep(spec, &cells, question, control, &mut each).unwrap();
+    let (before, contrast) = begun.unwrap();
     let contrast = contrast.filter(|_| map.is_patch());
     let values = measures.iter().map(|m| metric.of(m.as_ref().unwrap(), &before, contrast.as_ref()) as f32).collect();
     (grid, values)

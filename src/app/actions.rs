@@ -5,9 +5,10 @@ use super::{
     editing::{ablate, alter, change_edits, time_travel},
     navigate::{cycle, navigate, step_block, step_head, step_hook, step_match, to_extreme},
     prompt, save,
-    update::{refuse, run_again, say},
+    update::{keep_shown, refuse, run_again, say},
+    views::maps,
 };
-use crate::engine::{Compare, WhichAttention};
+use crate::engine::{Compare, Metric, WhichAttention};
 
 /// Carry out an action, whether a key asked for it or the command line.
 pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
@@ -45,8 +46,8 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         Action::FindToken => command::find_token(state),
         Action::Append => prompt::append(state),
         Action::TakeBack => prompt::take_back(state),
-        Action::Prompt => return prompt::open(state, 0),
-        Action::Contrast => return prompt::open(state, 1),
+        Action::Prompt => prompt::open(state, 0),
+        Action::Contrast => prompt::open(state, 1),
 
         Action::Copy => {
             let text = state.under_cursor();
@@ -65,6 +66,7 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Escape => {
             if matches!(state.phase, Phase::Running { .. }) {
                 state.phase = Phase::Cancelled;
+                keep_shown(state);
                 say(state, "the run was cancelled; the screen shows the one before it".into());
                 return vec![Effect::Cancel];
             }
@@ -101,9 +103,10 @@ fn act_on_view(state: &mut State, action: Action) -> bool {
         Action::Switch => switch(state),
         Action::Layout => lay_out(state),
         Action::Compare => {
-            state.looks.compare = cycle(&Compare::ALL, state.looks.compare, 1);
             if state.active_edits().is_empty() {
-                say(state, "without edits there is only the baseline".into());
+                say(state, "without edits there is nothing to compare".into());
+            } else {
+                state.looks.compare = cycle(&Compare::ALL, state.looks.compare, 1);
             }
         }
         Action::Extreme => to_extreme(state),
@@ -113,7 +116,6 @@ fn act_on_view(state: &mut State, action: Action) -> bool {
         }
         Action::Order => refuse(state, "the columns of Values are put in order".into()),
         Action::Target | Action::Distractor => choose_answer(state, action),
-        Action::FindToken => command::find_token(state),
         _ => return false,
     }
     true
@@ -179,6 +181,13 @@ fn switch(state: &mut State) {
                 say(state, "this activation has no other two axes".into());
             }
         }
+        Tab::Sweep => {
+            looks.map = cycle(&maps(state.contrast.is_some()), looks.map, 1);
+            state.swept = (0, 0);
+            if state.contrast.is_none() {
+                say(state, "with a contrast prompt there are the patching maps, too".into());
+            }
+        }
         Tab::Shape | Tab::Logits | Tab::Attribution => say(state, "this view shows one thing only".into()),
     }
 }
@@ -189,7 +198,8 @@ fn lay_out(state: &mut State) {
     match state.tab {
         Tab::Attention => looks.extent = cycle(&Extent::ALL, looks.extent, 1),
         Tab::Values => looks.colours = !looks.colours,
-        Tab::Attribution => looks.map = !looks.map,
+        Tab::Attribution => looks.by_layer = !looks.by_layer,
+        Tab::Sweep => looks.metric = cycle(&Metric::ALL, looks.metric, 1),
         Tab::Shape | Tab::Logits | Tab::Lens | Tab::Heads => say(state, "this view has one layout only".into()),
     }
 }

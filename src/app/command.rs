@@ -6,13 +6,14 @@ use tui_input::Input;
 use super::{
     BINDINGS, Editor, Effect, Overlay, Purpose, State, Tab,
     actions::act,
-    editing::{change_edits, line_request},
+    editing::{change_edits, drop_unfit, line_request},
     editor,
     keymap::nearest,
     navigate::stepped,
+    prompt,
     update::{refuse, run_again, say},
 };
-use crate::hooks::{EditError, HookPoint};
+use crate::hooks::HookPoint;
 
 /// The line, and how it could go on.
 #[derive(Clone, Debug)]
@@ -141,11 +142,7 @@ fn carry_out(state: &mut State, line: &str) -> Vec<Effect> {
         },
         "enable" => enable(state, words.trim()),
         "prompt" => return vec![Effect::Tokenize(Purpose::Prompt, words.into())],
-        "contrast" if words.is_empty() => {
-            state.contrast = None;
-            state.prompts.contrast.clear();
-            run_again(state);
-        }
+        "contrast" if words.trim().is_empty() => prompt::no_contrast(state),
         "contrast" => return vec![Effect::Tokenize(Purpose::Contrast, words.into())],
         "target" => return vec![Effect::Tokenize(Purpose::Target, unquoted(words))],
         "distractor" => return vec![Effect::Tokenize(Purpose::Distractor, unquoted(words))],
@@ -194,14 +191,7 @@ pub(super) fn toggle_opt_in(state: &mut State) {
 
 /// Edits that no longer resolve are switched off; everything is run anew.
 fn schema_changed(state: &mut State, said: String) {
-    let (n_pos, contrast) = (state.tokens.len(), state.contrast.as_ref().map(Vec::len));
-    let mut off = 0;
-    for line in state.edits.iter_mut().filter(|line| line.on) {
-        let plan: Result<_, EditError> =
-            crate::hooks::Plan::resolve(std::slice::from_ref(&line.edit), &state.schema, n_pos, contrast);
-        off += usize::from(plan.is_err());
-        line.on = plan.is_ok();
-    }
+    let off = drop_unfit(state);
     let also =
         if off > 0 { format!("; {off} of the edits need it otherwise and were switched off") } else { String::new() };
     say(state, said + &also);

@@ -8,7 +8,7 @@ use super::{
     state::History,
     update::{refuse, run_again, say},
 };
-use crate::hooks::Op;
+use crate::hooks::{Edit, Op, Plan};
 
 /// Change the list of edits, so that it can be undone, and run again if what is switched on differs.
 pub(super) fn change_edits(state: &mut State, change: impl FnOnce(&mut Vec<EditLine>, &mut usize)) {
@@ -113,7 +113,34 @@ pub(super) fn line_request(key: &KeyEvent) -> Option<InputRequest> {
     })
 }
 
+/// Switch off the edits that do not fit the prompts and hooks as they are now; how many.
+pub(super) fn drop_unfit(state: &mut State) -> usize {
+    let (n_pos, contrast) = (state.tokens.len(), state.contrast.as_ref().map(Vec::len));
+    let mut unfit = 0;
+    for line in state.edits.iter_mut().filter(|line| line.on) {
+        line.on = Plan::resolve(std::slice::from_ref(&line.edit), &state.schema, n_pos, contrast).is_ok();
+        unfit += usize::from(!line.on);
+    }
+    unfit
+}
+
+/// Add an edit to the list, or switch on the same one if it is there.
+pub(super) fn add_edit(state: &mut State, edit: Edit) {
+    let exists = state.edits.iter().position(|line| line.edit == edit);
+    change_edits(state, |edits, at| {
+        if let Some(there) = exists {
+            edits[there].on = true;
+            *at = there;
+        } else {
+            edits.push(EditLine { edit, on: true });
+            *at = edits.len() - 1;
+        }
+    });
+}
+
 pub(super) fn ablate(state: &mut State) {
+    // what is largest changes with the edit; the cursor stays
+    state.component = state.chosen_component();
     let edit = state.ablation();
     let exists = state.edits.iter().position(|line| line.edit == edit);
     match (exists, state.cannot_ablate()) {
@@ -121,14 +148,7 @@ pub(super) fn ablate(state: &mut State) {
             say(state, format!("took back {edit}"));
             change_edits(state, |edits, _| drop(edits.remove(at)));
         }
-        (Some(at), _) => change_edits(state, |edits, cursor| {
-            edits[at].on = true;
-            *cursor = at;
-        }),
         (None, Some(error)) => refuse(state, error),
-        (None, None) => change_edits(state, |edits, at| {
-            edits.push(EditLine { edit, on: true });
-            *at = edits.len() - 1;
-        }),
+        (Some(_), _) | (None, None) => add_edit(state, edit),
     }
 }

@@ -149,8 +149,10 @@ impl FromStr for Key {
         }
         let mut chars = rest.chars();
         match (chars.next(), chars.as_str()) {
-            (Some(c), "") if modifiers.is_empty() => Ok(Self(KeyCode::Char(c), modifiers)),
-            (Some(c), "") => Ok(Self(KeyCode::Char(c.to_ascii_lowercase()), modifiers)),
+            (Some(c), "") if modifiers.contains(KeyModifiers::CONTROL) => {
+                Ok(Self(KeyCode::Char(c.to_ascii_lowercase()), modifiers))
+            }
+            (Some(c), "") => Ok(Self(KeyCode::Char(c), modifiers)),
             (Some('F'), number) if matches!(number.parse(), Ok(1..=12u8)) => {
                 Ok(Self(KeyCode::F(number.parse().unwrap_or(1)), modifiers))
             }
@@ -242,17 +244,24 @@ pub const BINDINGS: &[Binding] = &[
     bind(Action::View(5), "attribution", &[ch('6')], "Attribution: what each component gives the logit", ""),
     bind(Action::View(6), "heads", &[ch('7')], "Heads: every head by what it attends to", ""),
     bind(
+        Action::View(7),
+        "sweep",
+        &[ch('8')],
+        "Sweep: every head and MLP ablated, or patched from the contrast prompt",
+        "",
+    ),
+    bind(
         Action::Switch,
         "switch",
         &[ch('s')],
-        "what is shown: pattern, scores or value-weighted; pair of axes; probability or KL; score",
+        "what is shown: pattern, scores or value-weighted; pair of axes; probability or KL; score; map",
         "",
     ),
     bind(
         Action::Layout,
         "layout",
         &[ch('m')],
-        "how it is shown: one head, its block's or all; numbers or colours; bars or map",
+        "how it is shown: one head, its block's or all; numbers or colours; bars or map; metric",
         "",
     ),
     bind(
@@ -337,22 +346,20 @@ impl Keymap {
     /// Bind the action of a name to these keys and no others; another action that had one of them loses it.
     ///
     /// # Errors
-    /// No action has that name, or nothing would be left to quit with.
+    /// No action has that name, or Ctrl-C is among the keys: it quits whatever is bound.
     pub fn bind(&mut self, name: &str, keys: &[Key]) -> Result<(), String> {
         let Some(at) = BINDINGS.iter().position(|binding| binding.name == name) else {
             let nearest = nearest(name, BINDINGS.iter().map(|binding| binding.name));
             return Err(format!("there is no action `{name}`{nearest}"));
         };
-        let mut all = self.0.clone();
-        for other in &mut all {
+        let always = ctrl('c');
+        if keys.contains(&always) && BINDINGS[at].action != Action::Quit {
+            return Err(format!("{always} always quits; it can't be bound to `{name}`"));
+        }
+        for other in &mut self.0 {
             other.retain(|key| !keys.contains(key));
         }
-        all[at] = keys.to_vec();
-        let quit = BINDINGS.iter().position(|binding| binding.action == Action::Quit);
-        if quit.is_some_and(|quit| all[quit].is_empty()) {
-            return Err(format!("`{name}` would leave no key to quit with"));
-        }
-        self.0 = all;
+        self.0[at] = keys.to_vec();
         Ok(())
     }
 
@@ -441,7 +448,9 @@ mod tests {
         assert_eq!(keys.action(&event('a')), None);
         assert_eq!(keys.key(Action::DeleteEdit), "Del");
         assert!(keys.bind("abblate", &[x]).unwrap_err().contains("did you mean `ablate`?"));
-        assert!(keys.bind("quit", &[]).unwrap_err().contains("no key to quit"));
-        assert!(keys.bind("up", &["q".parse().unwrap(), "Ctrl-C".parse().unwrap()]).is_err());
+        assert!(keys.bind("up", &["Ctrl-C".parse().unwrap()]).unwrap_err().contains("always quits"));
+        keys.bind("quit", &["Q".parse().unwrap()]).unwrap();
+        assert_eq!((keys.key(Action::Quit), keys.action(&event('q'))), ("Q".into(), None));
+        assert_eq!("Alt-A".parse::<Key>().unwrap().to_string(), "Alt-A");
     }
 }

@@ -6,13 +6,31 @@ use super::{
     Component, Distractor, Extent, State, Tab, Token,
     views::{LENS, pairs},
 };
-use crate::engine::{Attribution, Compare, Look, Prediction, Slice, View};
+use crate::engine::{Look, Prediction, Question, Slice, View};
+use crate::hooks::Edit;
 
 /// Positions that the lens is asked for at once.
 const CHUNK: usize = 8;
 
 /// Rows and columns that a head is shown with at least where several are.
 const LEAST: usize = 2;
+
+/// Columns that the names of blocks take beside the heads of the whole model.
+pub const HEAD_NAMES: usize = 4;
+
+/// How heads are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiles {
+    /// Columns to a value, and half rows.
+    pub zoom: usize,
+    /// Heads beside each other.
+    pub across: usize,
+    /// Columns and rows of a head.
+    pub width: usize,
+    pub height: usize,
+    /// Rows between heads, for their names.
+    pub gap: usize,
+}
 
 impl State {
     /// The rows and columns that the selected hook's values are shown along.
@@ -71,6 +89,10 @@ impl State {
                 distractor: distractor.map(|token| token.id),
             }),
             Tab::Heads => Some(Look::Heads),
+            Tab::Sweep => self.answer().map(|(target, distractor)| Look::Sweep {
+                map: self.looks.map,
+                question: Question { target: target.id, distractor: distractor.map(|token| token.id) },
+            }),
         }
     }
 
@@ -83,16 +105,27 @@ impl State {
         first..(first + room).min(n)
     }
 
+    /// Columns and rows that several heads are drawn in.
+    fn room_for_heads(&self) -> (usize, usize) {
+        let (columns, rows) = self.areas().inside_view();
+        // a title above, a legend below; names beside or above them
+        let model = self.looks.extent == Extent::Model;
+        (columns.saturating_sub(if model { HEAD_NAMES } else { 0 }), rows.saturating_sub(if model { 3 } else { 2 }))
+    }
+
+    /// Values that share a row of the screen: two, where colours can halve it.
+    fn rows_of(&self, values: usize) -> usize {
+        if self.halves { values.div_ceil(2) } else { values }
+    }
+
     /// Rows and columns of values that a head has room for where several are shown.
     #[must_use]
     pub fn thumbnail(&self) -> usize {
-        let (columns, rows) = self.areas().inside_view();
-        // what the view writes around them
-        let (columns, rows) = (columns.saturating_sub(5), rows.saturating_sub(4));
+        let (columns, rows) = self.room_for_heads();
         let (heads, layers) = (self.schema.dims.n_heads.max(1), self.schema.dims.n_layers.max(1));
-        // two values to a row of the screen; a column between heads, and a row for a name or a gap
+        // a column between heads, and a row for a name or a gap
         let fits = |side: usize, across: usize, down: usize| {
-            across * (side + 1) <= columns + 1 && down * (side.div_ceil(2) + 1) <= rows + 1
+            across * (side + 1) <= columns + 1 && down * (self.rows_of(side) + 1) <= rows + 1
         };
         let largest = |across: usize, down: usize| {
             (LEAST..=self.tokens.len().min(columns.max(LEAST))).rev().find(|side| fits(*side, across, down))
@@ -104,71 +137,68 @@ impl State {
         }
     }
 
-    /// What is compared on the screen: nothing, where the run on it has no edits.
+    /// How heads of `side` rows and columns are laid out: as large as lets all be seen, else as small as they are.
     #[must_use]
-    pub fn compare(&self) -> Compare {
-        let edited = self.shown.as_ref().is_some_and(|shown| !shown.spec.edits.is_empty());
-        if edited { self.looks.compare } else { Compare::Edited }
+    pub fn tiles(&self, side: usize) -> Tiles {
+        let (room, heads) = (self.room_for_heads(), self.schema.dims.n_heads.max(1));
+        let model = self.looks.extent == Extent::Model;
+        let (down, gap) = if model { (self.schema.dims.n_layers, usize::from(side > 4)) } else { (1, 1) };
+        let tiles = |zoom: usize, across: usize| Tiles {
+            zoom,
+            across,
+            width: side * zoom,
+            height: self.rows_of(side * zoom),
+            gap,
+        };
+        let fits = |t: &Tiles| {
+            let rows = down * heads.div_ceil(t.across);
+            t.across * (t.width + 1) <= room.0 + 1 && rows * (t.height + t.gap) <= room.1 + usize::from(model)
+        };
+        let ways = if model { heads..=heads } else { 1..=heads };
+        let mut all = (1..=6).rev().flat_map(|zoom| ways.clone().map(move |across| (zoom, across)));
+        let best = all.find_map(|(zoom, across)| Some(tiles(zoom, across)).filter(fits));
+        best.unwrap_or_else(|| tiles(1, if model { heads } else { ((room.0 + 1) / (side + 1)).clamp(1, heads) }))
     }
 
-    /// The matrix of values on the screen, row-major, with its columns: of the values, or of one head's attention; less
-    /// the baseline's, or the baseline's, where that is what is looked at.
+    /// The matrix on the screen, row-major, with the number of its columns: of the values, or of one head's attention.
     #[must_use]
     pub fn matrix(&self) -> Option<(usize, Vec<f32>)> {
-        let (columns, values, baseline) = match self.view()? {
-            View::Values { columns, values, baseline, .. } => (*columns, values, baseline),
-            View::Attention { values, baseline } => (self.tokens.len(), values, baseline),
-            _ => return None,
-        };
-        let compare = self.compare();
-        Some(match baseline {
-            Some(before) if compare != Compare::Edited => {
-                (columns, values.iter().zip(before).map(|(now, before)| compare.of(*now, *before)).collect())
-            }
-            _ => (columns, values.clone()),
-        })
+        match self.compared()?.into_owned() {
+            View::Values { columns, values, .. } => Some((columns, values)),
+            View::Attention { values, .. } => Some((self.tokens.len(), values)),
+            _ => None,
+        }
     }
 
     /// The order that the columns of the values are shown in, largest value of the chosen row first; None as they are.
     #[must_use]
     pub fn column_order(&self) -> Option<Vec<usize>> {
         let row = self.looks.order?;
-        let Some(View::Values { columns, values, baseline, .. }) = self.view() else { return None };
-        let (from, to) = (row * columns, (row + 1) * columns);
-        let (values, before) = (values.get(from..to)?, baseline.as_ref().and_then(|b| b.get(from..to)));
-        let compare = self.compare();
-        let shown = |i: usize| before.map_or(values[i], |before| compare.of(values[i], before[i]));
+        let shown = self.compared()?;
+        let View::Values { columns, values, .. } = &*shown else { return None };
+        let values = values.get(row * columns..(row + 1) * columns)?;
         let mut order: Vec<usize> = (0..*columns).collect();
-        order.sort_by(|a, b| shown(*b).total_cmp(&shown(*a)));
+        order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
         Some(order)
-    }
-
-    /// The attribution on the screen.
-    #[must_use]
-    pub fn attribution(&self) -> Option<(&Attribution, Option<&Attribution>)> {
-        match self.view()? {
-            View::Attribution { parts, baseline } => Some((parts, baseline.as_ref())),
-            _ => None,
-        }
     }
 
     /// What is shown of a component of the attribution, the comparison applied.
     #[must_use]
     pub fn attributed(&self, component: Component) -> f64 {
-        let Some((parts, baseline)) = self.attribution() else { return 0.0 };
-        match (self.compare(), baseline) {
-            (Compare::Difference, Some(before)) => component.of(parts) - component.of(before),
-            (Compare::Baseline, Some(before)) => component.of(before),
-            _ => component.of(parts),
+        match self.compared().as_deref() {
+            Some(View::Attribution { parts, .. }) => component.of(parts),
+            _ => 0.0,
         }
     }
 
     /// The components of the attribution on the screen, the largest first.
     #[must_use]
     pub fn components(&self) -> Vec<Component> {
-        let Some((parts, _)) = self.attribution() else { return vec![] };
-        let mut all: Vec<(Component, f64)> =
-            Component::all(parts).into_iter().map(|c| (c, self.attributed(c).abs())).collect();
+        let Some(View::Attribution { parts: edited, .. }) = self.view() else { return vec![] };
+        let Some(shown) = self.compared() else { return vec![] };
+        let View::Attribution { parts, .. } = &*shown else { return vec![] };
+        let all = Component::all(edited).into_iter().map(|c| (c, c.of(parts).abs()));
+        let mut all: Vec<(Component, f64)> = all.collect();
         all.sort_by(|a, b| b.1.total_cmp(&a.1));
         all.into_iter().map(|(component, _)| component).collect()
     }
@@ -179,10 +209,19 @@ impl State {
         self.component.or_else(|| self.components().first().copied())
     }
 
+    /// The intervention under the cursor of the sweep's map.
+    #[must_use]
+    pub fn swept_edit(&self) -> Option<Edit> {
+        let grid = self.looks.map.grid(&self.schema, self.tokens.len());
+        let (row, column) = self.swept;
+        grid.cells.get(row * grid.columns.len() + column.min(grid.columns.len().saturating_sub(1))).cloned()
+    }
+
     /// The token under the cursor of the logits or the lens.
     #[must_use]
     pub fn token_under_cursor(&self) -> Option<Token> {
-        let prediction = match self.view()? {
+        let shown = self.compared()?;
+        let prediction = match &*shown {
             View::Logits { top, .. } => top.get(self.logits_row),
             View::Lens { first, cells, .. } => {
                 cells.get(self.lens_layer)?.get(self.cell.0.checked_sub(*first)?)?.top.first()

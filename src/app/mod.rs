@@ -2,6 +2,7 @@
 
 mod actions;
 mod command;
+mod compared;
 mod editing;
 mod editor;
 mod event;
@@ -25,6 +26,7 @@ pub use event::{Effect, Event, NotSaved, Purpose};
 pub use finder::Finder;
 pub use keymap::{Action, BINDINGS, Binding, Key, Keymap, key_table};
 pub use layout::{Areas, Arrangement, areas};
+pub use looking::{HEAD_NAMES, Tiles};
 pub use mouse::{Hit, Region};
 pub use prompt::{PromptLine, TextLine};
 pub use save::SaveLine;

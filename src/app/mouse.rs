@@ -143,6 +143,12 @@ fn choose(state: &mut State, hit: Hit) {
             state.set_index(slice.rows, row);
             state.set_index(slice.columns, column);
         }
+        Hit::Cell(row, column) if state.tab == Tab::Sweep => state.swept = (row, column),
+        Hit::Cell(layer, column) if state.tab == Tab::Attribution => {
+            let heads = state.schema.dims.n_heads;
+            let at = if column < heads { Component::Head(layer, column) } else { Component::Mlp(layer) };
+            state.component = Some(at);
+        }
         Hit::Cell(query, key) => state.cell = (query, key),
         Hit::Lens(layer, pos) => {
             state.lens_layer = layer;
@@ -169,6 +175,12 @@ fn cursor(state: &State, hit: Hit) -> bool {
         Hit::Cell(row, column) if state.tab == Tab::Values => {
             (state.index(state.slice().rows), state.index(state.slice().columns)) == (row, column)
         }
+        Hit::Cell(row, column) if state.tab == Tab::Sweep => state.swept == (row, column),
+        Hit::Cell(layer, column) if state.tab == Tab::Attribution => match state.component {
+            Some(Component::Head(l, head)) => (l, head) == (layer, column),
+            Some(Component::Mlp(l)) => (l, state.schema.dims.n_heads) == (layer, column),
+            _ => false,
+        },
         Hit::Cell(query, key) => state.cell == (query, key),
         Hit::Lens(layer, pos) => (state.lens_layer, state.cell.0) == (layer, pos),
         Hit::Head(block, head) => (state.block(), state.head) == (block, head),

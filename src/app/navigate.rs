@@ -1,8 +1,12 @@
 //! Moving: within a panel, along the forward pass, from block to block, among what was found.
 
-use super::{Action, Component, Extent, Focus, State, Tab, update::refuse};
+use super::{
+    Action, Component, Extent, Focus, State, Tab,
+    editing::add_edit,
+    update::{refuse, say},
+};
 use crate::{
-    engine::View,
+    engine::{Column, Row, View},
     hooks::{BlockHook, HookPoint},
 };
 
@@ -49,6 +53,7 @@ pub(super) fn navigate(state: &mut State, action: Action) {
         (Focus::View, Tab::Heads) => heads(state, action),
         (Focus::View, Tab::Attention) if state.looks.extent != Extent::Head => heads(state, action),
         (Focus::View, Tab::Attribution) => attribution(state, action, page),
+        (Focus::View, Tab::Sweep) => sweep(state, action, page),
         (Focus::View, Tab::Lens) => match action {
             Action::Left | Action::Right => along_prompt(state, action),
             Action::Enter => state.looks.lens_list = !state.looks.lens_list,
@@ -113,11 +118,10 @@ fn heads(state: &mut State, action: Action) {
     let heads = state.schema.dims.n_heads;
     match action {
         // in a grid of one block's heads, up and down are other heads
-        Action::Up if state.tab == Tab::Attention && state.looks.extent == Extent::Block => {
-            state.head = stepped(state.head, -across(state), heads);
-        }
-        Action::Down if state.tab == Tab::Attention && state.looks.extent == Extent::Block => {
-            state.head = stepped(state.head, across(state), heads);
+        Action::Up | Action::Down if state.tab == Tab::Attention && state.looks.extent == Extent::Block => {
+            let across = state.tiles(state.thumbnail()).across;
+            let next = if action == Action::Up { state.head.checked_sub(across) } else { Some(state.head + across) };
+            state.head = next.filter(|head| *head < heads).unwrap_or(state.head);
         }
         Action::Up => select_block(state, -1),
         Action::Down => select_block(state, 1),
@@ -129,12 +133,6 @@ fn heads(state: &mut State, action: Action) {
         }
         _ => {}
     }
-}
-
-/// How many heads are beside each other in a block's grid.
-fn across(state: &State) -> isize {
-    let columns = state.areas().inside_view().0;
-    isize::try_from((columns + 1) / (state.thumbnail() + 1)).unwrap_or(1).max(1)
 }
 
 fn attribution(state: &mut State, action: Action, page: isize) {
@@ -151,8 +149,8 @@ fn attribution(state: &mut State, action: Action, page: isize) {
                 state.looks.extent = Extent::Head;
             }
         }
-        Action::Left | Action::Right if !state.looks.map => along_prompt(state, action),
-        Action::Left | Action::Right | Action::Up | Action::Down if state.looks.map => {
+        Action::Left | Action::Right if !state.looks.by_layer => along_prompt(state, action),
+        Action::Left | Action::Right | Action::Up | Action::Down if state.looks.by_layer => {
             let (heads, layers) = (state.schema.dims.n_heads, state.schema.dims.n_layers);
             // the MLP stands at the end of its row
             let (block, column) = match now {
@@ -173,6 +171,39 @@ fn attribution(state: &mut State, action: Action, page: isize) {
             let at = components.iter().position(|c| *c == now).unwrap_or(0);
             state.component = components.get(moved(at, action, page, components.len())).copied();
         }
+    }
+}
+
+fn sweep(state: &mut State, action: Action, page: isize) {
+    let grid = state.looks.map.grid(&state.schema, state.tokens.len());
+    let (row, column) = state.swept;
+    match action {
+        Action::Left => state.swept.1 = stepped(column, -1, grid.columns.len()),
+        Action::Right => state.swept.1 = stepped(column, 1, grid.columns.len()),
+        Action::Enter => {
+            let Some(edit) = state.swept_edit() else { return };
+            let Row { layer, head: row_head } = grid.rows[row.min(grid.rows.len() - 1)];
+            if let Some(hook) = edit.target.points(&state.schema.dims).ok().and_then(|points| points.first().copied()) {
+                state.tree.reveal(hook);
+            }
+            match (grid.columns[column.min(grid.columns.len() - 1)], row_head) {
+                (Column::Head(head), _) | (_, Some(head)) => {
+                    state.head = head;
+                    state.looks.extent = Extent::Head;
+                    state.tab = Tab::Attention;
+                }
+                (Column::Mlp | Column::Position(_), None) => state.tab = Tab::Values,
+            }
+            if let Column::Position(pos) = grid.columns[column.min(grid.columns.len() - 1)] {
+                state.cell.0 = pos;
+            }
+            say(
+                state,
+                format!("went to L{layer} and made the edit; {} takes it back", state.keymap().key(Action::Undo)),
+            );
+            add_edit(state, edit);
+        }
+        _ => state.swept.0 = moved(row, action, page, grid.rows.len()),
     }
 }
 
@@ -229,7 +260,10 @@ fn select_block(state: &mut State, by: isize) {
 
 pub(super) fn step_match(state: &mut State, by: isize) {
     if state.found.is_empty() {
-        return refuse(state, "nothing was searched for yet; / finds a hook".into());
+        return refuse(
+            state,
+            format!("nothing was searched for yet; {} finds a hook", state.keymap().key(Action::Find)),
+        );
     }
     let here = state.point();
     let n = state.found.len();

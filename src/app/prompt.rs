@@ -4,13 +4,11 @@ use crossterm::event::{KeyCode, KeyEvent};
 use tui_input::Input;
 
 use super::{
-    Effect, Overlay, Purpose, State, Token,
-    editing::line_request,
+    Effect, Focus, Overlay, Purpose, State, Tab, Token,
+    editing::{drop_unfit, line_request},
     state::Prompts,
     update::{refuse, run_again, say},
 };
-use crate::hooks::Plan;
-
 /// The line editor for the prompt, and for the contrast prompt below it.
 #[derive(Clone, Debug)]
 pub struct PromptLine {
@@ -33,8 +31,9 @@ pub struct TextLine {
 }
 
 impl TextLine {
-    fn new(text: &str, tokens: Vec<Token>) -> Self {
-        Self { input: Input::new(text.into()), tokens: Ok(tokens), of: None }
+    /// A text whose tokens are known: they need not be those that the text would give, if some were appended.
+    fn new(text: String, tokens: Vec<Token>) -> Self {
+        Self { input: Input::new(text.clone()), tokens: Ok(tokens), of: Some(text) }
     }
 
     fn is_settled(&self) -> bool {
@@ -45,14 +44,12 @@ impl TextLine {
 const PURPOSES: [Purpose; 2] = [Purpose::Prompt, Purpose::Contrast];
 
 /// Open the lines on the present prompts, with the cursor in one of them.
-pub(super) fn open(state: &mut State, active: usize) -> Vec<Effect> {
-    let texts = [state.prompts.now.clone(), state.prompts.contrast.clone()];
+pub(super) fn open(state: &mut State, active: usize) {
     let lines = [
-        TextLine::new(&texts[0], state.tokens.clone()),
-        TextLine::new(&texts[1], state.contrast.clone().unwrap_or_default()),
+        TextLine::new(state.prompts.now.clone(), state.tokens.clone()),
+        TextLine::new(state.prompts.contrast.clone(), state.contrast.clone().unwrap_or_default()),
     ];
     state.overlay = Some(Overlay::Prompt(PromptLine { lines, active, at: state.prompts.earlier.len() }));
-    PURPOSES.into_iter().zip(texts).map(|(purpose, text)| Effect::Tokenize(purpose, text)).collect()
 }
 
 /// The tokens of a text have come: for the open lines, or to be the prompt at once.
@@ -135,6 +132,12 @@ impl PromptLine {
     }
 }
 
+/// Run without a contrast prompt.
+pub(super) fn no_contrast(state: &mut State) {
+    let prompt = (state.prompts.now.clone(), state.tokens.clone());
+    accept(state, prompt, (String::new(), None));
+}
+
 /// Run new prompts.
 fn accept(state: &mut State, prompt: (String, Vec<Token>), contrast: (String, Option<Vec<Token>>)) {
     let earlier = std::mem::replace(&mut state.prompts.now, prompt.0);
@@ -158,13 +161,7 @@ fn set_tokens(state: &mut State, tokens: Vec<Token>) {
     // nothing on the screen may be of the prompt before
     state.shown = None;
     state.seen = None;
-    let (n_pos, contrast) = (state.tokens.len(), state.contrast.as_ref().map(Vec::len));
-    let mut unfit = 0;
-    for line in state.edits.iter_mut().filter(|line| line.on) {
-        let fits = Plan::resolve(std::slice::from_ref(&line.edit), &state.schema, n_pos, contrast).is_ok();
-        unfit += usize::from(!fits);
-        line.on = fits;
-    }
+    let unfit = drop_unfit(state);
     if unfit > 0 {
         say(state, format!("{unfit} of the edits do not fit this prompt and were switched off"));
     }
@@ -173,8 +170,9 @@ fn set_tokens(state: &mut State, tokens: Vec<Token>) {
 
 /// Append the token that is chosen in the logits, or else the likeliest after the last position.
 pub(super) fn append(state: &mut State) {
-    let chosen =
-        (state.tab == super::Tab::Logits && state.focus == super::Focus::View).then(|| state.token_under_cursor());
+    // one that follows another position is no next token
+    let choosing = state.tab == Tab::Logits && state.focus == Focus::View && state.cell.0 + 1 == state.tokens.len();
+    let chosen = choosing.then(|| state.token_under_cursor());
     let likeliest = || {
         let top = state.shown.as_ref()?.summary.top.last()?.first()?;
         Some(Token { id: top.id, text: top.text.clone() })

@@ -5,7 +5,7 @@ use std::{
 
 use crate::{
     engine::{Look, Spec, Summary, View, Want},
-    hooks::{Axis, AxisSelection, BlockHook, Edit, HookPoint, Op, Schema, Selection, Slot},
+    hooks::{Axis, AxisSelection, BlockHook, Edit, HookPoint, Op, Plan, Schema, Selection, Slot},
     model::Module,
 };
 
@@ -96,6 +96,7 @@ pub enum Distractor {
 
 /// Everything the screen is drawn from.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a thing of its own that is so or not")]
 pub struct State {
     pub model: ModelInfo,
     pub schema: Schema,
@@ -103,6 +104,8 @@ pub struct State {
     pub contrast: Option<Vec<Token>>,
     pub size: (u16, u16),
     pub(super) keys: Keymap,
+    /// Colours can halve a row of the screen.
+    pub(super) halves: bool,
 
     pub tree: Tree,
     /// The other face of the tree: Hugging Face's modules, or TransformerLens's.
@@ -128,6 +131,8 @@ pub struct State {
     pub lens_layer: usize,
     /// The part of the attribution under the cursor; the largest where none was chosen.
     pub component: Option<Component>,
+    /// Row and column of the sweep's map.
+    pub swept: (usize, usize),
     /// Row of the list of next tokens under the cursor.
     pub logits_row: usize,
     pub target: Option<Token>,
@@ -191,6 +196,8 @@ pub struct Opening {
     /// Hugging Face's module tree.
     pub modules: Vec<Module>,
     pub keys: Keymap,
+    /// The terminal has colours enough to halve a row of the screen.
+    pub halves: bool,
     pub prompt: (String, Vec<Token>),
     pub contrast: Option<(String, Vec<Token>)>,
     pub edits: Vec<Edit>,
@@ -200,7 +207,7 @@ pub struct Opening {
 impl State {
     #[must_use]
     pub fn new(opening: Opening) -> Self {
-        let Opening { model, schema, modules, keys, prompt: (now, tokens), contrast, edits, size } = opening;
+        let Opening { model, schema, modules, keys, halves, prompt: (now, tokens), contrast, edits, size } = opening;
         let layers = schema.dims.n_layers;
         let last = tokens.len().saturating_sub(1);
         let (contrast_text, contrast) = contrast.map_or_else(Default::default, |(text, ids)| (text, Some(ids)));
@@ -214,6 +221,7 @@ impl State {
             contrast,
             size,
             keys,
+            halves,
             tab: Tab::Shape,
             focus: Focus::Tree,
             maximised: false,
@@ -226,6 +234,7 @@ impl State {
             units: BTreeMap::new(),
             lens_layer: layers,
             component: None,
+            swept: (0, 0),
             logits_row: 0,
             target: None,
             distractor: Distractor::Likeliest,
@@ -374,6 +383,7 @@ impl State {
         };
         match self.tab {
             Tab::Attention | Tab::Heads => head(self.block(), self.head),
+            Tab::Sweep => self.swept_edit().unwrap_or_else(|| self.point().into()),
             Tab::Attribution => match self.chosen_component() {
                 Some(Component::Head(block, number)) => head(block, number),
                 Some(other) => other.point().unwrap_or(self.point()).into(),
@@ -391,10 +401,11 @@ impl State {
         {
             return Some(format!("no hook holds the {}", chosen.name()));
         }
-        let edit = self.ablation();
-        let points = edit.target.points(&self.schema.dims);
-        let checked = points.and_then(|points| points.into_iter().try_for_each(|point| self.schema.check(point)));
-        checked.err().map(|error| error.to_string())
+        if self.tab == Tab::Attribution && self.chosen_component().is_none() {
+            return Some("the attribution is not there yet".into());
+        }
+        let Setting { schema, n_pos, contrast } = self.setting();
+        Plan::resolve(&[self.ablation()], schema, n_pos, contrast).err().map(|error| error.to_string())
     }
 
     /// Where in the pass the selected hook stands: its number from 1, and how many fire.

@@ -3,7 +3,7 @@
 use super::{Component, Extent, Focus, Score, State, Tab};
 use crate::{
     analysis::{HeadScores, Stats, exact_number, short_number},
-    engine::{Attribution, Compare, LensCell, Prediction, Thumbnails, View, lens_points},
+    engine::{Attribution, Compare, Filling, LensCell, Metric, Prediction, Thumbnails, View, lens_points},
     hooks::Axis,
 };
 
@@ -34,11 +34,19 @@ impl State {
                 Extent::Model => format!("attn.{}-all-heads", self.looks.which.title()),
             },
             Tab::Logits => format!("logits-pos{}", self.cell.0),
-            Tab::Lens => "logit-lens".into(),
+            Tab::Lens => match self.view() {
+                Some(View::Lens { first, cells, .. }) => {
+                    format!("logit-lens-pos{first}-{}", first + cells.first().map_or(1, Vec::len).max(1) - 1)
+                }
+                _ => "logit-lens".into(),
+            },
             Tab::Attribution => format!("logit-attribution-pos{}", self.cell.0),
             Tab::Heads => "head-scores".into(),
+            Tab::Sweep => format!("sweep-{}-{}", self.looks.map.name(), self.looks.metric.name()),
         };
         let compare = match self.compare() {
+            // both stand there, or it is of the edited run alone
+            _ if matches!(self.tab, Tab::Shape | Tab::Sweep) => "",
             Compare::Edited if self.shown.as_ref().is_some_and(|s| !s.spec.edits.is_empty()) => "-edited",
             Compare::Edited => "",
             Compare::Difference => "-difference",
@@ -68,7 +76,14 @@ impl State {
             }
             (_, Tab::Logits | Tab::Lens) => self.token_under_cursor().map(|token| token.text),
             (_, Tab::Attribution) => self.chosen_component().map(|c| short_number(self.attributed(c))),
-            (_, Tab::Heads) => match self.view() {
+            (_, Tab::Sweep) => match self.view() {
+                Some(View::Sweep(filling)) => {
+                    let cell = self.swept.0 * filling.grid.columns.len() + self.swept.1;
+                    filling.value(cell, self.looks.metric).map(|value| value.to_string())
+                }
+                _ => None,
+            },
+            (_, Tab::Heads) => match self.compared().as_deref() {
                 Some(View::Heads { scores, .. }) => {
                     let scores = scores.get(self.block()).and_then(|row| row.get(self.head));
                     scores.map(|scores| self.looks.score.of(scores).to_string())
@@ -91,7 +106,8 @@ impl State {
     /// The view as a table; None while it is on its way, or where there is nothing to see.
     #[must_use]
     pub fn table(&self) -> Option<Table> {
-        Some(match self.view()? {
+        let shown = self.compared()?;
+        Some(match &*shown {
             View::Hook { stats, baseline, .. } => statistics(stats, baseline.as_ref()),
             View::Values { .. } => {
                 let slice = self.slice();
@@ -101,30 +117,26 @@ impl State {
                 let labels = self.labels(Axis::Query);
                 self.matrix_table(&labels, &labels, Axis::Query)?
             }
-            View::Patterns(thumbnails) => pictures(thumbnails),
+            View::Patterns(thumbnails) => pictures(thumbnails, self.compare()),
             View::Logits { top, logits, baseline, .. } => next_tokens(top, logits, baseline.as_deref()),
-            View::Lens { first, cells, baseline } => {
-                let baseline = baseline.as_ref().filter(|_| self.compare() == Compare::Baseline);
-                self.lens_table(*first, baseline.unwrap_or(cells))
-            }
+            View::Lens { first, cells, .. } => self.lens_table(*first, cells),
             View::Attribution { parts, .. } => self.attribution_table(parts),
-            View::Heads { scores, baseline } => {
-                let baseline = baseline.as_ref().filter(|_| self.compare() == Compare::Baseline);
-                head_scores(baseline.unwrap_or(scores))
-            }
+            View::Heads { scores, .. } => head_scores(scores),
+            View::Sweep(filling) => sweep(filling, self.looks.metric),
             View::Nothing(_) => return None,
         })
     }
 
     fn lens_table(&self, first: usize, cells: &[Vec<LensCell>]) -> Table {
-        let header = ["stream", "position", "after", "token", "id", "probability", "kl from final"];
+        let header = ["stream", "position", "after", "token", "id", "probability", "kl from final", "kl from baseline"];
         let points = lens_points(self.schema.dims.n_layers);
         let rows = cells.iter().zip(&points).flat_map(|(row, point)| {
             row.iter().zip(first..).filter_map(move |(cell, pos)| {
                 let likeliest = cell.top.first()?;
                 let after = self.tokens.get(pos)?.text.clone();
                 let (id, prob, kl) = (likeliest.id.to_string(), likeliest.prob.to_string(), cell.kl.to_string());
-                Some(vec![point.to_string(), pos.to_string(), after, likeliest.text.clone(), id, prob, kl])
+                let moved = cell.moved.map_or_else(String::new, |kl| kl.to_string());
+                Some(vec![point.to_string(), pos.to_string(), after, likeliest.text.clone(), id, prob, kl, moved])
             })
         });
         let shape = vec![cells.len(), cells.first().map_or(0, Vec::len)];
@@ -132,7 +144,11 @@ impl State {
             (name.to_string(), shape.clone(), cells.iter().flatten().map(|cell| short(of(cell))).collect())
         };
         let probability = |cell: &LensCell| cell.top.first().map_or(f64::NAN, |p| p.prob);
-        let arrays = vec![array("probability", probability), array("kl_from_final", |cell| cell.kl)];
+        let last = first + shape[1];
+        #[allow(clippy::cast_precision_loss, reason = "positions")]
+        let positions = ("position".to_string(), vec![shape[1]], (first..last).map(|pos| pos as f32).collect());
+        let moved = array("kl_from_baseline", |cell| cell.moved.unwrap_or(f64::NAN));
+        let arrays = vec![positions, array("probability", probability), array("kl_from_final", |cell| cell.kl), moved];
         Table { header: header.map(String::from).to_vec(), rows: rows.collect(), arrays }
     }
 
@@ -185,11 +201,12 @@ fn statistics(stats: &Stats, baseline: Option<&Stats>) -> Table {
     Table { header: header.collect(), rows: names.into_iter().enumerate().map(row).collect(), arrays: vec![] }
 }
 
-fn pictures(thumbnails: &Thumbnails) -> Table {
+fn pictures(thumbnails: &Thumbnails, compare: Compare) -> Table {
     let (blocks, heads) = (thumbnails.heads.len(), thumbnails.heads.first().map_or(0, Vec::len));
     let shape = vec![blocks, heads, thumbnails.side, thumbnails.side];
     let all = thumbnails.heads.iter().flatten().flatten().copied().collect();
-    let name = if thumbnails.pool > 1 { format!("max_of_{0}x{0}", thumbnails.pool) } else { "values".into() };
+    let what = if compare == Compare::Difference { "furthest_from_0" } else { "max" };
+    let name = if thumbnails.pool > 1 { format!("{what}_of_{0}x{0}", thumbnails.pool) } else { "values".into() };
     Table { arrays: vec![(name, shape, all)], ..Table::default() }
 }
 
@@ -203,6 +220,20 @@ fn next_tokens(top: &[Prediction], logits: &[f32], baseline: Option<&[f32]>) -> 
     let arrays = [Some(array("logits", logits)), baseline.map(|b| array("baseline", b))];
     let arrays = arrays.into_iter().flatten().collect();
     Table { header: header.map(String::from).to_vec(), rows: rows.collect(), arrays }
+}
+
+fn sweep(filling: &Filling, metric: Metric) -> Table {
+    let columns = filling.grid.columns.len();
+    let value = |cell: usize| filling.value(cell, metric).unwrap_or(f64::NAN);
+    let header = std::iter::once(metric.name().to_string()).chain(filling.grid.columns.iter().map(|c| c.name()));
+    let rows = filling.grid.rows.iter().enumerate().map(|(y, row)| {
+        let values = (0..columns).map(|x| value(y * columns + x).to_string());
+        std::iter::once(row.name()).chain(values).collect()
+    });
+    let shape = vec![filling.grid.rows.len(), columns];
+    let values = (0..filling.measures.len()).map(|cell| short(value(cell))).collect();
+    let arrays = vec![(metric.name().replace('-', "_"), shape, values)];
+    Table { header: header.collect(), rows: rows.collect(), arrays }
 }
 
 fn head_scores(scores: &[Vec<HeadScores>]) -> Table {

@@ -37,6 +37,9 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
     };
     if state.point() != before {
         state.scroll = 0;
+    }
+    // another hook, not the same one of another block
+    if state.point().short_name() != before.short_name() {
         (state.looks.pair, state.looks.order) = (0, None);
         // attention follows the hook that is selected
         match state.point().block_hook() {
@@ -73,9 +76,23 @@ fn on_report(state: &mut State, report: Report) {
             }
             state.seen = Some((run, look, view));
         }
-        Report::Failed { run, message } if run == state.run => state.phase = Phase::Failed(message),
+        Report::Failed { run, message } if run == state.run && state.phase != Phase::Done => {
+            state.phase = Phase::Failed(message);
+            keep_shown(state);
+        }
+        // the run is there; what broke is a look at it
+        Report::Failed { run, message } if state.shown.as_ref().is_some_and(|shown| shown.run == run) => {
+            refuse(state, message);
+        }
         // of a run that nobody waits for any more
         Report::Progress { .. } | Report::Ran { .. } | Report::Failed { .. } => {}
+    }
+}
+
+/// The hooks that are on are again those of the run on the screen.
+pub(super) fn keep_shown(state: &mut State) {
+    if let Some(shown) = &state.shown {
+        state.schema.set_enabled(shown.spec.enabled.clone());
     }
 }
 

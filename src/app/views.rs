@@ -2,8 +2,8 @@
 
 use crate::{
     analysis::HeadScores,
-    engine::{Attribution, Compare, WhichAttention},
-    hooks::{Axis, BlockHook, HookPoint},
+    engine::{Attribution, Compare, Map, Metric, Patch, WhichAttention},
+    hooks::{Axis, BlockHook, HookPoint, Op},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +15,20 @@ pub enum Tab {
     Lens,
     Attribution,
     Heads,
+    Sweep,
 }
 
 impl Tab {
-    pub const ALL: [Self; 7] =
-        [Self::Shape, Self::Values, Self::Attention, Self::Logits, Self::Lens, Self::Attribution, Self::Heads];
+    pub const ALL: [Self; 8] = [
+        Self::Shape,
+        Self::Values,
+        Self::Attention,
+        Self::Logits,
+        Self::Lens,
+        Self::Attribution,
+        Self::Heads,
+        Self::Sweep,
+    ];
 
     #[must_use]
     pub fn title(self) -> &'static str {
@@ -31,6 +40,7 @@ impl Tab {
             Self::Lens => "Lens",
             Self::Attribution => "Attribution",
             Self::Heads => "Heads",
+            Self::Sweep => "Sweep",
         }
     }
 
@@ -123,9 +133,9 @@ pub enum Component {
     Mlp(usize),
     /// Every `b_O`.
     Bias,
-    /// What no part of the residual stream gives: the unembedding's bias.
+    /// What no part of the residual stream gives: the biases of the unembedding and of the final LayerNorm.
     Constant,
-    /// What edits put into the residual stream past its components.
+    /// What edits put in past the components: into the residual stream itself, or behind it.
     Remainder,
 }
 
@@ -137,7 +147,7 @@ impl Component {
             Self::Head(block, head) => format!("L{block}H{head}"),
             Self::Mlp(block) => format!("{block}_mlp_out"),
             Self::Bias => "bias (every b_O)".into(),
-            Self::Constant => "unembedding's bias".into(),
+            Self::Constant => "constant (biases)".into(),
             Self::Remainder => "past the components".into(),
         }
     }
@@ -182,7 +192,7 @@ impl Component {
 }
 
 /// How each view is seen; each setting is kept while one looks elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Looks {
     pub which: WhichAttention,
     pub extent: Extent,
@@ -199,8 +209,10 @@ pub struct Looks {
     pub lens_list: bool,
     pub score: Score,
     /// Attribution as a map of layers and heads rather than a list of bars.
-    pub map: bool,
+    pub by_layer: bool,
     pub compare: Compare,
+    pub map: Map,
+    pub metric: Metric,
 }
 
 impl Default for Looks {
@@ -215,10 +227,20 @@ impl Default for Looks {
             lens_by: LensBy::Probability,
             lens_list: false,
             score: Score::PreviousToken,
-            map: false,
+            by_layer: false,
             compare: Compare::Edited,
+            map: Map::Ablate(Op::Set(0.0)),
+            metric: Metric::Kl,
         }
     }
+}
+
+/// The maps that can be swept: those that patch only where there is a contrast prompt.
+#[must_use]
+pub fn maps(contrast: bool) -> Vec<Map> {
+    let ablations = [Op::Set(0.0), Op::Mean].map(Map::Ablate);
+    let patches = [Map::Ablate(Op::Patch)].into_iter().chain(Patch::ALL.map(Map::Patch));
+    ablations.into_iter().chain(patches.filter(|_| contrast)).collect()
 }
 
 /// Columns of the screen that the lens gives to the names of its rows, and to each position.
@@ -243,7 +265,7 @@ mod tests {
     #[test]
     fn tabs_fit_where_they_can() {
         for tab in Tab::ALL {
-            for width in 24..120 {
+            for width in 28..120 {
                 let titles = tab.titles(width);
                 let (_, last, at) = titles[titles.len() - 1];
                 assert!(at + last.len() <= width, "{tab:?} in {width}");

@@ -104,7 +104,7 @@ pub(super) struct SweepArgs {
     /// What is done to each head and MLP: `= 0`, `= mean`, `= patch`, `*= 0.5`
     #[arg(long, value_name = "OP", default_value = "= 0", allow_hyphen_values = true)]
     pub op: String,
-    /// Instead, a map of transformer_lens.patching: resid_pre, attn_out, attn_head_out_all_pos, ...
+    /// Instead, a map of `transformer_lens.patching`: `resid_pre`, `attn_out`, `attn_head_out_all_pos`, ...
     #[arg(long, value_name = "MAP")]
     pub patch: Option<String>,
     /// What is measured [default: kl; with --patch logit-diff]

@@ -41,7 +41,7 @@ impl Config {
         let text = std::fs::read_to_string(&path);
         let text = text.map_err(|reason| ConfigError::Read { path: path.clone(), reason })?;
         Self::parse(&text).map_err(|(at, reason)| {
-            let line = text[..at.min(text.len())].matches('\n').count() + 1;
+            let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
             ConfigError::Line { path, line, reason }
         })
     }
@@ -62,9 +62,15 @@ impl Config {
                 "ascii" => config.ascii = value.get_ref().as_bool().ok_or_else(|| wrong("true or false"))?,
                 "keys" => {
                     let keys = value.get_ref().as_table().ok_or_else(|| wrong("a table: [keys]"))?;
+                    let mut taken: Vec<(Key, String)> = Vec::new();
                     for (action, bound) in keys {
                         let at = |(reason, at): (String, usize)| (at, reason);
                         let bound = parse_keys(action.get_ref(), bound).map_err(at)?;
+                        if let Some((key, other)) = taken.iter().find(|(key, _)| bound.contains(key)) {
+                            let reason = format!("{key} is bound to `{other}` and to `{}`", action.get_ref());
+                            return Err((action.span().start, reason));
+                        }
+                        taken.extend(bound.iter().map(|key| (*key, action.get_ref().to_string())));
                         let bind = config.keys.bind(action.get_ref(), &bound);
                         bind.map_err(|reason| (action.span().start, reason))?;
                     }
@@ -135,5 +141,6 @@ mod tests {
         assert!(wrong("color = 'mauve'").1.contains("\"truecolor\", \"256\""));
         assert!(wrong("ascii = 'yes'").1.contains("true or false"));
         assert_eq!(wrong("ascii = true\nascii = false").0, 13);
+        assert!(wrong("[keys]\nup = 'w'\ndown = ['s', 'w']").1.contains("w is bound to"));
     }
 }

@@ -59,11 +59,17 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
     let tokenizer = loaded.tokenizer.clone();
     let text = |given: &Option<String>, ids: &[u32]| given.clone().unwrap_or_else(|| tokenizer.decode(ids));
     let named = |ids: &[u32]| ids.iter().map(|&id| Token { id, text: tokenizer.token(id) }).collect::<Vec<_>>();
+    let theme = Theme {
+        depth: args.color.or(settings.color).unwrap_or(Color::Auto).depth(),
+        ascii: args.ascii || settings.ascii,
+        light: args.background.or(settings.background).unwrap_or(Background::Auto).is_light(),
+    };
     let opening = Opening {
         model,
         schema: engine.schema.clone(),
         modules: modules(&config),
         keys: settings.keys,
+        halves: theme.halves(),
         prompt: (text(&prompt_args.prompt, &spec.tokens), named(&spec.tokens)),
         contrast: spec.contrast.as_ref().map(|ids| (text(&args.edits.contrast, ids), named(ids))),
         edits: spec.edits,
@@ -74,14 +80,11 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
         let ids = tokenizer.encode(text);
         let ids = match purpose {
             Purpose::Prompt | Purpose::Contrast => ids.and_then(|ids| prompt::checked(ids, &config, prepend_bos)),
-            Purpose::Find | Purpose::Target | Purpose::Distractor => ids,
+            Purpose::Find | Purpose::Target | Purpose::Distractor => {
+                ids.and_then(|ids| prompt::checked(ids, &config, false))
+            }
         };
         ids.map(|ids| named(&ids)).map_err(|e| e.to_string())
-    };
-    let theme = Theme {
-        depth: args.color.or(settings.color).unwrap_or(Color::Auto).depth(),
-        ascii: args.ascii || settings.ascii,
-        light: args.background.or(settings.background).unwrap_or(Background::Auto).is_light(),
     };
 
     let (sender, events) = mpsc::channel();

@@ -12,9 +12,22 @@ use crate::{
 
 /// Write what the view shows; the ending of the name tells how. A file that exists is replaced only if `replace`.
 pub(super) fn save(state: &State, theme: Theme, path: &Path, replace: bool) -> Result<(), NotSaved> {
-    if path.exists() && !replace {
-        return Err(NotSaved::Exists);
+    if replace {
+        return write(state, theme, path);
     }
+    // take the name first, so that nothing that comes to stand there meanwhile is lost
+    match std::fs::File::create_new(path) {
+        Ok(_) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Err(NotSaved::Exists),
+        Err(e) => return Err(NotSaved::Failed(format!("{}: {e}", path.display()))),
+    }
+    write(state, theme, path).inspect_err(|_| {
+        // nothing more can be done if the empty file can't be removed either
+        let _ = std::fs::remove_file(path);
+    })
+}
+
+fn write(state: &State, theme: Theme, path: &Path) -> Result<(), NotSaved> {
     let failed = |e: &dyn std::fmt::Display| NotSaved::Failed(e.to_string());
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     if ending == "svg" {

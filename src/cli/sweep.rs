@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     analysis::{short_number, top_k},
-    engine::{Column, Comparison, Control, Engine, Grid, Map, Measure, Metric, Patch, Question, Spec, strongest},
+    engine::{Comparison, Control, Engine, Grid, Map, Measure, Metric, Patch, Question, Spec, Swept, strongest},
     hooks::{Capture, Edit, Op},
 };
 
@@ -24,7 +24,7 @@ const STRONGEST: usize = 3;
 const SEEDS: u64 = 10;
 
 /// A map that was swept.
-struct Swept {
+struct Filled {
     map: Map,
     metric: Metric,
     question: Question,
@@ -54,7 +54,7 @@ pub(super) fn main(args: &SweepArgs) -> Result<()> {
     Ok(())
 }
 
-fn sweep(engine: &mut Engine, spec: &Spec, args: &SweepArgs) -> Result<Swept> {
+fn sweep(engine: &mut Engine, spec: &Spec, args: &SweepArgs) -> Result<Filled> {
     let op = operation(&args.op)?;
     let map = match &args.patch {
         Some(name) => Map::Patch(patch(name)?),
@@ -67,22 +67,25 @@ fn sweep(engine: &mut Engine, spec: &Spec, args: &SweepArgs) -> Result<Swept> {
     let control = Control { cancel: &cancel, progress: &|_, _| {} };
     let question = question(engine, spec, args, control)?;
     let metric = match args.metric {
-        Some(MetricArg::Kl) => Metric::Kl,
         Some(MetricArg::LogitDiff) => Metric::LogitDiff,
         Some(MetricArg::Prob) => Metric::Prob,
         None if map.is_patch() => Metric::LogitDiff,
-        None => Metric::Kl,
+        Some(MetricArg::Kl) | None => Metric::Kl,
     };
     let grid = map.grid(&engine.schema, spec.tokens.len());
     let cells: Vec<Vec<Edit>> = grid.cells.iter().map(|edit| vec![edit.clone()]).collect();
-    let mut measures = vec![None; cells.len()];
+    let (mut measures, mut begun) = (vec![None; cells.len()], None);
     let mut progress = Progress::new(cells.len());
-    let swept = engine.sweep(spec, &cells, question, control, &mut |number, measure| {
-        measures[number] = Some(measure);
-        progress.step();
+    let swept = engine.sweep(spec, &cells, question, control, &mut |swept| match swept {
+        Swept::Begun { before, contrast } => begun = Some((before, contrast)),
+        Swept::Cell(number, measure) => {
+            measures[number] = Some(measure);
+            progress.step();
+        }
     });
     progress.end();
-    let (before, contrast) = swept.map_err(classify)?;
+    swept.map_err(classify)?;
+    let (before, contrast) = begun.context("the sweep did not begin")?;
     let contrast = contrast.filter(|_| map.is_patch());
     let value = |m: &Option<Measure>| m.as_ref().map_or(f64::NAN, |m| metric.of(m, &before, contrast.as_ref()));
     let values: Vec<f64> = measures.iter().map(value).collect();
@@ -93,13 +96,14 @@ fn sweep(engine: &mut Engine, spec: &Spec, args: &SweepArgs) -> Result<Swept> {
             Some(engine.compare_heads(spec, &heads, op, metric, question, SEEDS, control)?)
         }
     };
-    Ok(Swept { map, metric, question, grid, values, before, contrast, comparison })
+    Ok(Filled { map, metric, question, grid, values, before, contrast, comparison })
 }
 
 /// `= 0`, `= mean`, `*= 0.5`: what stands after the selection in an edit.
 fn operation(text: &str) -> Result<Op> {
     let edit: Result<Edit, _> = format!("hook_embed {}", text.trim()).parse();
-    let edit = edit.map_err(|e| Usage(format!("--op `{text}`: {}; expected such as `= 0`, `= mean`, `= patch`", e.message)))?;
+    let edit =
+        edit.map_err(|e| Usage(format!("--op `{text}`: {}; expected such as `= 0`, `= mean`, `= patch`", e.message)))?;
     Ok(edit.op)
 }
 
@@ -162,7 +166,7 @@ fn count(n: usize) -> f64 {
 }
 
 /// `[layers x heads]` and `[layers]` of an ablation; `[rows x columns]` of a patching map.
-fn to_json(swept: &Swept, engine: &Engine) -> Value {
+fn to_json(swept: &Filled, engine: &Engine) -> Value {
     let token = |id: u32| json!({"id": id, "text": engine.loaded.tokenizer.token(id)});
     let columns = swept.grid.columns.len();
     let rows = || swept.values.chunks(columns);
@@ -192,8 +196,8 @@ fn to_json(swept: &Swept, engine: &Engine) -> Value {
         Map::Patch(patch) => json!({
             "metric": swept.metric.name(),
             "patch": patch.name(),
-            "rows": swept.grid.rows.iter().map(|row| row_name(*row)).collect::<Vec<_>>(),
-            "columns": swept.grid.columns.iter().map(|column| column_name(*column)).collect::<Vec<_>>(),
+            "rows": swept.grid.rows.iter().map(|row| row.name()).collect::<Vec<_>>(),
+            "columns": swept.grid.columns.iter().map(|column| column.name()).collect::<Vec<_>>(),
             "effect": rows().map(<[f64]>::to_vec).collect::<Vec<_>>(),
             "baseline": baseline,
             "contrast": swept.contrast.as_ref().map(measure),
@@ -201,30 +205,18 @@ fn to_json(swept: &Swept, engine: &Engine) -> Value {
     }
 }
 
-fn row_name((layer, head): (usize, Option<usize>)) -> String {
-    head.map_or_else(|| format!("L{layer}"), |head| format!("L{layer}H{head}"))
-}
-
-fn column_name(column: Column) -> String {
-    match column {
-        Column::Head(head) => format!("H{head}"),
-        Column::Mlp => "mlp".into(),
-        Column::Position(pos) => format!("pos{pos}"),
-    }
-}
-
-fn write_csv(out: &mut impl Write, swept: &Swept) -> Result<()> {
+fn write_csv(out: &mut impl Write, swept: &Filled) -> Result<()> {
     let mut csv = csv::Writer::from_writer(out);
     let columns = &swept.grid.columns;
-    csv.write_record(std::iter::once(String::new()).chain(columns.iter().map(|column| column_name(*column))))?;
+    csv.write_record(std::iter::once(String::new()).chain(columns.iter().map(|column| column.name())))?;
     for (row, values) in swept.grid.rows.iter().zip(swept.values.chunks(columns.len())) {
-        csv.write_record(std::iter::once(row_name(*row)).chain(values.iter().map(f64::to_string)))?;
+        csv.write_record(std::iter::once(row.name()).chain(values.iter().map(f64::to_string)))?;
     }
     csv.flush()?;
     Ok(())
 }
 
-fn print(out: &mut impl Write, swept: &Swept, engine: &Engine) -> Result<()> {
+fn print(out: &mut impl Write, swept: &Filled, engine: &Engine) -> Result<()> {
     let token = |id: u32| format!("{:?}", engine.loaded.tokenizer.token(id));
     let q = swept.question;
     let of = q.distractor.map_or_else(|| token(q.target), |d| format!("{} - {}", token(q.target), token(d)));
@@ -239,11 +231,11 @@ fn print(out: &mut impl Write, swept: &Swept, engine: &Engine) -> Result<()> {
     let columns = &swept.grid.columns;
     write!(out, "{:8}", "")?;
     for column in columns {
-        write!(out, " {:>10}", column_name(*column))?;
+        write!(out, " {:>10}", column.name())?;
     }
     writeln!(out)?;
     for (row, values) in swept.grid.rows.iter().zip(swept.values.chunks(columns.len())) {
-        write!(out, "{:8}", row_name(*row))?;
+        write!(out, "{:8}", row.name())?;
         for value in values {
             write!(out, " {:>10}", short_number(*value))?;
         }

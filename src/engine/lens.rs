@@ -117,7 +117,12 @@ impl Engine {
     /// # Errors
     /// Tensor errors.
     pub fn head_map(&self, run: &Run) -> Result<Vec<Vec<HeadScores>>, EditError> {
-        let tokens = &run.tokens;
+        let tokens = match run.cache.get(HookPoint::Tokens) {
+            // edited, perhaps
+            Some(kept) => kept.flatten_all()?.to_vec1::<u32>()?,
+            None => run.tokens.clone(),
+        };
+        let tokens = &tokens;
         (0..self.schema.dims.n_layers)
             .into_par_iter()
             .map(|block| {

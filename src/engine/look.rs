@@ -3,7 +3,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{D, Tensor};
 use rayon::prelude::*;
 
-use super::{Attribution, Engine, LensCell, LensColumn, Outcome, Prediction, Run, effects::values};
+use super::{
+    Attribution, Comparison, Engine, Grid, LensCell, LensColumn, Map, Measure, Metric, Outcome, Prediction, Question,
+    Run, effects::values,
+};
 use crate::{
     analysis::{HeadScores, Stats, stats},
     hooks::{Axis, BlockHook, EditError, HookPoint},
@@ -14,8 +17,8 @@ use crate::{
 pub enum WhichAttention {
     Pattern,
     Scores,
-    /// The pattern times the L2 norm of each key's value vector (Kobayashi et al., "Attention is Not Only a Weight",
-    /// 2020): how much is moved, not only how much is looked at.
+    /// The pattern times the L2 norm of each key's value vector (`hook_v`): how much is moved, not only how much is looked
+    /// at. After Kobayashi et al., "Attention is Not Only a Weight" (2020), whose norm is taken behind `W_O`.
     ValueWeighted,
 }
 
@@ -87,7 +90,7 @@ pub struct Slice {
 }
 
 /// What the explorer is looking at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Look {
     Hook(HookPoint),
     Values {
@@ -121,6 +124,11 @@ pub enum Look {
         distractor: Option<u32>,
     },
     Heads,
+    /// A map of interventions, told while it fills in.
+    Sweep {
+        map: Map,
+        question: Question,
+    },
 }
 
 /// The data of one look; plain data. What is called `baseline` is there when there are edits.
@@ -169,8 +177,40 @@ pub enum View {
         scores: Vec<Vec<HeadScores>>,
         baseline: Option<Vec<Vec<HeadScores>>>,
     },
+    Sweep(Filling),
     /// Nothing to see there, and why.
     Nothing(String),
+}
+
+/// A map of interventions as far as it is filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filling {
+    pub map: Map,
+    pub grid: Grid,
+    /// Of each cell; None for those to come.
+    pub measures: Vec<Option<Measure>>,
+    /// Without the interventions.
+    pub before: Measure,
+    /// Of the contrast prompt, when patching from it.
+    pub contrast: Option<Measure>,
+    /// Seconds left, as far as it can be told.
+    pub left: Option<f64>,
+    /// The heads that move the prediction most (by KL), beside random ones; once the map is full.
+    pub comparison: Option<Comparison>,
+}
+
+impl Filling {
+    #[must_use]
+    pub fn done(&self) -> usize {
+        self.measures.iter().filter(|measure| measure.is_some()).count()
+    }
+
+    /// What a cell shows; None for one to come.
+    #[must_use]
+    pub fn value(&self, cell: usize, metric: Metric) -> Option<f64> {
+        let measure = self.measures.get(cell)?.as_ref()?;
+        Some(metric.of(measure, &self.before, self.contrast.as_ref()))
+    }
 }
 
 impl View {
@@ -188,8 +228,6 @@ impl View {
 /// Heads' matrices, pooled: each cell is the largest of `pool` x `pool` values, or of a difference the one furthest from 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thumbnails {
-    /// Block number of the first row.
-    pub first: usize,
     /// Rows and columns of each.
     pub side: usize,
     pub pool: usize,
@@ -238,6 +276,8 @@ impl Outcome {
                 };
                 Ok(View::Attribution { parts: now, baseline: self.unedited().map(parts).transpose()?.flatten() })
             }
+            // needs runs, which whoever keeps the engine makes
+            Look::Sweep { map, .. } => Ok(View::Nothing(format!("{} was not swept", map.name()))),
             Look::Heads => {
                 let map = |run: &Run| engine.head_map(run);
                 Ok(View::Heads { scores: map(&self.run)?, baseline: self.unedited().map(map).transpose()? })
@@ -299,7 +339,7 @@ impl Outcome {
     ) -> Result<View, EditError> {
         let n = self.spec.tokens.len();
         let pool = n.div_ceil(side.max(1)).max(1);
-        let (first, side) = (blocks.start, n.div_ceil(pool));
+        let side = n.div_ceil(pool);
         let compare = if self.spec.edits.is_empty() { Compare::Edited } else { compare };
         let mut all = Vec::with_capacity(blocks.len());
         for block in blocks {
@@ -318,13 +358,13 @@ impl Outcome {
             });
             all.push(heads.collect());
         }
-        Ok(View::Patterns(Thumbnails { first, side, pool, heads: all }))
+        Ok(View::Patterns(Thumbnails { side, pool, heads: all }))
     }
 }
 
 /// Why an activation can't be seen.
 fn off(point: HookPoint) -> View {
-    View::Nothing(format!("{point} is off, as in TransformerLens; O turns it on (on the command line, --enable)"))
+    View::Nothing(format!("{point} is off, as in TransformerLens"))
 }
 
 impl Engine {

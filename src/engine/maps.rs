@@ -1,6 +1,6 @@
 //! The maps that a sweep fills in: which intervention each cell is.
 
-use super::{Measure, Question};
+use super::{Measure, Question, Swept};
 use crate::hooks::{Axis, AxisSelection, BlockHook, Edit, HookPoint, Op, Schema, Selection, Slot, random_bits};
 
 /// A map of interventions.
@@ -100,11 +100,37 @@ pub enum Column {
     Position(usize),
 }
 
+impl Column {
+    /// `H3`, `mlp`, `pos7`.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Head(head) => format!("H{head}"),
+            Self::Mlp => "mlp".into(),
+            Self::Position(pos) => format!("pos{pos}"),
+        }
+    }
+}
+
+/// What a row of a map stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub layer: usize,
+    pub head: Option<usize>,
+}
+
+impl Row {
+    /// `L2`, `L2H3`.
+    #[must_use]
+    pub fn name(self) -> String {
+        self.head.map_or_else(|| format!("L{}", self.layer), |head| format!("L{}H{head}", self.layer))
+    }
+}
+
 /// A map laid out: a cell is one edit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
-    /// The layer of each row, and its head where rows are heads.
-    pub rows: Vec<(usize, Option<usize>)>,
+    pub rows: Vec<Row>,
     pub columns: Vec<Column>,
     /// Row-major.
     pub cells: Vec<Edit>,
@@ -137,21 +163,21 @@ impl Map {
         };
         let (rows, columns): (Vec<_>, Vec<_>) = match self {
             Self::Ablate(_) => (
-                (0..layers).map(|layer| (layer, None)).collect(),
+                (0..layers).map(|layer| Row { layer, head: None }).collect(),
                 (0..heads).map(Column::Head).chain([Column::Mlp]).collect(),
             ),
             Self::Patch(patch) => {
                 let of_heads = patch.by_head() && patch.by_pos();
                 let rows = (0..layers).flat_map(|layer| match of_heads {
-                    true => (0..heads).map(|head| (layer, Some(head))).collect::<Vec<_>>(),
-                    false => vec![(layer, None)],
+                    true => (0..heads).map(|head| Row { layer, head: Some(head) }).collect::<Vec<_>>(),
+                    false => vec![Row { layer, head: None }],
                 });
                 let columns = if patch.by_pos() { n_pos } else { heads };
                 let column = |at| if patch.by_pos() { Column::Position(at) } else { Column::Head(at) };
                 (rows.collect(), (0..columns).map(column).collect())
             }
         };
-        let cell = |(layer, row_head): (usize, Option<usize>), column: Column| match self {
+        let cell = |Row { layer, head: row_head }: Row, column: Column| match self {
             Self::Ablate(op) => match column {
                 Column::Head(head) => edit(layer, BlockHook::Z, &[(Axis::Head, head)], op),
                 Column::Mlp | Column::Position(_) => edit(layer, BlockHook::MlpOut, &[], op),
@@ -237,7 +263,7 @@ impl Comparison {
 /// The strongest heads of an ablation map, as (layer, head).
 #[must_use]
 pub fn strongest(grid: &Grid, values: &[f64], count: usize) -> Vec<(usize, usize)> {
-    let places = grid.rows.iter().flat_map(|(layer, _)| grid.columns.iter().map(move |column| (*layer, *column)));
+    let places = grid.rows.iter().flat_map(|row| grid.columns.iter().map(move |column| (row.layer, *column)));
     let heads = places.zip(values).filter_map(|((layer, column), value)| match column {
         Column::Head(head) => Some((layer, head, value.abs())),
         _ => None,
@@ -299,10 +325,14 @@ impl super::Engine {
         let n_heads = self.schema.dims.n_heads;
         let random = (1..=seeds).map(|seed| ablate_heads(&random_heads(heads, n_heads, seed), op));
         let cells: Vec<Vec<Edit>> = std::iter::once(ablate_heads(heads, op)).chain(random).collect();
-        let mut measures = vec![None; cells.len()];
-        let (before, _) =
-            self.sweep(spec, &cells, question, control, &mut |number, measure| measures[number] = Some(measure))?;
-        let value = |m: &Option<Measure>| m.as_ref().map_or(f64::NAN, |m| metric.of(m, &before, None));
+        let (mut measures, mut begun) = (vec![None; cells.len()], None);
+        self.sweep(spec, &cells, question, control, &mut |swept| match swept {
+            Swept::Begun { before, .. } => begun = Some(before),
+            Swept::Cell(number, measure) => measures[number] = Some(measure),
+        })?;
+        let value = |m: &Option<Measure>| {
+            m.as_ref().zip(begun.as_ref()).map_or(f64::NAN, |(m, before)| metric.of(m, before, None))
+        };
         let mut values = measures.iter().map(value);
         let effect = values.next().unwrap_or(f64::NAN);
         Ok(Comparison { heads: heads.to_vec(), effect, random: values.collect() })

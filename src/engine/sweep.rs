@@ -43,15 +43,22 @@ impl Question {
     }
 }
 
+/// What a sweep tells while it is under way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Swept {
+    /// The measure without the interventions, and with a contrast prompt that one's.
+    Begun { before: Measure, contrast: Option<Measure> },
+    /// A cell's number and its measure.
+    Cell(usize, Measure),
+}
+
 /// Rows that go through the model together: at most so many, and so many positions in all.
 const ROWS: usize = 64;
 const POSITIONS: usize = 1024;
 
 impl Engine {
-    /// Measure each of `cells`, a list of edits that are made on top of those of `spec`; `each` is told a cell's number and
-    /// its measure as they come, in the order of the blocks they begin at.
-    ///
-    /// Returns the measure of `spec` itself, and with a contrast prompt that of the contrast prompt.
+    /// Measure each of `cells`, a list of edits that are made on top of those of `spec`; `each` is told what it begins from,
+    /// then the cells as they come, in the order of the blocks they begin at.
     ///
     /// # Errors
     /// An edit that this model or prompt can't carry out, cancellation, tensor errors.
@@ -61,8 +68,8 @@ impl Engine {
         cells: &[Vec<Edit>],
         question: Question,
         control: Control<'_>,
-        each: &mut dyn FnMut(usize, Measure),
-    ) -> Result<(Measure, Option<Measure>), EditError> {
+        each: &mut dyn FnMut(Swept),
+    ) -> Result<(), EditError> {
         self.enable(spec);
         let n_layers = self.schema.dims.n_layers;
         let plan = |cell: &Vec<Edit>| {
@@ -80,6 +87,7 @@ impl Engine {
         let contrast = base.contrast.as_ref().map(|run| last_row(&run.logits)).transpose()?;
         let contrast = contrast.map(|mut rows| question.measure(&before, &rows.remove(0)));
 
+        each(Swept::Begun { before: question.measure(&before, &before), contrast });
         let mut by_block: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
         for (number, plan) in plans.iter().enumerate() {
             by_block.entry(plan.first_block(n_layers)).or_default().push(number);
@@ -92,11 +100,11 @@ impl Engine {
                 let measures: Vec<Measure> =
                     logits.par_iter().map(|logits| question.measure(&before, logits)).collect();
                 for (number, measure) in chunk.iter().zip(measures) {
-                    each(*number, measure);
+                    each(Swept::Cell(*number, measure));
                 }
             }
         }
-        Ok((question.measure(&before, &before), contrast))
+        Ok(())
     }
 
     /// The logits after the last position of each row of a batch that begins at a block, `[row][vocab]`.

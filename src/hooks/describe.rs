@@ -129,8 +129,9 @@ pub fn readers(point: HookPoint, schema: &Schema) -> Vec<HookPoint> {
             let mut all = vec![];
             all.extend(Some(B::AttnIn).filter(on));
             all.extend(split().iter().filter(|hook| on(hook)));
-            // a head whose inputs are all copies leaves nothing that reads the stream itself
-            if !on(&B::AttnIn) && !split().iter().all(on) {
+            // the stream itself is read by whatever has no copy of its own
+            let copied = if schema.is_split(block) { split().iter().all(on) } else { on(&B::AttnIn) };
+            if !copied {
                 all.extend(ln1);
             }
             if dims.parallel {

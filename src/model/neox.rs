@@ -366,7 +366,8 @@ impl Attention {
     fn forward_last(&self, x: &Tensor) -> Result<Tensor> {
         let (batch, n_pos, d_model) = x.dims3()?;
         let rows = |first: usize, count: usize| -> candle_core::Result<Linear> {
-            let bias = self.qkv.bias.as_ref().map(|bias| bias.narrow(0, first * d_model, count * d_model)).transpose()?;
+            let bias =
+                self.qkv.bias.as_ref().map(|bias| bias.narrow(0, first * d_model, count * d_model)).transpose()?;
             Ok(Linear { weight: self.qkv.weight.narrow(0, first * d_model, count * d_model)?, bias })
         };
         let split = |x: Tensor, n: usize, parts: usize| x.reshape((batch, n, parts, self.n_heads, self.d_head));

@@ -3,15 +3,15 @@
 use ratatui::{
     Frame,
     layout::Rect,
-    style::Modifier,
     text::{Line, Span},
 };
 use unicode_width::UnicodeWidthStr;
 
 use super::{
     Theme, comparison,
-    heatmap::{around, bracket, offset},
-    put, row, say,
+    grid::Grid,
+    heatmap::{around, offset},
+    row, say,
     scale::Scale,
     shape::waiting,
     text,
@@ -42,9 +42,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         Some(View::Nothing(why)) => return say(frame, row(area, 1), why.clone(), theme),
         _ => return say(frame, row(area, 1), waiting(state), theme),
     };
-    frame.render_widget(sum(parts, area.width.into(), theme), row(area, 1));
+    let shown = state.compared();
+    if let Some(View::Attribution { parts, .. }) = shown.as_deref() {
+        frame.render_widget(sum(parts, area.width.into(), theme), row(area, 1));
+    }
     let below = Rect { y: area.y + 3.min(area.height), height: area.height.saturating_sub(4), ..area };
-    if state.looks.map {
+    if state.looks.by_layer {
         map(frame, below, parts, state, hits, theme);
     } else {
         bars(frame, below, parts, baseline, state, hits, theme);
@@ -53,7 +56,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     let hint = format!(
         "{}: {}   {}: go to it   {}: ablate it",
         keys.key(Action::Layout),
-        if state.looks.map { "bars" } else { "map" },
+        if state.looks.by_layer { "bars" } else { "map" },
         keys.key(Action::Enter),
         keys.key(Action::Ablate)
     );
@@ -67,7 +70,7 @@ fn sum(parts: &Attribution, width: usize, theme: Theme) -> Line<'static> {
     let past = Component::all(parts).contains(&Component::Remainder);
     let rest = if past { parts.remainder() } else { 0.0 };
     let off = (parts.remainder() - rest).abs();
-    let long = format!("components {} + unembedding's bias {}", n(parts.sum()), n(parts.constant));
+    let long = format!("components {} + constant {}", n(parts.sum()), n(parts.constant));
     let long = if past { format!("{long} + past the components {}", n(rest)) } else { long };
     let short = format!("{} + {}", n(parts.sum()), n(parts.constant));
     let short = if past { format!("{short} + {}", n(rest)) } else { short };
@@ -159,74 +162,36 @@ fn hit(area: Rect, component: Component) -> Region {
     }
 }
 
-/// Columns of the block names.
-const NAMES: usize = 5;
-
 /// Layers down, heads across, and the MLP at the end of its row.
 fn map(frame: &mut Frame<'_>, area: Rect, parts: &Attribution, state: &State, hits: &mut Vec<Region>, theme: Theme) {
     let heads = state.schema.dims.n_heads;
-    let chosen = state.chosen_component();
-    let all = Component::all(parts);
-    let values: Vec<f32> = all
-        .iter()
-        .filter(|c| matches!(c, Component::Head(..) | Component::Mlp(_)))
-        .map(|c| to_f32(state.attributed(*c)))
-        .collect();
-    let scale = Scale::around(&values);
-    let room = usize::from(area.width).saturating_sub(NAMES + 1);
-    let width = (room / (heads + 1)).min(8);
-    let down = usize::from(area.height).saturating_sub(3);
-    if width == 0 || down == 0 {
-        return say(frame, area, "the panel is too narrow for all heads", theme);
-    }
-    let block = match chosen {
-        Some(Component::Head(block, _) | Component::Mlp(block)) => block,
-        _ => 0,
+    let component = |layer: usize, column: usize| match column {
+        column if column == heads => Component::Mlp(layer),
+        head => Component::Head(layer, head),
     };
-    let buffer = frame.buffer_mut();
-    let columns = (0..=heads).map(|x| (x, if x == heads { NAMES + 1 + x * width } else { NAMES + x * width }));
-    for (x, at) in columns.clone() {
-        let label = if x == heads { "mlp".into() } else { format!("{x}") };
-        if width >= 3 || x == heads || x % 5 == 0 {
-            put(buffer, offset(area.x, at), area.y, text::cut(&label, width.max(3), theme), theme.dim());
-        }
-    }
-    let rows = around(block, down, parts.heads.len());
-    for (y, layer) in rows.enumerate() {
-        let style = if layer == block { theme.title() } else { theme.dim() };
-        let screen_y = offset(area.y, y + 1);
-        put(buffer, area.x, screen_y, format!("L{layer}"), style);
-        for (x, at) in columns.clone() {
-            let component = if x == heads { Component::Mlp(layer) } else { Component::Head(layer, x) };
-            let value = state.attributed(component);
-            let here = chosen == Some(component);
-            let paint = scale.paint(value, theme);
-            let written = if width >= 6 { format!("{value:^width$.2}") } else { String::new() };
-            let written = if written.len() == width { written } else { " ".repeat(width) };
-            let (cell, style) = match paint.color {
-                Some(_) => (bracket(&written, here), paint.background()),
-                None if width >= 6 => (bracket(&written, here), paint.shade_style),
-                None => (paint.shade.to_string().repeat(width), paint.shade_style),
-            };
-            let style = if here { style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED) } else { style };
-            let place = offset(area.x, at);
-            put(buffer, place, screen_y, &cell, style);
-            if here && width < 6 {
-                put(buffer, place, screen_y, if theme.ascii { "X" } else { "◆" }, style);
-            }
-            let region = Rect { x: place, y: screen_y, width: u16::try_from(width).unwrap_or(1), height: 1 };
-            hits.push(hit(region.intersection(area), component));
-        }
-    }
+    let mapped = Component::all(parts).into_iter().filter(|c| matches!(c, Component::Head(..) | Component::Mlp(_)));
+    let scale = Scale::Around(mapped.map(|c| state.attributed(c).abs()).fold(0.0, f64::max));
+    let rows: Vec<String> = (0..parts.heads.len()).map(|layer| format!("L{layer}")).collect();
+    let columns: Vec<String> = (0..heads).map(|head| head.to_string()).chain(["mlp".into()]).collect();
+    let chosen = state.chosen_component();
+    let grid = Grid {
+        rows: &rows,
+        columns: &columns,
+        apart: Some(heads),
+        value: &|layer, column| Some(state.attributed(component(layer, column))),
+        scale,
+        cursor: match chosen {
+            Some(Component::Head(layer, head)) => Some((layer, head)),
+            Some(Component::Mlp(layer)) => Some((layer, heads)),
+            _ => None,
+        },
+        hit: Hit::Cell,
+    };
+    grid.draw(frame, Rect { height: area.height.saturating_sub(1), ..area }, hits, theme);
     if let Some(chosen) = chosen {
         let said = format!("{}  {}", chosen.name(), text::number(state.attributed(chosen)));
         let line =
             Line::from([vec![Span::styled(said, theme.title()), Span::raw("   ")], scale.legend(theme)].concat());
-        frame.render_widget(line, Rect { y: area.bottom().saturating_sub(1), height: 1, ..area });
+        frame.render_widget(line, Rect { y: area.bottom().saturating_sub(1), height: area.height.min(1), ..area });
     }
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "for a colour")]
-fn to_f32(x: f64) -> f32 {
-    x as f32
 }

@@ -7,7 +7,7 @@ use ratatui::{
 use unicode_width::UnicodeWidthStr;
 
 use super::{Theme, say, text};
-use crate::app::{EditLine, Focus, Phase, State};
+use crate::app::{Action, EditLine, Focus, Phase, State};
 
 /// The edits, each with the proof of what it did; below them what `a` would do.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
@@ -19,9 +19,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
         n if visible.len() < n => format!(" edits {} to {} of {n} ", visible.start + 1, visible.end),
         _ => " edits ".into(),
     };
+    let keys = state.keymap();
+    let ablate = keys.key(Action::Ablate);
     let target = match state.cannot_ablate() {
-        None => Span::styled(format!(" a: {} ", state.ablation()), theme.dim()),
-        Some(_) => Span::styled(format!(" a: not {} ", state.ablation().target), theme.dim()),
+        None => Span::styled(format!(" {ablate}: {} ", state.ablation()), theme.dim()),
+        Some(_) => Span::styled(format!(" {ablate}: not {} ", state.ablation().target), theme.dim()),
     };
     let block = theme
         .panel(state.focus == Focus::Edits)
@@ -30,7 +32,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     let inner = block.inner(area);
     frame.render_widget(block, area);
     if total == 0 {
-        return say(frame, inner, "none: a ablates what is selected, e writes an edit", theme);
+        return say(
+            frame,
+            inner,
+            format!("none: {ablate} ablates what is selected, {} writes an edit", keys.key(Action::ChangeEdit)),
+            theme,
+        );
     }
     let below = state.areas().rows_per_edit() == 2;
     let mut number = state.edits[..visible.start].iter().filter(|l| l.on).count();
@@ -58,7 +65,9 @@ fn proof(line: &EditLine, number: usize, room: usize, state: &State, theme: Them
     let delta = if theme.ascii { "|d|" } else { "|Δ|" };
     let effect = match (shown, &state.phase) {
         (Some(shown), _) => shown.summary.effects.get(number),
-        (None, Phase::Failed(_) | Phase::Cancelled) => return Span::styled("not run (r runs)", theme.changed()),
+        (None, Phase::Failed(_) | Phase::Cancelled) => {
+            return Span::styled(format!("not run ({} runs)", state.keymap().key(Action::Rerun)), theme.changed());
+        }
         (None, _) => None,
     };
     let Some(e) = effect else { return Span::styled(theme.ellipsis(), theme.dim()) };

@@ -10,7 +10,7 @@ use ratatui::{
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    ColorDepth, Theme, put,
+    Theme, put,
     scale::{Paint, Scale},
     text,
 };
@@ -146,7 +146,8 @@ impl Heatmap<'_> {
         }
         let value = *self.values.get(row * self.columns + self.column(drawn))?;
         #[allow(clippy::float_cmp, reason = "the mask's own value")]
-        let masked = drawn > row && self.masked.is_some_and(|mask| value == mask || value.is_nan() && mask.is_nan());
+        let masked = self.column(drawn) > row
+            && self.masked.is_some_and(|mask| value == mask || value.is_nan() && mask.is_nan());
         (!masked).then_some(value)
     }
 
@@ -320,10 +321,9 @@ pub(super) fn halve(cell: &mut Cell, upper: Option<Color>, lower: Option<Color>)
     };
 }
 
-/// How many rows of cells a row of the screen holds: two, where colours can halve it.
+/// How many rows of cells a row of the screen holds.
 pub(super) fn halves(theme: Theme) -> usize {
-    let colours = matches!(theme.depth, ColorDepth::True | ColorDepth::Ansi256);
-    if colours && !theme.ascii { 2 } else { 1 }
+    if theme.halves() { 2 } else { 1 }
 }
 
 pub(super) fn offset(from: u16, by: usize) -> u16 {

@@ -6,7 +6,7 @@ use ratatui::{
 };
 
 use super::{Theme, overlay};
-use crate::app::State;
+use crate::app::{Action, State};
 
 /// Every key, in an overlay that scrolls.
 pub(super) fn draw(frame: &mut Frame<'_>, screen: Rect, scroll: u16, state: &State, theme: Theme) {
@@ -21,7 +21,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: Rect, scroll: u16, state: &Sta
     let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX);
     let width = lines.iter().map(Line::width).max().unwrap_or(0);
     let size = (u16::try_from(width).unwrap_or(u16::MAX).saturating_add(2), rows.saturating_add(2));
-    let title = if size.1 > screen.height { "keys (j and k scroll)" } else { "keys" };
+    let scrolls = format!("keys ({} and {} scroll)", state.keymap().key(Action::Down), state.keymap().key(Action::Up));
+    let title = if size.1 > screen.height { scrolls.as_str() } else { "keys" };
     let inner = overlay(frame, screen, size, title, theme);
     let scroll = scroll.min(rows.saturating_sub(inner.height));
     frame.render_widget(Paragraph::new(lines).scroll((scroll, 0)), inner);

@@ -36,10 +36,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     title.push(Span::styled(format!("   {switch}: by {by}"), theme.dim()));
     title.extend(comparison(state, theme));
     frame.render_widget(Line::from(title), row(area, 0));
-    let Some(View::Lens { first: from, cells, baseline }) = state.view() else {
+    let shown = state.compared();
+    let Some(View::Lens { first: from, cells, .. }) = shown.as_deref() else {
         return say(frame, row(area, 1), waiting(state), theme);
     };
-    let cells = if state.compare() == Compare::Baseline { baseline.as_ref().unwrap_or(cells) } else { cells };
     let value = |cell: &LensCell| match (state.compare(), state.looks.lens_by) {
         (Compare::Difference, _) => cell.moved.unwrap_or(0.0),
         (_, LensBy::Probability) => cell.top.first().map_or(0.0, |p| p.prob),

@@ -5,7 +5,7 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr;
 
-use super::{Theme, heatmap::around, row, say, shape::waiting, text};
+use super::{Theme, comparison, heatmap::around, row, say, shape::waiting, text};
 use crate::{
     analysis::log_normaliser,
     app::{Action, Focus, Hit, Region, State, Token},
@@ -62,27 +62,29 @@ fn difference(state: &State, width: usize, theme: Theme) -> Option<Line<'static>
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut Vec<Region>, theme: Theme) {
     let pos = state.cell.0;
     let token = state.tokens.get(pos).map(|t| text::visible(&t.text, theme)).unwrap_or_default();
-    let Some(View::Logits { top, was, kl, logits, baseline }) = state.view() else {
+    let shown = state.compared();
+    let Some(View::Logits { top, kl, logits, baseline, .. }) = shown.as_deref() else {
         return say(frame, area, waiting(state), theme);
     };
     let keys = state.keymap();
     let kl = kl.map(|kl| format!("   KL {}", text::number(kl))).unwrap_or_default();
     let keys = [(Action::Target, "target"), (Action::Distractor, "distractor"), (Action::FindToken, "find a token")]
         .map(|(action, what)| format!("   {}: {what}", keys.key(action)));
-    let head = Line::from(vec![
+    let mut head = Line::from(vec![
         Span::styled(format!("after {pos} \"{token}\""), theme.title()),
         Span::styled(kl, theme.changed()),
-        Span::styled(keys.concat(), theme.dim()),
     ]);
+    head.spans.extend(comparison(state, theme));
+    head.spans.push(Span::styled(keys.concat(), theme.dim()));
     frame.render_widget(head, row(area, 0));
-    let columns = Columns { edited: baseline.is_some(), logit: true };
+    let columns = Columns { edited: baseline.is_some() && state.compare() != Compare::Baseline, logit: true };
     let names = format!(
         "{:>5} {:<width$} {:>7}   prob{}",
         "rank",
         "token",
         "logit",
         if columns.edited { "  before" } else { "" },
-        width = columns.name(area.width.into())
+        width = columns.name(usize::from(area.width).saturating_sub(6))
     );
     frame.render_widget(Line::from(Span::styled(names, theme.dim())), row(area, 1));
     let mut y = 2;
@@ -103,12 +105,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     if y > 2 {
         y += 1;
     }
-    let (first_row, list) = (y, if state.compare() == Compare::Baseline { was } else { top });
+    let (first_row, list) = (y, top);
     let room = usize::from(area.height.saturating_sub(y));
     let visible = around(state.logits_row, room, list.len());
     for number in visible.clone() {
         let here = number == state.logits_row && state.focus == Focus::View;
-        let rank = if state.compare() == Compare::Baseline { rank(logits, list[number].id) } else { number + 1 };
+        let rank = if state.compare() == Compare::Difference { rank(logits, list[number].id) } else { number + 1 };
         let line = ranked(rank, &list[number], here, area.width.into(), columns, theme);
         frame.render_widget(line, row(area, y));
         y += 1;

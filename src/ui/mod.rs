@@ -6,6 +6,7 @@ mod command;
 mod editor;
 mod edits;
 mod finder;
+mod grid;
 mod header;
 mod heads;
 mod heatmap;
@@ -19,6 +20,7 @@ mod save;
 mod scale;
 mod shape;
 mod svg;
+mod sweep;
 mod text;
 mod theme;
 mod tree;
@@ -102,6 +104,7 @@ fn view(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut Vec<Region>
         Tab::Lens => lens::draw(frame, inner, state, hits, theme),
         Tab::Attribution => attribution::draw(frame, inner, state, hits, theme),
         Tab::Heads => heads::draw(frame, inner, state, hits, theme),
+        Tab::Sweep => sweep::draw(frame, inner, state, hits, theme),
     }
 }
 
@@ -161,13 +164,21 @@ fn input_line(frame: &mut Frame<'_>, area: Rect, sign: &str, input: &Input, acti
         return 0;
     }
     let width = usize::from(area.width).saturating_sub(sign.len() + 1);
-    let scroll = input.visual_scroll(width);
-    let shown: String = text::visible(input.value(), theme).chars().skip(scroll).collect();
+    let text = text::visible(input.value(), theme);
+    let columns = |text: &str| unicode_width::UnicodeWidthStr::width(text);
+    let before: String = text.chars().take(input.cursor()).collect();
+    // characters may be two columns wide: leave out as many as bring the cursor inside
+    let mut scroll = 0;
+    while columns(&before.chars().skip(scroll).collect::<String>()) > width {
+        scroll += 1;
+    }
+    let shown: String = text.chars().skip(scroll).collect();
     let sign_style = if active { theme.title() } else { theme.dim() };
     let line = Line::from(vec![Span::styled(sign.to_string(), sign_style), Span::raw(shown)]);
     frame.render_widget(line, Rect { height: 1, ..area });
     if active {
-        let column = u16::try_from(sign.len() + input.visual_cursor().saturating_sub(scroll)).unwrap_or(0);
+        let left = columns(&before.chars().skip(scroll).collect::<String>());
+        let column = u16::try_from(sign.len() + left).unwrap_or(0);
         frame.set_cursor_position(Position::new((area.x + column).min(area.right() - 1), area.y));
     }
     scroll

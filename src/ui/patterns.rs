@@ -15,15 +15,12 @@ use super::{
     shape::waiting,
 };
 use crate::{
-    app::{Action, Extent, Hit, Region, State},
+    app::{Action, Extent, HEAD_NAMES, Hit, Region, State},
     engine::{Thumbnails, View},
 };
 
 /// Colours of a picture that is to be seen at a glance.
 const STEPS: f64 = 12.0;
-
-/// Columns of the block names.
-const NAMES: usize = 4;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut Vec<Region>, theme: Theme) {
     let what = match state.looks.extent {
@@ -61,35 +58,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     frame.render_widget(Line::from(legend), last);
 }
 
-/// How heads are laid out: so many columns of the screen to a value, and so many heads beside each other.
-struct Tiles {
-    /// Columns to a value, and half rows.
-    zoom: usize,
-    across: usize,
-    /// Columns and rows of a head, without what is around it.
-    width: usize,
-    height: usize,
-}
-
-impl Tiles {
-    /// The largest that lets all `heads` be seen, `across` of them beside each other if that is given; else the smallest.
-    fn fit(side: usize, heads: usize, across: Option<usize>, gap: usize, room: (usize, usize), theme: Theme) -> Self {
-        let tiles = |zoom: usize, across: usize| Self {
-            zoom,
-            across,
-            width: side * zoom,
-            height: (side * zoom).div_ceil(halves(theme)),
-        };
-        let fits = |t: &Self| {
-            t.across * (t.width + 1) <= room.0 + 1 && heads.div_ceil(t.across) * (t.height + gap) <= room.1 + gap.min(1)
-        };
-        let ways = |zoom: usize| across.map_or(1..=heads.max(1), |n| n..=n).map(move |n| (zoom, n));
-        let all = (1..=6).rev().flat_map(ways).map(|(zoom, across)| tiles(zoom, across));
-        let fallback = across.unwrap_or_else(|| ((room.0 + 1) / (side + 1)).max(1));
-        all.into_iter().find(fits).unwrap_or_else(|| tiles(1, fallback))
-    }
-}
-
 /// The heads of one block, as many beside each other as fit.
 fn draw_block(
     frame: &mut Frame<'_>,
@@ -101,9 +69,9 @@ fn draw_block(
     theme: Theme,
 ) {
     let Some(heads) = thumbnails.heads.first() else { return };
-    let room = (usize::from(area.width), usize::from(area.height));
-    let tiles = Tiles::fit(thumbnails.side, heads.len(), None, 1, room, theme);
-    let rows = around(state.head / tiles.across, room.1 / (tiles.height + 1), heads.len().div_ceil(tiles.across));
+    let tiles = state.tiles(thumbnails.side);
+    let down = usize::from(area.height) / (tiles.height + 1);
+    let rows = around(state.head / tiles.across, down, heads.len().div_ceil(tiles.across));
     for (y, grid_row) in rows.enumerate() {
         for x in 0..tiles.across {
             let head = grid_row * tiles.across + x;
@@ -114,7 +82,7 @@ fn draw_block(
             put(frame.buffer_mut(), place.0, place.1, name, style);
             let whole = rect((place.0, place.1), (tiles.width, tiles.height + 1)).intersection(area);
             let grid = rect((place.0, place.1 + 1), (tiles.width, tiles.height)).intersection(area);
-            thumbnail(frame, grid, values, (thumbnails.side, tiles.zoom), scale, theme);
+            thumbnail(frame, grid, values, (thumbnails.side, tiles.zoom), scale, theme, area.right());
             hits.push(one_head(whole, state.block(), head));
         }
     }
@@ -131,12 +99,11 @@ fn draw_model(
     theme: Theme,
 ) {
     let (blocks, heads) = (thumbnails.heads.len(), thumbnails.heads.first().map_or(0, Vec::len));
-    let room = (usize::from(area.width).saturating_sub(NAMES), usize::from(area.height).saturating_sub(1));
-    let gap = usize::from(thumbnails.side > 4);
-    let tiles = Tiles::fit(thumbnails.side, heads * blocks, Some(heads), gap, room, theme);
-    let (width, height) = (tiles.width + 1, tiles.height + gap);
+    let room = (usize::from(area.width).saturating_sub(HEAD_NAMES), usize::from(area.height).saturating_sub(1));
+    let tiles = state.tiles(thumbnails.side);
+    let (width, height) = (tiles.width + 1, tiles.height + tiles.gap);
     let columns = around(state.head, (room.0 + 1) / width, heads);
-    let rows = around(state.block(), (room.1 + gap) / height, blocks);
+    let rows = around(state.block(), (room.1 + tiles.gap) / height, blocks);
     // very many small cells: in the palette's colours, which take half the bytes
     let dense = columns.len() * rows.len() * tiles.width * tiles.height > DENSE && theme.depth == ColorDepth::True;
     let inks = if dense { Theme { depth: ColorDepth::Ansi256, ..theme } } else { theme };
@@ -145,7 +112,7 @@ fn draw_model(
         // numbers over narrow columns only where they do not touch
         if width >= 4 || here || (head % 5 == 0 && state.head.abs_diff(head) > 2) {
             let style = if here { theme.title() } else { theme.dim() };
-            put(frame.buffer_mut(), offset(area.x, NAMES + x * width), area.y, head.to_string(), style);
+            put(frame.buffer_mut(), offset(area.x, HEAD_NAMES + x * width), area.y, head.to_string(), style);
         }
     }
     for (y, block) in rows.enumerate() {
@@ -154,8 +121,9 @@ fn draw_model(
         put(frame.buffer_mut(), area.x, top, format!("L{block}"), style);
         for (x, head) in columns.clone().enumerate() {
             let Some(values) = thumbnails.heads[block].get(head) else { continue };
-            let grid = rect((offset(area.x, NAMES + x * width), top), (tiles.width, tiles.height)).intersection(area);
-            thumbnail(frame, grid, values, (thumbnails.side, tiles.zoom), scale, inks);
+            let grid =
+                rect((offset(area.x, HEAD_NAMES + x * width), top), (tiles.width, tiles.height)).intersection(area);
+            thumbnail(frame, grid, values, (thumbnails.side, tiles.zoom), scale, inks, area.right());
             if (block, head) == (state.block(), state.head) {
                 frame_around(frame, grid, area, theme);
             }
@@ -192,9 +160,9 @@ fn thumbnail(
     (side, zoom): (usize, usize),
     scale: Scale,
     theme: Theme,
+    end: u16,
 ) {
     let halves = halves(theme);
-    let gap = area.right() < frame.area().right();
     for y in 0..usize::from(area.height) {
         for x in 0..usize::from(area.width) {
             let paint = |half: usize| {
@@ -211,7 +179,7 @@ fn thumbnail(
             super::heatmap::halve(cell, paint(0).and_then(|p| p.color), paint(1).and_then(|p| p.color));
         }
         // a gap that keeps the ink before it needs no change of colour
-        if let Some(last) = area.width.checked_sub(1).filter(|_| gap) {
+        if let Some(last) = area.width.checked_sub(1).filter(|_| area.right() < end) {
             let y = offset(area.y, y);
             let ink = frame.buffer_mut()[(area.x + last, y)].fg;
             frame.buffer_mut()[(area.right(), y)].set_fg(ink);

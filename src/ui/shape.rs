@@ -9,7 +9,7 @@ use ratatui::{
 use super::{Theme, text};
 use crate::{
     analysis::Stats,
-    app::State,
+    app::{Action, State},
     engine::View,
     hooks::{HookPoint, description, formula, readers, sources},
     model::module_of,
@@ -85,7 +85,13 @@ fn numbers(width: usize, state: &State, theme: Theme) -> (Vec<Line<'static>>, Op
         Some(View::Hook { stats, baseline, shape, .. }) => {
             (table(stats, baseline.as_ref(), shape, width, theme), (width >= 20).then_some(stats))
         }
-        Some(View::Nothing(why)) => (vec![Line::from(Span::styled(why.clone(), theme.dim()))], None),
+        Some(View::Nothing(why)) => {
+            let on = match state.point().is_opt_in() {
+                true => format!("; {} turns it on", state.keymap().key(Action::Enable)),
+                false => String::new(),
+            };
+            (vec![Line::from(Span::styled(format!("{why}{on}"), theme.dim()))], None)
+        }
         _ => (vec![Line::from(Span::styled(waiting(state), theme.dim()))], None),
     }
 }

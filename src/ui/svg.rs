@@ -15,14 +15,20 @@ use crate::app::{Focus, State};
 /// Width and height of a cell, in pixels.
 const CELL: (u32, u32) = (8, 17);
 
-/// The view as it would fill a screen of this state's size, in full colours, as an SVG document.
+/// The view as it is on the screen, in full colours, as an SVG document.
 ///
 /// # Errors
-/// The screen has no room for it.
+/// The screen has no room for it, or it is not there yet.
 pub fn svg(state: &State, theme: Theme) -> Result<String, String> {
     let mut state = state.clone();
-    (state.maximised, state.focus, state.overlay) = (true, Focus::View, None);
+    state.overlay = None;
+    if state.areas().view.is_empty() {
+        state.focus = Focus::View;
+    }
     let area = state.areas().view;
+    if state.view().is_none() {
+        return Err("the view is not there yet".into());
+    }
     if area.width < 3 || area.height < 3 {
         return Err("the screen is too small for a picture of the view".into());
     }
@@ -101,6 +107,12 @@ fn color(color: Color) -> Option<String> {
         Color::Rgb(r, g, b) => Some(format!("#{r:02x}{g:02x}{b:02x}")),
         Color::Black => Some("#000000".into()),
         Color::White => Some("#ffffff".into()),
+        Color::Indexed(n @ 16..=231) => {
+            let level = |n: u8| [0, 95, 135, 175, 215, 255][usize::from(n % 6)];
+            let (r, g, b) = (level((n - 16) / 36), level((n - 16) / 6), level(n - 16));
+            Some(format!("#{r:02x}{g:02x}{b:02x}"))
+        }
+        Color::Indexed(n @ 232..) => Some(format!("#{0:02x}{0:02x}{0:02x}", 8 + 10 * (n - 232))),
         _ => None,
     }
 }

@@ -98,6 +98,18 @@ impl Theme {
         if self.ascii { " | " } else { " · " }
     }
 
+    /// Colours can halve a cell, so that it shows two values.
+    #[must_use]
+    pub fn halves(self) -> bool {
+        matches!(self.depth, ColorDepth::True | ColorDepth::Ansi256) && !self.ascii
+    }
+
+    /// Marks the cursor in a cell that has no room for brackets.
+    #[must_use]
+    pub fn mark(self) -> &'static str {
+        if self.ascii { "X" } else { "◆" }
+    }
+
     /// Between the parts of a path.
     #[must_use]
     pub fn within(self) -> &'static str {

@@ -18,7 +18,7 @@ use crate::{
     analysis::exact_number,
     app::{Action, Hit, Region, State},
     engine::View,
-    hooks::Axis,
+    hooks::{Axis, BlockHook},
 };
 
 /// Columns of a number, its gap included.
@@ -62,7 +62,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     let below = Rect { y: area.y + 3.min(area.height), height: area.height.saturating_sub(4), ..area };
     let last = Rect { y: area.bottom().saturating_sub(1), height: u16::from(area.height > 5), ..area };
     if state.looks.colours {
-        let scale = if slice.rows == Axis::Query && state.point().to_string().ends_with("pattern") {
+        let scale = if state.point().block_hook() == Some(BlockHook::Pattern) {
             attention::scale(crate::engine::WhichAttention::Pattern, state.compare(), &shown.values)
         } else {
             Scale::around(&shown.values)
@@ -76,7 +76,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
             row_labels: &row_labels,
             column_labels: &column_labels,
             scale,
-            masked: (slice.columns == Axis::Key).then_some(f32::NEG_INFINITY),
+            masked: (slice.rows == Axis::Query && slice.columns == Axis::Key).then_some(f32::NEG_INFINITY),
             order: shown.order.as_deref(),
             cursor: (state.index(slice.rows), state.index(slice.columns)),
             zoom: state.looks.zoom,
