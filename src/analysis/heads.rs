@@ -27,7 +27,7 @@ pub fn head_scores(pattern: &[f32], tokens: &[u32]) -> HeadScores {
     let mut scores = HeadScores::default();
     let mut total = 0.0;
     for (query, row) in pattern.chunks(n.max(1)).enumerate() {
-        for (key, &attention) in row.iter().enumerate().take(query + 1) {
+        for (key, &attention) in row.iter().enumerate() {
             let attention = f64::from(attention);
             total += attention;
             if key == 0 {

@@ -62,7 +62,7 @@ impl Compare {
     pub fn title(self) -> &'static str {
         match self {
             Self::Edited => "edited",
-            Self::Difference => "edited - baseline",
+            Self::Difference => "difference",
             Self::Baseline => "baseline",
         }
     }
@@ -426,12 +426,17 @@ fn matrices(run: &Run, block: usize, which: WhichAttention, head: Option<usize>)
 }
 
 /// An `n` x `n` matrix pooled by `pool`: the largest value that is not masked, or with `furthest` the one furthest from 0.
+#[allow(clippy::float_cmp, reason = "the mask's own values")]
 fn pooled(n: usize, pool: usize, furthest: bool, value: impl Fn(usize) -> f32) -> Vec<f32> {
     let side = n.div_ceil(pool);
     let mut out = vec![f32::NAN; side * side];
     for query in 0..n {
-        for key in 0..=query {
+        for key in 0..n {
             let (new, old) = (value(query * n + key), &mut out[query / pool * side + key / pool]);
+            // the future is masked, unless an edit opened it
+            if key > query && (new == 0.0 || new == f32::NEG_INFINITY) {
+                continue;
+            }
             let wins = if furthest { new.abs() > old.abs() } else { new > *old };
             if old.is_nan() || wins {
                 *old = new;
@@ -449,7 +454,7 @@ mod tests {
     #[test]
     fn pooling_keeps_the_largest_below_the_diagonal() {
         // row-major 3 x 3; what is above the diagonal is the future
-        let m = [1.0, 9.0, 9.0, -4.0, 2.0, 9.0, 3.0, -5.0, 0.5];
+        let m = [1.0, 0.0, 0.0, -4.0, 2.0, 0.0, 3.0, -5.0, 0.5];
         assert_eq!(pooled(3, 2, false, |i| m[i])[0], 2.0);
         assert_eq!(pooled(3, 2, true, |i| m[i])[0], -4.0);
         assert_eq!(pooled(3, 2, false, |i| m[i])[2..], [3.0, 0.5]);

@@ -4,7 +4,7 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{Theme, comparison, heatmap::Heatmap, row, say, scale::Scale, shape::waiting, text};
+use super::{Theme, heatmap::Heatmap, row, say, scale::Scale, shape::waiting, text};
 use crate::{
     analysis::exact_number,
     app::{Action, Region, State},
@@ -21,7 +21,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         let more = format!("   {}: {}", keys.key(Action::Switch), state.looks.which.title());
         title.push(Span::styled(more, theme.dim()));
     }
-    title.extend(comparison(state, theme));
     frame.render_widget(Line::from(title), row(area, 0));
     let (values, baseline) = match state.view() {
         Some(View::Attention { values, baseline }) => (values, baseline.as_ref()),

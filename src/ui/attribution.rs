@@ -8,7 +8,7 @@ use ratatui::{
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    Theme, comparison,
+    Theme,
     grid::Grid,
     heatmap::{around, offset},
     row, say,
@@ -35,7 +35,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     let mut title = vec![Span::styled(format!("logit of {of}"), theme.title())];
     let after = state.tokens.get(state.cell.0).map(|t| token(&t.text)).unwrap_or_default();
     title.push(Span::styled(format!("   after {} {after}", state.cell.0), theme.dim()));
-    title.extend(comparison(state, theme));
     frame.render_widget(Line::from(title), row(area, 0));
     let (parts, baseline) = match state.view() {
         Some(View::Attribution { parts, baseline }) => (parts, baseline.as_ref()),
@@ -143,9 +142,9 @@ fn bar(share: f64, half: usize, theme: Theme) -> Vec<Span<'static>> {
         };
         let full = end.to_string() + &if theme.ascii { "-" } else { "█" }.repeat(length / 8);
         let pad = " ".repeat(1 + half - full.width().min(half));
-        return vec![Span::raw(pad), Span::styled(full, theme.changed()), axis];
+        return vec![Span::raw(pad), Span::styled(full, theme.accent()), axis];
     }
-    vec![Span::raw(" ".repeat(1 + half)), axis, Span::styled(theme.row_bar(length), theme.accent())]
+    vec![Span::raw(" ".repeat(1 + half)), axis, Span::styled(theme.row_bar(length), theme.changed())]
 }
 
 fn hit(area: Rect, component: Component) -> Region {

@@ -5,7 +5,7 @@ use ratatui::{
     widgets::{Paragraph, Wrap},
 };
 
-use super::{Theme, comparison, grid::Grid, row, say, scale::Scale, shape::waiting};
+use super::{Theme, grid::Grid, row, say, scale::Scale, shape::waiting};
 use crate::{
     app::{Action, Hit, Region, Score, State},
     engine::{Compare, View},
@@ -17,11 +17,10 @@ const LINES: u16 = 3;
 /// Every head of the model, layers down and heads across, coloured by one of its scores.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut Vec<Region>, theme: Theme) {
     let keys = state.keymap();
-    let mut title = vec![
+    let title = vec![
         Span::styled(format!("heads by {}", state.looks.score.title()), theme.title()),
         Span::styled(format!("   {}: next score", keys.key(Action::Switch)), theme.dim()),
     ];
-    title.extend(comparison(state, theme));
     frame.render_widget(Line::from(title), row(area, 0));
     let shown = state.compared();
     let Some(View::Heads { scores, .. }) = shown.as_deref() else {

@@ -6,7 +6,7 @@ use ratatui::{
 };
 
 use super::{
-    Theme, comparison,
+    Theme,
     heatmap::{around, offset},
     logits::{self, Columns},
     put, row, say,
@@ -34,7 +34,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     let mut title = vec![Span::styled("logit lens", theme.title())];
     let switch = state.keymap().key(Action::Switch);
     title.push(Span::styled(format!("   {switch}: by {by}"), theme.dim()));
-    title.extend(comparison(state, theme));
     frame.render_widget(Line::from(title), row(area, 0));
     let shown = state.compared();
     let Some(View::Lens { first: from, cells, .. }) = shown.as_deref() else {
@@ -106,6 +105,9 @@ fn row_name(layer: usize, layers: usize) -> String {
 
 fn look(cell: &LensCell, paint: Style, here: bool, theme: Theme) -> (String, Style) {
     let Some(first) = cell.top.first() else { return (String::new(), Style::new()) };
+    if first.prob.is_nan() {
+        return (text::fit("NaN", CELL - 1, theme), theme.error());
+    }
     let token = text::fit(&text::label(&first.text, theme), CELL - 1, theme);
     let plain = paint == Style::new();
     (token, if plain && here { theme.selected(true) } else { paint })

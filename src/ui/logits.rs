@@ -5,7 +5,7 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr;
 
-use super::{Theme, comparison, heatmap::around, row, say, shape::waiting, text};
+use super::{Theme, heatmap::around, row, say, shape::waiting, text};
 use crate::{
     analysis::log_normaliser,
     app::{Action, Focus, Hit, Region, State, Token},
@@ -39,7 +39,7 @@ fn difference(state: &State, width: usize, theme: Theme) -> Option<Line<'static>
         Some(logit(&target)? - distractor.as_ref().map_or(Some(0.0), logit)?)
     };
     let now = of(&summary.logits)?;
-    let token = |t: &Token| text::cut(text::visible(&t.text, theme).trim(), 12, theme);
+    let token = |t: &Token| text::cut(&text::label(&t.text, theme), 12, theme);
     let minus = if theme.ascii { "-" } else { "−" };
     let names =
         distractor.as_ref().map_or_else(|| token(&target), |d| format!("{} {minus} {}", token(&target), token(d)));
@@ -74,9 +74,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         Span::styled(format!("after {pos} \"{token}\""), theme.title()),
         Span::styled(kl, theme.changed()),
     ]);
-    head.spans.extend(comparison(state, theme));
     head.spans.push(Span::styled(keys.concat(), theme.dim()));
     frame.render_widget(head, row(area, 0));
+    if logits.iter().any(|x| x.is_nan()) {
+        return frame.render_widget(Line::from(Span::styled("the logits are NaN", theme.error())), row(area, 1));
+    }
     let columns = Columns { edited: baseline.is_some() && state.compare() != Compare::Baseline, logit: true };
     let names = format!(
         "{:>5} {:<width$} {:>7}   prob{}",

@@ -88,11 +88,17 @@ fn view(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut Vec<Region>
     if state.tab.titles(area.width.saturating_sub(2).into()).first().is_some_and(|(_, _, at)| *at > 1) {
         title.push(Span::raw(" "));
     }
-    let crumbs = Span::styled(format!(" {} ", breadcrumb(state, area.width.into(), theme)), theme.dim());
+    let compared = comparison(state, theme);
+    let room = usize::from(area.width).saturating_sub(compared.as_ref().map_or(0, |span| span.width() + 1));
+    let crumbs = Span::styled(format!(" {} ", breadcrumb(state, room, theme)), theme.dim());
     let block = theme
         .panel(state.focus == Focus::View)
         .title(Line::from(title))
         .title_bottom(Line::from(crumbs).right_aligned());
+    let block = match compared {
+        Some(compared) => block.title_bottom(Line::from(compared)),
+        None => block,
+    };
     let inner = block.inner(area);
     frame.render_widget(block, area);
     match state.tab {
@@ -123,9 +129,8 @@ fn breadcrumb(state: &State, width: usize, theme: Theme) -> String {
 fn comparison(state: &State, theme: Theme) -> Option<Span<'static>> {
     let edited = state.shown.as_ref().is_some_and(|shown| !shown.spec.edits.is_empty());
     let style = if state.compare() == Compare::Edited { theme.dim() } else { theme.changed() };
-    edited.then(|| {
-        Span::styled(format!("   {}: {}", state.keymap().key(Action::Compare), state.compare().title()), style)
-    })
+    edited
+        .then(|| Span::styled(format!(" {}: {} ", state.keymap().key(Action::Compare), state.compare().title()), style))
 }
 
 /// A quiet sentence where there is nothing else to show.

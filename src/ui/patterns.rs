@@ -8,7 +8,7 @@ use ratatui::{
 };
 
 use super::{
-    ColorDepth, Theme, attention, comparison,
+    ColorDepth, Theme, attention,
     heatmap::{DENSE, around, halves, offset},
     put, row, say,
     scale::Scale,
@@ -33,7 +33,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         let more = format!("   {}: look at L{}H{}", keys.key(Action::Enter), state.block(), state.head);
         title.push(Span::styled(more, theme.dim()));
     }
-    title.extend(comparison(state, theme));
     frame.render_widget(Line::from(title), row(area, 0));
     let thumbnails = match state.view() {
         Some(View::Patterns(thumbnails)) => thumbnails,

@@ -7,7 +7,7 @@ use ratatui::{
 };
 
 use super::{
-    Theme, attention, comparison,
+    Theme, attention,
     heatmap::{Heatmap, around, offset},
     put, row, say,
     scale::Scale,
@@ -38,7 +38,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     if slice.columns != Axis::One && area.width >= 60 {
         title.push(Span::styled(axes, theme.dim()));
     }
-    title.extend(comparison(state, theme));
     frame.render_widget(Line::from(title), row(area, 0));
     match state.view() {
         Some(View::Values { .. }) => {}
