@@ -47,8 +47,7 @@ fn difference(state: &State, width: usize, theme: Theme) -> Option<Line<'static>
     let numbers = 8 + if before.is_some() { 9 } else { 0 };
     let name = format!(" logit {names} ");
     let name = if name.width() + numbers <= width { name } else { " logit difference ".into() };
-    let name =
-        if name.width() + numbers <= width { name } else { if theme.ascii { " dlogit " } else { " Δlogit " }.into() };
+    let name = if name.width() + numbers <= width { name } else { " diff ".into() };
     let mut spans = vec![Span::styled(name, theme.dim()), Span::raw(format!("{now:.3} "))];
     if let Some(before) = before {
         let style = if (before - now).abs() >= 5e-4 { theme.changed() } else { theme.dim() };

@@ -79,7 +79,11 @@ impl Scale {
         };
         let color = match theme.depth {
             ColorDepth::True => Some(Color::Rgb(rgb.0, rgb.1, rgb.2)),
-            ColorDepth::Ansi256 => Some(Color::Indexed(nearest_256(rgb.0, rgb.1, rgb.2))),
+            // around 0, grey would hide the sign
+            ColorDepth::Ansi256 => Some(Color::Indexed(match self {
+                Self::Around(_) if step != 0.0 => nearest_in_cube(rgb.0, rgb.1, rgb.2),
+                _ => nearest_256(rgb.0, rgb.1, rgb.2),
+            })),
             ColorDepth::Ansi16 | ColorDepth::None => None,
         };
         let bright = 0.299 * f64::from(rgb.0) + 0.587 * f64::from(rgb.1) + 0.114 * f64::from(rgb.2) > 135.0;
@@ -97,7 +101,8 @@ impl Scale {
         const SHOWN: u32 = 12;
         let (low, high) = match self {
             Self::From(low, high) => (low, high),
-            Self::Around(most) => (-most, most),
+            // 0 has no sign
+            Self::Around(most) => (0.0 - most, most),
         };
         let mut spans = vec![Span::styled(format!("{} ", text::number(low)), theme.dim())];
         for step in 0..SHOWN {
@@ -163,19 +168,26 @@ fn oklab([lightness, a, b]: [f64; 3]) -> (u8, u8, u8) {
     )
 }
 
-/// The nearest colour of the 6 x 6 x 6 cube or the grey ramp of a 256-colour terminal.
+/// Levels of a channel in a 256-colour terminal's cube.
+const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
+
+/// The colour of the 6 x 6 x 6 cube whose channels are nearest.
+fn nearest_in_cube(r: u8, g: u8, b: u8) -> u8 {
+    let level = |x: u8| (0..6u8).min_by_key(|&i| LEVELS[usize::from(i)].abs_diff(x)).unwrap_or(0);
+    16 + 36 * level(r) + 6 * level(g) + level(b)
+}
+
+/// The nearest colour of the cube or the grey ramp of a 256-colour terminal.
 fn nearest_256(r: u8, g: u8, b: u8) -> u8 {
-    const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
     let square = |x: u8, y: u8| u32::from(x.abs_diff(y)).pow(2);
     let distance = |color: (u8, u8, u8)| square(color.0, r) + square(color.1, g) + square(color.2, b);
-    // nearest level of one channel
-    let level = |x: u8| (0..6u8).min_by_key(|&i| LEVELS[usize::from(i)].abs_diff(x)).unwrap_or(0);
-    let (i, j, k) = (level(r), level(g), level(b));
-    let cube = (LEVELS[usize::from(i)], LEVELS[usize::from(j)], LEVELS[usize::from(k)]);
+    let cube = nearest_in_cube(r, g, b);
+    let level = |n: u8| LEVELS[usize::from(n % 6)];
     let mean = u8::try_from((u16::from(r) + u16::from(g) + u16::from(b)) / 3).unwrap_or(u8::MAX);
     let step = mean.saturating_sub(3).div_euclid(10).min(23);
     let grey = 8 + 10 * step;
-    if distance((grey, grey, grey)) < distance(cube) { 232 + step } else { 16 + 36 * i + 6 * j + k }
+    let in_cube = (level((cube - 16) / 36), level((cube - 16) / 6), level(cube - 16));
+    if distance((grey, grey, grey)) < distance(in_cube) { 232 + step } else { cube }
 }
 
 #[cfg(test)]
