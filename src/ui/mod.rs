@@ -129,7 +129,9 @@ fn breadcrumb(state: &State, width: usize, theme: Theme) -> String {
 fn comparison(state: &State, theme: Theme) -> Option<Span<'static>> {
     let edited = state.shown.as_ref().is_some_and(|shown| !shown.spec.edits.is_empty());
     let style = if state.compare() == Compare::Edited { theme.dim() } else { theme.changed() };
-    edited
+    // Shape shows both, and a sweep is on top of the edits
+    let applies = !matches!(state.tab, Tab::Shape | Tab::Sweep);
+    (edited && applies)
         .then(|| Span::styled(format!(" {}: {} ", state.keymap().key(Action::Compare), state.compare().title()), style))
 }
 

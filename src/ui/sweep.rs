@@ -20,6 +20,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         let more = format!("   {}: map   {}: metric", keys.key(Action::Switch), keys.key(Action::Layout));
         title.push(Span::styled(more, theme.dim()));
     }
+    if state.shown.as_ref().is_some_and(|shown| !shown.spec.edits.is_empty()) {
+        title.push(Span::styled("   on top of the edits", theme.changed()));
+    }
     frame.render_widget(Line::from(title), row(area, 0));
     let filling = match state.view() {
         Some(View::Sweep(filling)) => filling,
