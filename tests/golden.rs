@@ -11,10 +11,8 @@ use std::{
 use common::{activations, engine, fixture, run};
 use pythia_tui::{
     analysis::HeadScores,
-    engine::{
-        Control, Engine, Grid, Look, Map, Metric, Patch, Question, Spec, Swept, View, WhichAttention, lens_points,
-    },
-    hooks::{Edit, HookPoint, Op},
+    engine::{Control, Engine, Filling, Look, Map, Metric, Patch, Question, Spec, View, WhichAttention, lens_points},
+    hooks::{HookPoint, Op},
     model::{Config, Processing, modules},
 };
 use safetensors::SafeTensors;
@@ -237,21 +235,13 @@ fn modules_are_those_of_hugging_face() {
 }
 
 /// A map's values by the metric, in the order of its cells.
-fn sweep(engine: &mut Engine, spec: &Spec, map: Map, metric: Metric) -> (Grid, Vec<f32>) {
-    let grid = map.grid(&engine.schema, spec.tokens.len());
-    let cells: Vec<Vec<Edit>> = grid.cells.iter().map(|edit| vec![edit.clone()]).collect();
+fn sweep(engine: &mut Engine, spec: &Spec, map: Map, metric: Metric) -> (Filling, Vec<f32>) {
     let (cancel, question) = (AtomicBool::new(false), Question { target: 5, distractor: Some(9) });
     let control = Control { cancel: &cancel, progress: &|_, _| {} };
-    let (mut measures, mut begun) = (vec![None; cells.len()], None);
-    let mut each = |swept| match swept {
-        Swept::Begun { before, contrast } => begun = Some((before, contrast)),
-        Swept::Cell(i, measure) => measures[i] = Some(measure),
-    };
-    engine.sweep(spec, &cells, question, control, &mut each).unwrap();
-    let (before, contrast) = begun.unwrap();
-    let contrast = contrast.filter(|_| map.is_patch());
-    let values = measures.iter().map(|m| metric.of(m.as_ref().unwrap(), &before, contrast.as_ref()) as f32).collect();
-    (grid, values)
+    let mut filling = Filling::new(map, &engine.schema, spec.tokens.len());
+    engine.fill(spec, question, metric, &mut filling, control, &mut |_| {}).unwrap();
+    let values = (0..filling.measures.len()).map(|cell| filling.value(cell, metric).unwrap() as f32).collect();
+    (filling, values)
 }
 
 #[test]
@@ -271,9 +261,9 @@ fn patching_maps_and_ablation_sweeps() {
             };
             let mut every = vec![];
             for patch in Patch::ALL {
-                let (grid, mut found) = sweep(&mut engine, &spec, Map::Patch(patch), Metric::LogitDiff);
+                let (filling, mut found) = sweep(&mut engine, &spec, Map::Patch(patch), Metric::LogitDiff);
                 // there, by_pos is [layer, pos, head], but for patterns
-                if grid.rows.len() == 8 && patch != Patch::HeadPatternByPos {
+                if filling.grid.rows.len() == 8 && patch != Patch::HeadPatternByPos {
                     let n = tokens.len();
                     let at = |layer: usize, pos: usize, head: usize| found[(layer * 4 + head) * n + pos];
                     found = (0..2)

@@ -249,9 +249,8 @@ impl Program {
                 let grid = map.grid(&self.state.schema, n);
                 let measure = |i: usize| Measure { kl: i as f64 / 8.0, logit_diff: 2.0 - i as f64 / 4.0, prob: 0.5 };
                 // the last ones are still to come
-                let measures = (0..grid.cells.len()).map(|i| (i + 3 < grid.cells.len()).then(|| measure(i))).collect();
+                let measures = (0..grid.cells()).map(|i| (i + 3 < grid.cells()).then(|| measure(i))).collect();
                 View::Sweep(Filling {
-                    map,
                     measures,
                     grid,
                     before: Measure { kl: 0.0, logit_diff: 2.0, prob: 0.75 },
@@ -1145,6 +1144,7 @@ proptest! {
             let state = &program.state;
             prop_assert!(state.head < 4 && state.cell.0 < state.tokens.len() && state.cell.1 < state.tokens.len());
             prop_assert!(state.edit_cursor < state.edits.len().max(1));
+            prop_assert!(state.swept_edit().is_some(), "the sweep's cursor is off its map");
             prop_assert_eq!(state.tree.rows()[state.tree.cursor()], state.tree.selected());
             let height = state.areas().tree_height();
             let cursor = state.tree.cursor();

@@ -90,7 +90,7 @@ fn act_on_view(state: &mut State, action: Action) -> bool {
     match action {
         Action::NextTab => state.tab = cycle(&Tab::ALL, state.tab, 1),
         Action::PreviousTab => state.tab = cycle(&Tab::ALL, state.tab, -1),
-        Action::View(number) => state.tab = command::view(number),
+        Action::View(number) => state.tab = *Tab::ALL.get(number).unwrap_or(&state.tab),
         Action::NextFocus => state.focus = cycle(&[Focus::Tree, Focus::View, Focus::Edits], state.focus, 1),
         Action::PreviousFocus => state.focus = cycle(&[Focus::Tree, Focus::View, Focus::Edits], state.focus, -1),
         Action::Maximise => state.maximised = !state.maximised,
@@ -113,6 +113,10 @@ fn act_on_view(state: &mut State, action: Action) -> bool {
         Action::Order if state.tab == Tab::Values => {
             let row = state.index(state.slice().rows);
             state.looks.order = if state.looks.order == Some(row) { None } else { Some(row) };
+            // to the largest, which is what one asked for
+            if let Some(first) = state.column_order().and_then(|order| order.first().copied()) {
+                state.set_index(state.slice().columns, first);
+            }
         }
         Action::Order => refuse(state, "the columns of Values are put in order".into()),
         Action::Target | Action::Distractor => choose_answer(state, action),

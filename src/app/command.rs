@@ -6,7 +6,7 @@ use tui_input::Input;
 use super::{
     BINDINGS, Editor, Effect, Overlay, Purpose, State, Tab,
     actions::act,
-    editing::{change_edits, drop_unfit, line_request},
+    editing::{drop_unfit, line_request, push_edit},
     editor,
     keymap::nearest,
     navigate::stepped,
@@ -134,10 +134,7 @@ fn carry_out(state: &mut State, line: &str) -> Vec<Effect> {
         "head" => number(state, words, state.schema.dims.n_heads, |state, at| state.head = at),
         "position" => number(state, words, state.tokens.len(), |state, at| state.cell.0 = at),
         "edit" => match editor::judge(words, state.setting()) {
-            Ok((edit, _)) => change_edits(state, |edits, at| {
-                edits.push(super::EditLine { edit, on: true });
-                *at = edits.len() - 1;
-            }),
+            Ok((edit, _)) => push_edit(state, edit),
             Err(problem) => refuse(state, problem.message),
         },
         "enable" => enable(state, words.trim()),
@@ -196,11 +193,6 @@ fn schema_changed(state: &mut State, said: String) {
         if off > 0 { format!("; {off} of the edits need it otherwise and were switched off") } else { String::new() };
     say(state, said + &also);
     run_again(state);
-}
-
-/// The action that shows a view.
-pub(super) fn view(number: usize) -> Tab {
-    Tab::ALL[number.min(Tab::ALL.len() - 1)]
 }
 
 /// Open the line on the search for a token: most begin with a space.

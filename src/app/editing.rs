@@ -74,14 +74,10 @@ pub(super) fn editor_key(state: &mut State, mut editor: Editor, key: &KeyEvent) 
         KeyCode::Esc => return,
         KeyCode::Enter => {
             if let Ok((edit, _)) = editor.verdict {
-                return change_edits(state, |edits, at| {
-                    if let Some(line) = editor.replaces.and_then(|i| edits.get_mut(i)) {
-                        line.edit = edit;
-                    } else {
-                        edits.push(EditLine { edit, on: true });
-                        *at = edits.len() - 1;
-                    }
-                });
+                return match editor.replaces.filter(|at| *at < state.edits.len()) {
+                    Some(replaced) => change_edits(state, |edits, _| edits[replaced].edit = edit),
+                    None => push_edit(state, edit),
+                };
             }
         }
         KeyCode::Tab => editor.complete(state.setting()),
@@ -124,18 +120,23 @@ pub(super) fn drop_unfit(state: &mut State) -> usize {
     unfit
 }
 
+/// Add an edit at the end of the list, and choose it.
+pub(super) fn push_edit(state: &mut State, edit: Edit) {
+    change_edits(state, |edits, at| {
+        edits.push(EditLine { edit, on: true });
+        *at = edits.len() - 1;
+    });
+}
+
 /// Add an edit to the list, or switch on the same one if it is there.
 pub(super) fn add_edit(state: &mut State, edit: Edit) {
-    let exists = state.edits.iter().position(|line| line.edit == edit);
-    change_edits(state, |edits, at| {
-        if let Some(there) = exists {
+    match state.edits.iter().position(|line| line.edit == edit) {
+        Some(there) => change_edits(state, |edits, at| {
             edits[there].on = true;
             *at = there;
-        } else {
-            edits.push(EditLine { edit, on: true });
-            *at = edits.len() - 1;
-        }
-    });
+        }),
+        None => push_edit(state, edit),
+    }
 }
 
 pub(super) fn ablate(state: &mut State) {

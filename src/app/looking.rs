@@ -213,8 +213,7 @@ impl State {
     #[must_use]
     pub fn swept_edit(&self) -> Option<Edit> {
         let grid = self.looks.map.grid(&self.schema, self.tokens.len());
-        let (row, column) = self.swept;
-        grid.cells.get(row * grid.columns.len() + column.min(grid.columns.len().saturating_sub(1))).cloned()
+        grid.edit(self.swept.0 * grid.columns.len() + self.swept.1)
     }
 
     /// The token under the cursor of the logits or the lens.

@@ -19,9 +19,8 @@ pub enum Hit {
     Lens(usize, usize),
     /// A block and head.
     Head(usize, usize),
-    /// A row of the list of next tokens.
-    Next(usize),
-    Component(Component),
+    /// A row of the list on the screen.
+    Row(usize),
 }
 
 /// A part of the screen that can be clicked: the row that each of its lines shows, and the column that each of its
@@ -136,55 +135,39 @@ fn select_tab(state: &mut State, column: usize) {
 
 /// Put the cursor on what was clicked; on what it is on already, Enter.
 fn choose(state: &mut State, hit: Hit) {
-    let before = cursor(state, hit);
-    match hit {
-        Hit::Cell(row, column) if state.tab == Tab::Values => {
+    let cursor = |state: &State| {
+        let place = (state.cell, state.lens_layer, state.block(), state.head, state.units.clone());
+        (place, state.swept, state.chosen_component(), state.logits_row)
+    };
+    let before = cursor(state);
+    match (hit, state.tab) {
+        (Hit::Cell(row, column), Tab::Values) => {
             let slice = state.slice();
             state.set_index(slice.rows, row);
             state.set_index(slice.columns, column);
         }
-        Hit::Cell(row, column) if state.tab == Tab::Sweep => state.swept = (row, column),
-        Hit::Cell(layer, column) if state.tab == Tab::Attribution => {
+        (Hit::Cell(row, column), Tab::Sweep) => state.swept = (row, column),
+        (Hit::Cell(layer, column), Tab::Attribution) => {
             let heads = state.schema.dims.n_heads;
             let at = if column < heads { Component::Head(layer, column) } else { Component::Mlp(layer) };
             state.component = Some(at);
         }
-        Hit::Cell(query, key) => state.cell = (query, key),
-        Hit::Lens(layer, pos) => {
+        (Hit::Cell(query, key), _) => state.cell = (query, key),
+        (Hit::Lens(layer, pos), _) => {
             state.lens_layer = layer;
             state.cell.0 = pos;
         }
-        Hit::Head(block, head) => {
+        (Hit::Head(block, head), _) => {
             if block != state.block() {
                 let hook = state.point().block_hook().unwrap_or(crate::hooks::BlockHook::Z);
                 state.tree.reveal(HookPoint::Block(block, hook));
             }
             state.head = head;
         }
-        Hit::Next(row) => state.logits_row = row,
-        Hit::Component(component) => state.component = Some(component),
+        (Hit::Row(row), Tab::Attribution) => state.component = state.components().get(row).copied(),
+        (Hit::Row(row), _) => state.logits_row = row,
     }
-    if before {
+    if cursor(state) == before {
         navigate(state, Action::Enter);
-    }
-}
-
-/// Whether the cursor is on it.
-fn cursor(state: &State, hit: Hit) -> bool {
-    match hit {
-        Hit::Cell(row, column) if state.tab == Tab::Values => {
-            (state.index(state.slice().rows), state.index(state.slice().columns)) == (row, column)
-        }
-        Hit::Cell(row, column) if state.tab == Tab::Sweep => state.swept == (row, column),
-        Hit::Cell(layer, column) if state.tab == Tab::Attribution => match state.component {
-            Some(Component::Head(l, head)) => (l, head) == (layer, column),
-            Some(Component::Mlp(l)) => (l, state.schema.dims.n_heads) == (layer, column),
-            _ => false,
-        },
-        Hit::Cell(query, key) => state.cell == (query, key),
-        Hit::Lens(layer, pos) => (state.lens_layer, state.cell.0) == (layer, pos),
-        Hit::Head(block, head) => (state.block(), state.head) == (block, head),
-        Hit::Next(row) => state.logits_row == row,
-        Hit::Component(component) => state.component == Some(component),
     }
 }

@@ -9,6 +9,7 @@ use super::{
     state::Prompts,
     update::{refuse, run_again, say},
 };
+
 /// The line editor for the prompt, and for the contrast prompt below it.
 #[derive(Clone, Debug)]
 pub struct PromptLine {
@@ -77,7 +78,6 @@ pub(super) fn tokenized(state: &mut State, purpose: Purpose, text: String, token
 }
 
 pub(super) fn key(state: &mut State, mut open: PromptLine, key: &KeyEvent) -> Vec<Effect> {
-    let before = open.lines[open.active].input.value().to_string();
     match key.code {
         KeyCode::Esc => return vec![],
         KeyCode::Tab | KeyCode::BackTab => open.active = 1 - open.active,
@@ -97,7 +97,7 @@ pub(super) fn key(state: &mut State, mut open: PromptLine, key: &KeyEvent) -> Ve
             }
         }
     }
-    changed(state, open, &before)
+    changed(state, open)
 }
 
 /// Pasted text goes in whole, its line breaks too: they are tokens like any other.
@@ -107,18 +107,14 @@ pub(super) fn paste(state: &mut State, mut open: PromptLine, text: &str) -> Vec<
     let (value, at) = (line.input.value(), line.input.cursor());
     let before: String = value.chars().take(at).collect();
     let after: String = value.chars().skip(at).collect();
-    let was = value.to_string();
     line.input = Input::new(format!("{before}{text}{after}")).with_cursor(at + text.chars().count());
-    changed(state, open, &was)
+    changed(state, open)
 }
 
-/// Put the lines back; ask for the tokens of the one that was typed in, if its text is another.
-fn changed(state: &mut State, open: PromptLine, before: &str) -> Vec<Effect> {
-    let asked = open.lines.iter().zip(PURPOSES).enumerate().filter(|(i, (line, _))| {
-        let other = *i != open.active || line.input.value() != before;
-        other && !line.is_settled()
-    });
-    let effects = asked.map(|(_, (line, purpose))| Effect::Tokenize(purpose, line.input.value().into())).collect();
+/// Put the lines back, and ask for the tokens of a text that has none yet.
+fn changed(state: &mut State, open: PromptLine) -> Vec<Effect> {
+    let asked = open.lines.iter().zip(PURPOSES).filter(|(line, _)| !line.is_settled());
+    let effects = asked.map(|(line, purpose)| Effect::Tokenize(purpose, line.input.value().into())).collect();
     state.overlay = Some(Overlay::Prompt(open));
     effects
 }

@@ -5,13 +5,13 @@ use std::{
 
 use crate::{
     engine::{Look, Spec, Summary, View, Want},
-    hooks::{Axis, AxisSelection, BlockHook, Edit, HookPoint, Op, Plan, Schema, Selection, Slot},
+    hooks::{Axis, BlockHook, Edit, HookPoint, Op, Plan, Schema},
     model::Module,
 };
 
 use super::{
     Areas, Arrangement, CommandLine, Component, Editor, Finder, Keymap, Looks, PromptLine, SaveLine, Tab, Tree, areas,
-    editor::Setting,
+    editor::Setting, views::maps,
 };
 
 /// A token of the prompt.
@@ -377,9 +377,7 @@ impl State {
     #[must_use]
     pub fn ablation(&self) -> Edit {
         let head = |block: usize, head: usize| {
-            let slots = vec![Slot::Index(i64::try_from(head).unwrap_or(0))];
-            let selection = Selection(vec![AxisSelection { axis: Axis::Head, slots }]);
-            Edit { target: HookPoint::Block(block, BlockHook::Z).into(), selection, op: Op::Set(0.0) }
+            Edit::at(HookPoint::Block(block, BlockHook::Z), &[(Axis::Head, head)], Op::Set(0.0))
         };
         match self.tab {
             Tab::Attention | Tab::Heads => head(self.block(), self.head),
@@ -426,6 +424,14 @@ impl State {
         if self.looks.order.is_some_and(|row| row >= self.schema.size(slice.rows, n_pos)) {
             self.looks.order = None;
         }
+        let maps = maps(self.contrast.is_some());
+        if !maps.contains(&self.looks.map) {
+            // the contrast prompt that it patched from is gone
+            self.looks.map = maps[0];
+        }
+        let grid = self.looks.map.grid(&self.schema, n_pos);
+        let (rows, columns) = (grid.rows.len().saturating_sub(1), grid.columns.len().saturating_sub(1));
+        self.swept = (self.swept.0.min(rows), self.swept.1.min(columns));
         if let Some(Overlay::Help(scroll)) = &mut self.overlay {
             // the help has a row for each binding, whatever the size
             let longest = u16::try_from(super::BINDINGS.len()).unwrap_or(u16::MAX);

@@ -153,9 +153,9 @@ impl State {
     }
 
     fn attribution_table(&self, parts: &Attribution) -> Table {
-        let rows = self.components().into_iter().map(|c| vec![c.name(), self.attributed(c).to_string()]);
+        let rows = self.components().into_iter().map(|c| vec![c.name(), c.of(parts).to_string()]);
         let (layers, heads) = (parts.heads.len(), parts.heads.first().map_or(0, Vec::len));
-        let of = |c: Component| short(self.attributed(c));
+        let of = |c: Component| short(c.of(parts));
         let all = (0..layers).flat_map(|block| (0..heads).map(move |head| Component::Head(block, head)));
         let rest = [Component::Embed, Component::Bias, Component::Constant].map(of).to_vec();
         let arrays = vec![

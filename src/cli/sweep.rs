@@ -15,25 +15,15 @@ use super::{
 };
 use crate::{
     analysis::{short_number, top_k},
-    engine::{Comparison, Control, Engine, Grid, Map, Measure, Metric, Patch, Question, Spec, Swept, strongest},
+    engine::{Control, Engine, Filling, Map, Measure, Metric, Patch, Question, Spec},
     hooks::{Capture, Edit, Op},
 };
 
-/// Heads whose joint effect is put beside that of random ones, and how many random sets.
-const STRONGEST: usize = 3;
-const SEEDS: u64 = 10;
-
-/// A map that was swept.
+/// A map that was swept, and what its numbers are.
 struct Filled {
-    map: Map,
+    filling: Filling,
     metric: Metric,
     question: Question,
-    grid: Grid,
-    /// Row-major.
-    values: Vec<f64>,
-    before: Measure,
-    contrast: Option<Measure>,
-    comparison: Option<Comparison>,
 }
 
 pub(super) fn main(args: &SweepArgs) -> Result<()> {
@@ -72,31 +62,21 @@ fn sweep(engine: &mut Engine, spec: &Spec, args: &SweepArgs) -> Result<Filled> {
         None if map.is_patch() => Metric::LogitDiff,
         Some(MetricArg::Kl) | None => Metric::Kl,
     };
-    let grid = map.grid(&engine.schema, spec.tokens.len());
-    let cells: Vec<Vec<Edit>> = grid.cells.iter().map(|edit| vec![edit.clone()]).collect();
-    let (mut measures, mut begun) = (vec![None; cells.len()], None);
-    let mut progress = Progress::new(cells.len());
-    let swept = engine.sweep(spec, &cells, question, control, &mut |swept| match swept {
-        Swept::Begun { before, contrast } => begun = Some((before, contrast)),
-        Swept::Cell(number, measure) => {
-            measures[number] = Some(measure);
-            progress.step();
-        }
-    });
+    let mut filling = Filling::new(map, &engine.schema, spec.tokens.len());
+    let mut progress = Progress { began: Instant::now(), shown: false };
+    let filled = engine.fill(spec, question, metric, &mut filling, control, &mut |filling| progress.tell(filling));
     progress.end();
-    swept.map_err(classify)?;
-    let (before, contrast) = begun.context("the sweep did not begin")?;
-    let contrast = contrast.filter(|_| map.is_patch());
-    let value = |m: &Option<Measure>| m.as_ref().map_or(f64::NAN, |m| metric.of(m, &before, contrast.as_ref()));
-    let values: Vec<f64> = measures.iter().map(value).collect();
-    let comparison = match map {
-        Map::Patch(_) => None,
-        Map::Ablate(op) => {
-            let heads = strongest(&grid, &values, STRONGEST.min(engine.schema.dims.n_heads));
-            Some(engine.compare_heads(spec, &heads, op, metric, question, SEEDS, control)?)
-        }
-    };
-    Ok(Filled { map, metric, question, grid, values, before, contrast, comparison })
+    filled.map_err(classify)?;
+    Ok(Filled { filling, metric, question })
+}
+
+impl Filled {
+    /// The numbers, row by row.
+    fn rows(&self) -> Vec<Vec<f64>> {
+        let cells = 0..self.filling.measures.len();
+        let values: Vec<f64> = cells.map(|cell| self.filling.value(cell, self.metric).unwrap_or(f64::NAN)).collect();
+        values.chunks(self.filling.grid.columns.len().max(1)).map(<[f64]>::to_vec).collect()
+    }
 }
 
 /// `= 0`, `= mean`, `*= 0.5`: what stands after the selection in an edit.
@@ -128,55 +108,44 @@ fn question(engine: &mut Engine, spec: &Spec, args: &SweepArgs, control: Control
     Ok(Question { target, distractor: distractor.or(likely.into_iter().find(|id| *id != target)) })
 }
 
-/// A line on stderr that says how far it is, where someone looks at it.
+/// A line on stderr that says how far a long sweep is, where someone looks at it.
 struct Progress {
-    total: usize,
-    done: usize,
     began: Instant,
-    told: Option<Instant>,
     shown: bool,
 }
 
 impl Progress {
-    fn new(total: usize) -> Self {
-        Self { total, done: 0, began: Instant::now(), told: None, shown: std::io::stderr().is_terminal() }
-    }
-
-    fn step(&mut self) {
-        self.done += 1;
-        let due = self.told.is_none_or(|told| told.elapsed() > Duration::from_millis(100));
-        if self.shown && due && self.began.elapsed() > Duration::from_millis(500) {
-            self.told = Some(Instant::now());
-            let left = self.began.elapsed().as_secs_f64() / count(self.done) * count(self.total - self.done);
+    fn tell(&mut self, filling: &Filling) {
+        if let Some(left) = filling.left
+            && std::io::stderr().is_terminal()
+            && self.began.elapsed() > Duration::from_millis(500)
+        {
+            self.shown = true;
+            let (done, all) = (filling.done(), filling.measures.len());
             // whoever closed stderr does not want to know
-            let _ = write!(std::io::stderr(), "\r{} of {} runs, {left:.0} s left  ", self.done, self.total);
+            let _ = write!(std::io::stderr(), "\r{done} of {all} runs, {left:.0} s left  ");
         }
     }
 
     fn end(&self) {
-        if self.told.is_some() {
+        if self.shown {
             let _ = write!(std::io::stderr(), "\r{:40}\r", "");
         }
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "a number of runs")]
-fn count(n: usize) -> f64 {
-    n as f64
-}
-
 /// `[layers x heads]` and `[layers]` of an ablation; `[rows x columns]` of a patching map.
 fn to_json(swept: &Filled, engine: &Engine) -> Value {
     let token = |id: u32| json!({"id": id, "text": engine.loaded.tokenizer.token(id)});
-    let columns = swept.grid.columns.len();
-    let rows = || swept.values.chunks(columns);
+    let Filling { grid, before, contrast, comparison, .. } = &swept.filling;
+    let (columns, rows) = (grid.columns.len(), swept.rows());
     let measure = |m: &Measure| json!({"logit_diff": m.logit_diff, "prob": m.prob});
-    let mut baseline = measure(&swept.before);
+    let mut baseline = measure(before);
     baseline["target"] = token(swept.question.target);
     baseline["distractor"] = swept.question.distractor.map_or(Value::Null, token);
-    match swept.map {
+    match grid.map {
         Map::Ablate(op) => {
-            let comparison = swept.comparison.as_ref().map(|c| {
+            let comparison = comparison.as_ref().map(|c| {
                 let (mean, sd) = c.spread();
                 json!({
                     "heads": c.heads,
@@ -187,8 +156,8 @@ fn to_json(swept: &Filled, engine: &Engine) -> Value {
             json!({
                 "metric": swept.metric.name(),
                 "op": op.to_string(),
-                "effect": rows().map(|row| row[..columns - 1].to_vec()).collect::<Vec<_>>(),
-                "mlp": rows().map(|row| row[columns - 1]).collect::<Vec<_>>(),
+                "effect": rows.iter().map(|row| row[..columns - 1].to_vec()).collect::<Vec<_>>(),
+                "mlp": rows.iter().map(|row| row[columns - 1]).collect::<Vec<_>>(),
                 "baseline": baseline,
                 "control": comparison,
             })
@@ -196,20 +165,20 @@ fn to_json(swept: &Filled, engine: &Engine) -> Value {
         Map::Patch(patch) => json!({
             "metric": swept.metric.name(),
             "patch": patch.name(),
-            "rows": swept.grid.rows.iter().map(|row| row.name()).collect::<Vec<_>>(),
-            "columns": swept.grid.columns.iter().map(|column| column.name()).collect::<Vec<_>>(),
-            "effect": rows().map(<[f64]>::to_vec).collect::<Vec<_>>(),
+            "rows": grid.rows.iter().map(|row| row.name()).collect::<Vec<_>>(),
+            "columns": grid.columns.iter().map(|column| column.name()).collect::<Vec<_>>(),
+            "effect": rows,
             "baseline": baseline,
-            "contrast": swept.contrast.as_ref().map(measure),
+            "contrast": contrast.as_ref().map(measure),
         }),
     }
 }
 
 fn write_csv(out: &mut impl Write, swept: &Filled) -> Result<()> {
     let mut csv = csv::Writer::from_writer(out);
-    let columns = &swept.grid.columns;
+    let columns = &swept.filling.grid.columns;
     csv.write_record(std::iter::once(String::new()).chain(columns.iter().map(|column| column.name())))?;
-    for (row, values) in swept.grid.rows.iter().zip(swept.values.chunks(columns.len())) {
+    for (row, values) in swept.filling.grid.rows.iter().zip(swept.rows()) {
         csv.write_record(std::iter::once(row.name()).chain(values.iter().map(f64::to_string)))?;
     }
     csv.flush()?;
@@ -220,28 +189,29 @@ fn print(out: &mut impl Write, swept: &Filled, engine: &Engine) -> Result<()> {
     let token = |id: u32| format!("{:?}", engine.loaded.tokenizer.token(id));
     let q = swept.question;
     let of = q.distractor.map_or_else(|| token(q.target), |d| format!("{} - {}", token(q.target), token(d)));
-    let unit = match (swept.metric, swept.map.is_patch()) {
+    let unit = match (swept.metric, swept.filling.grid.map.is_patch()) {
         (Metric::Kl, _) => "KL(without || with) in nats".into(),
         (Metric::LogitDiff, true) => format!("logit difference {of}, 0 as in the prompt, 1 as in the contrast prompt"),
         (Metric::LogitDiff, false) => format!("change of the logit difference {of}"),
         (Metric::Prob, _) => format!("change of the probability of {}", token(q.target)),
     };
-    writeln!(out, "{}: {unit}, after the last position", swept.map.name())?;
-    writeln!(out, "without: logit difference {:.4}, probability {:.4}\n", swept.before.logit_diff, swept.before.prob)?;
-    let columns = &swept.grid.columns;
+    writeln!(out, "{}: {unit}, after the last position", swept.filling.grid.map.name())?;
+    let before = &swept.filling.before;
+    writeln!(out, "without: logit difference {:.4}, probability {:.4}\n", before.logit_diff, before.prob)?;
+    let columns = &swept.filling.grid.columns;
     write!(out, "{:8}", "")?;
     for column in columns {
         write!(out, " {:>10}", column.name())?;
     }
     writeln!(out)?;
-    for (row, values) in swept.grid.rows.iter().zip(swept.values.chunks(columns.len())) {
+    for (row, values) in swept.filling.grid.rows.iter().zip(swept.rows()) {
         write!(out, "{:8}", row.name())?;
         for value in values {
-            write!(out, " {:>10}", short_number(*value))?;
+            write!(out, " {:>10}", short_number(value))?;
         }
         writeln!(out)?;
     }
-    if let Some(c) = &swept.comparison {
+    if let Some(c) = &swept.filling.comparison {
         let (mean, sd) = c.spread();
         let names: Vec<String> = c.heads.iter().map(|(layer, head)| format!("L{layer}H{head}")).collect();
         let (effect, mean, sd) = (short_number(c.effect), short_number(mean), short_number(sd));

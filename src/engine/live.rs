@@ -2,14 +2,12 @@ use std::{
     collections::BTreeMap,
     ops::Range,
     sync::{Arc, atomic::AtomicBool},
-    time::{Duration, Instant},
 };
 
 use super::{
-    Answer, Control, Engine, Filling, LensColumn, Look, Map, Measure, Metric, Outcome, Question, Report, Stop, Swept,
-    View, Want, strongest,
+    Answer, Control, Engine, Filling, LensColumn, Look, Map, Metric, Outcome, Question, Report, Stop, View, Want,
 };
-use crate::hooks::{Capture, Edit, EditError};
+use crate::hooks::{Capture, EditError};
 
 /// How many next tokens the explorer is told.
 const TOP: usize = 20;
@@ -63,10 +61,10 @@ impl Answer for Live {
             self.engine.enable(&latest.outcome.spec);
             let view = match look {
                 Look::Sweep { map, question } => {
-                    let tell = |filling: &Filling| {
+                    let mut tell = |filling: &Filling| {
                         report(Report::Saw { run, look, view: Arc::new(View::Sweep(filling.clone())) });
                     };
-                    latest.sweep(&mut self.engine, map, question, &stop.look, &tell).map(View::Sweep)
+                    latest.sweep(&mut self.engine, map, question, &stop.look, &mut tell)
                 }
                 Look::Lens { first, count } => latest.lens(&self.engine, first..first + count, &stop.look),
                 other => latest.outcome.look(other, &self.engine, &stop.look),
@@ -92,79 +90,25 @@ impl Latest {
         let columns: Vec<&LensColumn> = positions.clone().filter_map(|pos| self.lens.get(&pos)).collect();
         Ok(View::lens(positions.start, &columns))
     }
-}
 
-/// How often a sweep that is under way is told of.
-const EVERY: Duration = Duration::from_millis(60);
-
-/// Heads whose joint effect is put beside that of random ones, and how many random sets.
-const STRONGEST: usize = 3;
-const SEEDS: u64 = 10;
-
-impl Latest {
-    /// Sweep a map from where it was left, telling what there is now and then.
+    /// Sweep a map from where it was left.
     fn sweep(
         &mut self,
         engine: &mut Engine,
         map: Map,
         question: Question,
         cancel: &AtomicBool,
-        tell: &dyn Fn(&Filling),
-    ) -> Result<Filling, EditError> {
+        tell: &mut dyn FnMut(&Filling),
+    ) -> Result<View, EditError> {
         let spec = &self.outcome.spec;
-        let at = self.sweeps.iter().position(|(of, filling)| *of == question && filling.map == map);
-        let grid = map.grid(&engine.schema, spec.tokens.len());
-        let new = || Filling {
-            measures: vec![None; grid.cells.len()],
-            map,
-            grid,
-            before: Measure { kl: 0.0, logit_diff: f64::NAN, prob: f64::NAN },
-            contrast: None,
-            left: None,
-            comparison: None,
-        };
+        let at = self.sweeps.iter().position(|(of, filling)| *of == question && filling.grid.map == map);
+        let new = || Filling::new(map, &engine.schema, spec.tokens.len());
         let mut filling = at.map_or_else(new, |at| self.sweeps.swap_remove(at).1);
-        let missing: Vec<usize> = (0..filling.measures.len()).filter(|i| filling.measures[*i].is_none()).collect();
-        let cells: Vec<Vec<Edit>> = missing.iter().map(|i| vec![filling.grid.cells[*i].clone()]).collect();
         let control = Control { cancel, progress: &|_, _| {} };
-        let (began, mut told) = (Instant::now(), Instant::now());
-        let swept = engine.sweep(spec, &cells, question, control, &mut |swept| match swept {
-            Swept::Begun { before, contrast } => {
-                (filling.before, filling.contrast) = (before, contrast.filter(|_| map.is_patch()));
-                tell(&filling);
-            }
-            Swept::Cell(number, measure) => {
-                filling.measures[missing[number]] = Some(measure);
-                if told.elapsed() > EVERY {
-                    told = Instant::now();
-                    filling.left = Some(left(began, missing.len(), filling.measures.len() - filling.done()));
-                    tell(&filling);
-                }
-            }
-        });
-        filling.left = None;
-        let compared = match (&swept, map) {
-            (Ok(()), Map::Ablate(op)) if filling.comparison.is_none() => {
-                tell(&filling);
-                let values: Vec<f64> =
-                    (0..filling.measures.len()).map(|i| filling.value(i, Metric::Kl).unwrap_or(0.0)).collect();
-                let heads = strongest(&filling.grid, &values, STRONGEST.min(engine.schema.dims.n_heads));
-                engine.compare_heads(spec, &heads, op, Metric::Kl, question, SEEDS, control).map(Some)
-            }
-            _ => Ok(None),
-        };
-        // what was done stays, also when the rest was cancelled
-        let result =
-            swept.and(compared).map(|comparison| filling.comparison = comparison.or(filling.comparison.take()));
+        let result = engine.fill(spec, question, Metric::Kl, &mut filling, control, tell);
         self.sweeps.push((question, filling.clone()));
-        result.map(|()| filling)
+        result.map(|()| View::Sweep(filling))
     }
-}
-
-/// Seconds until `missing` of `all` cells are done, at the pace so far.
-#[allow(clippy::cast_precision_loss, reason = "numbers of cells")]
-fn left(began: Instant, all: usize, missing: usize) -> f64 {
-    began.elapsed().as_secs_f64() / (all - missing).max(1) as f64 * missing as f64
 }
 
 /// Debug builds panic on the first edit when told to, so that a test can see the terminal survive it.

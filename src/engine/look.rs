@@ -4,8 +4,7 @@ use candle_core::{D, Tensor};
 use rayon::prelude::*;
 
 use super::{
-    Attribution, Comparison, Engine, Grid, LensCell, LensColumn, Map, Measure, Metric, Outcome, Prediction, Question,
-    Run, effects::values,
+    Attribution, Engine, Filling, LensCell, LensColumn, Map, Outcome, Prediction, Question, Run, effects::values,
 };
 use crate::{
     analysis::{HeadScores, Stats, stats},
@@ -180,37 +179,6 @@ pub enum View {
     Sweep(Filling),
     /// Nothing to see there, and why.
     Nothing(String),
-}
-
-/// A map of interventions as far as it is filled in.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Filling {
-    pub map: Map,
-    pub grid: Grid,
-    /// Of each cell; None for those to come.
-    pub measures: Vec<Option<Measure>>,
-    /// Without the interventions.
-    pub before: Measure,
-    /// Of the contrast prompt, when patching from it.
-    pub contrast: Option<Measure>,
-    /// Seconds left, as far as it can be told.
-    pub left: Option<f64>,
-    /// The heads that move the prediction most (by KL), beside random ones; once the map is full.
-    pub comparison: Option<Comparison>,
-}
-
-impl Filling {
-    #[must_use]
-    pub fn done(&self) -> usize {
-        self.measures.iter().filter(|measure| measure.is_some()).count()
-    }
-
-    /// What a cell shows; None for one to come.
-    #[must_use]
-    pub fn value(&self, cell: usize, metric: Metric) -> Option<f64> {
-        let measure = self.measures.get(cell)?.as_ref()?;
-        Some(metric.of(measure, &self.before, self.contrast.as_ref()))
-    }
 }
 
 impl View {

@@ -1,7 +1,7 @@
 //! The maps that a sweep fills in: which intervention each cell is.
 
 use super::{Measure, Question, Swept};
-use crate::hooks::{Axis, AxisSelection, BlockHook, Edit, HookPoint, Op, Schema, Selection, Slot, random_bits};
+use crate::hooks::{Axis, BlockHook, Edit, HookPoint, Op, Schema, random_bits};
 
 /// A map of interventions.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,13 +127,41 @@ impl Row {
     }
 }
 
-/// A map laid out: a cell is one edit.
+/// A map laid out: a cell is one edit, counted row by row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
+    pub map: Map,
     pub rows: Vec<Row>,
     pub columns: Vec<Column>,
-    /// Row-major.
-    pub cells: Vec<Edit>,
+}
+
+impl Grid {
+    /// How many cells it has.
+    #[must_use]
+    pub fn cells(&self) -> usize {
+        self.rows.len() * self.columns.len()
+    }
+
+    /// The intervention that a cell is; None beyond the last.
+    #[must_use]
+    pub fn edit(&self, cell: usize) -> Option<Edit> {
+        let row = self.rows.get(cell / self.columns.len().max(1))?;
+        let column = self.columns[cell % self.columns.len()];
+        let hook = match (self.map, column) {
+            (Map::Ablate(_), Column::Mlp) => BlockHook::MlpOut,
+            (Map::Ablate(_), _) => BlockHook::Z,
+            (Map::Patch(patch), _) => patch.hook(),
+        };
+        let pos = if hook == BlockHook::Pattern { Axis::Query } else { Axis::Pos };
+        let along = match column {
+            Column::Head(head) => Some((Axis::Head, head)),
+            Column::Position(at) => Some((pos, at)),
+            Column::Mlp => None,
+        };
+        let places: Vec<(Axis, usize)> = row.head.map(|head| (Axis::Head, head)).into_iter().chain(along).collect();
+        let op = if let Map::Ablate(op) = self.map { op } else { Op::Patch };
+        Some(Edit::at(HookPoint::Block(row.layer, hook), &places, op))
+    }
 }
 
 impl Map {
@@ -146,7 +174,7 @@ impl Map {
         }
     }
 
-    /// The number that a cell of the map shows of a measure; see [`Metric::of`].
+    /// Whether values are put in from the contrast prompt, so that measures are taken between the two prompts.
     #[must_use]
     pub fn is_patch(self) -> bool {
         matches!(self, Self::Patch(_))
@@ -156,11 +184,6 @@ impl Map {
     #[must_use]
     pub fn grid(self, schema: &Schema, n_pos: usize) -> Grid {
         let (layers, heads) = (schema.dims.n_layers, schema.dims.n_heads);
-        let edit = |block: usize, hook: BlockHook, chosen: &[(Axis, usize)], op: Op| {
-            let slot = |at: usize| vec![Slot::Index(i64::try_from(at).unwrap_or(i64::MAX))];
-            let chosen = chosen.iter().map(|(axis, at)| AxisSelection { axis: *axis, slots: slot(*at) });
-            Edit { target: HookPoint::Block(block, hook).into(), selection: Selection(chosen.collect()), op }
-        };
         let (rows, columns): (Vec<_>, Vec<_>) = match self {
             Self::Ablate(_) => (
                 (0..layers).map(|layer| Row { layer, head: None }).collect(),
@@ -177,25 +200,7 @@ impl Map {
                 (rows.collect(), (0..columns).map(column).collect())
             }
         };
-        let cell = |Row { layer, head: row_head }: Row, column: Column| match self {
-            Self::Ablate(op) => match column {
-                Column::Head(head) => edit(layer, BlockHook::Z, &[(Axis::Head, head)], op),
-                Column::Mlp | Column::Position(_) => edit(layer, BlockHook::MlpOut, &[], op),
-            },
-            Self::Patch(patch) => {
-                let hook = patch.hook();
-                let pos_axis = if hook == BlockHook::Pattern { Axis::Query } else { Axis::Pos };
-                let column_place = match column {
-                    Column::Head(head) => (Axis::Head, head),
-                    Column::Position(pos) => (pos_axis, pos),
-                    Column::Mlp => (Axis::Pos, 0),
-                };
-                let head = row_head.map(|head| (Axis::Head, head));
-                edit(layer, hook, &head.into_iter().chain([column_place]).collect::<Vec<_>>(), Op::Patch)
-            }
-        };
-        let cells = rows.iter().flat_map(|row| columns.iter().map(|column| cell(*row, *column))).collect();
-        Grid { rows, columns, cells }
+        Grid { map: self, rows, columns }
     }
 }
 
@@ -276,11 +281,8 @@ pub fn strongest(grid: &Grid, values: &[f64], count: usize) -> Vec<(usize, usize
 /// Edits that ablate heads at once.
 #[must_use]
 pub fn ablate_heads(heads: &[(usize, usize)], op: Op) -> Vec<Edit> {
-    let edit = |(layer, head): &(usize, usize)| {
-        let slots = vec![Slot::Index(i64::try_from(*head).unwrap_or(i64::MAX))];
-        let selection = Selection(vec![AxisSelection { axis: Axis::Head, slots }]);
-        Edit { target: HookPoint::Block(*layer, BlockHook::Z).into(), selection, op }
-    };
+    let edit =
+        |(layer, head): &(usize, usize)| Edit::at(HookPoint::Block(*layer, BlockHook::Z), &[(Axis::Head, *head)], op);
     heads.iter().map(edit).collect()
 }
 

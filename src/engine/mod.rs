@@ -2,6 +2,7 @@
 
 mod attribution;
 mod effects;
+mod fill;
 mod lens;
 mod live;
 mod look;
@@ -13,9 +14,10 @@ mod worker;
 
 pub use attribution::Attribution;
 pub use effects::{EditEffect, HookChange, Prediction, Predictions, Summary};
+pub use fill::Filling;
 pub use lens::{LensCell, LensColumn, lens_points};
 pub use live::Live;
-pub use look::{Compare, Filling, Look, Slice, Thumbnails, View, WhichAttention};
+pub use look::{Compare, Look, Slice, Thumbnails, View, WhichAttention};
 pub use maps::{Column, Comparison, Grid, Map, Metric, Patch, Row, ablate_heads, random_heads, strongest};
 pub use run::{Control, Engine, Outcome, Run, Spec};
 pub use save::{SaveError, WriteError, check_cache_name, save_cache, write_whole};

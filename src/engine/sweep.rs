@@ -77,13 +77,13 @@ impl Engine {
             Plan::resolve(&edits, &self.schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len))
         };
         let plans: Vec<Plan> = cells.iter().map(plan).collect::<Result<_, _>>()?;
-        let mut needed: BTreeSet<HookPoint> = plans.iter().flat_map(Plan::frozen).collect();
+        let own = plan(&Vec::new())?;
+        let mut needed: BTreeSet<HookPoint> = plans.iter().chain([&own]).flat_map(Plan::frozen).collect();
         needed.extend((0..=n_layers).filter_map(|block| self.stream_into(block)));
-        let patched: BTreeSet<HookPoint> = plans.iter().flat_map(Plan::patched).collect();
+        let patched: BTreeSet<HookPoint> = plans.iter().chain([&own]).flat_map(Plan::patched).collect();
         let base = self.base(spec, &Capture::Only(needed), patched, control)?;
 
-        let outcome = self.run(spec, &Capture::None, control)?;
-        let before = last_row(&outcome.run.logits)?.remove(0);
+        let before = self.rows(&base, own.first_block(n_layers), std::slice::from_ref(&own), control)?.remove(0);
         let contrast = base.contrast.as_ref().map(|run| last_row(&run.logits)).transpose()?;
         let contrast = contrast.map(|mut rows| question.measure(&before, &rows.remove(0)));
 

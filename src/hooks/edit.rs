@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use super::{ParseError, Selection, Target, parse::Parser};
+use super::{Axis, AxisSelection, HookPoint, ParseError, Selection, Slot, Target, parse::Parser};
 
 /// What an edit does to the values it selects.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +30,16 @@ pub struct Edit {
     pub target: Target,
     pub selection: Selection,
     pub op: Op,
+}
+
+impl Edit {
+    /// An edit of one hook, at one index along each of the axes that are given.
+    #[must_use]
+    pub fn at(point: HookPoint, places: &[(Axis, usize)], op: Op) -> Self {
+        let slot = |at: usize| Slot::Index(i64::try_from(at).unwrap_or(i64::MAX));
+        let along = |(axis, at): &(Axis, usize)| AxisSelection { axis: *axis, slots: vec![slot(*at)] };
+        Self { target: point.into(), selection: Selection(places.iter().map(along).collect()), op }
+    }
 }
 
 impl FromStr for Edit {

@@ -36,15 +36,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     let after = state.tokens.get(state.cell.0).map(|t| token(&t.text)).unwrap_or_default();
     title.push(Span::styled(format!("   after {} {after}", state.cell.0), theme.dim()));
     frame.render_widget(Line::from(title), row(area, 0));
-    let (parts, baseline) = match state.view() {
+    let shown = state.compared();
+    let (parts, baseline) = match shown.as_deref() {
         Some(View::Attribution { parts, baseline }) => (parts, baseline.as_ref()),
         Some(View::Nothing(why)) => return say(frame, row(area, 1), why.clone(), theme),
         _ => return say(frame, row(area, 1), waiting(state), theme),
     };
-    let shown = state.compared();
-    if let Some(View::Attribution { parts, .. }) = shown.as_deref() {
-        frame.render_widget(sum(parts, area.width.into(), theme), row(area, 1));
-    }
+    frame.render_widget(sum(parts, area.width.into(), theme), row(area, 1));
     let below = Rect { y: area.y + 3.min(area.height), height: area.height.saturating_sub(4), ..area };
     if state.looks.by_layer {
         map(frame, below, parts, state, hits, theme);
@@ -97,18 +95,18 @@ fn bars(
     let Some(chosen) = state.chosen_component() else { return };
     let at = all.iter().position(|c| *c == chosen).unwrap_or(0);
     let visible = around(at, area.height.into(), all.len());
-    let most = all.first().map_or(0.0, |c| state.attributed(*c).abs());
+    let most = all.first().map_or(0.0, |c| c.of(parts).abs());
     let baseline = baseline.filter(|_| state.compare() == Compare::Edited);
     let numbers = 9 + if baseline.is_some() { 12 } else { 0 };
     let half = usize::from(area.width).saturating_sub(NAME + numbers + 3) / 2;
     for (y, number) in visible.clone().enumerate() {
         let component = all[number];
-        let value = state.attributed(component);
+        let value = component.of(parts);
         let style = if component == chosen { theme.selected(true) } else { ratatui::style::Style::new() };
         let name = text::fit(&component.name(), NAME, theme);
         let mut spans = vec![Span::styled(name, style), Span::raw(format!(" {value:>8.4}"))];
         if let Some(before) = baseline.map(|before| component.of(before)) {
-            let style = if (before - component.of(parts)).abs() > 5e-5 { theme.changed() } else { theme.dim() };
+            let style = if (before - value).abs() > 5e-5 { theme.changed() } else { theme.dim() };
             let arrow = if theme.ascii { "<" } else { "←" };
             spans.push(Span::styled(format!(" {arrow} {before:>8.4}"), style));
         }
@@ -116,9 +114,13 @@ fn bars(
             spans.extend(bar(value / most, half, theme));
         }
         frame.render_widget(Line::from(spans), Rect { y: offset(area.y, y), height: 1, ..area });
-        let region = Rect { y: offset(area.y, y), height: 1, ..area }.intersection(area);
-        hits.push(hit(region, component));
     }
+    hits.push(Region {
+        area,
+        rows: visible.collect(),
+        columns: vec![0; area.width.into()],
+        hit: |row, _| Hit::Row(row),
+    });
 }
 
 /// A bar from the middle: to the right above 0, to the left below.
@@ -147,20 +149,6 @@ fn bar(share: f64, half: usize, theme: Theme) -> Vec<Span<'static>> {
     vec![Span::raw(" ".repeat(1 + half)), axis, Span::styled(theme.row_bar(length), theme.changed())]
 }
 
-fn hit(area: Rect, component: Component) -> Region {
-    let (rows, columns) = (area.height.into(), area.width.into());
-    let region =
-        |row: usize, column: usize, hit| Region { area, rows: vec![row; rows], columns: vec![column; columns], hit };
-    match component {
-        Component::Head(block, head) => region(block, head, |b, h| Hit::Component(Component::Head(b, h))),
-        Component::Mlp(block) => region(block, 0, |b, _| Hit::Component(Component::Mlp(b))),
-        Component::Embed => region(0, 0, |_, _| Hit::Component(Component::Embed)),
-        Component::Bias => region(0, 0, |_, _| Hit::Component(Component::Bias)),
-        Component::Constant => region(0, 0, |_, _| Hit::Component(Component::Constant)),
-        Component::Remainder => region(0, 0, |_, _| Hit::Component(Component::Remainder)),
-    }
-}
-
 /// Layers down, heads across, and the MLP at the end of its row.
 fn map(frame: &mut Frame<'_>, area: Rect, parts: &Attribution, state: &State, hits: &mut Vec<Region>, theme: Theme) {
     let heads = state.schema.dims.n_heads;
@@ -169,7 +157,7 @@ fn map(frame: &mut Frame<'_>, area: Rect, parts: &Attribution, state: &State, hi
         head => Component::Head(layer, head),
     };
     let mapped = Component::all(parts).into_iter().filter(|c| matches!(c, Component::Head(..) | Component::Mlp(_)));
-    let scale = Scale::Around(mapped.map(|c| state.attributed(c).abs()).fold(0.0, f64::max));
+    let scale = Scale::Around(mapped.map(|c| c.of(parts).abs()).fold(0.0, f64::max));
     let rows: Vec<String> = (0..parts.heads.len()).map(|layer| format!("L{layer}")).collect();
     let columns: Vec<String> = (0..heads).map(|head| head.to_string()).chain(["mlp".into()]).collect();
     let chosen = state.chosen_component();
@@ -177,7 +165,7 @@ fn map(frame: &mut Frame<'_>, area: Rect, parts: &Attribution, state: &State, hi
         rows: &rows,
         columns: &columns,
         apart: Some(heads),
-        value: &|layer, column| Some(state.attributed(component(layer, column))),
+        value: &|layer, column| Some(component(layer, column).of(parts)),
         scale,
         cursor: match chosen {
             Some(Component::Head(layer, head)) => Some((layer, head)),
@@ -188,7 +176,7 @@ fn map(frame: &mut Frame<'_>, area: Rect, parts: &Attribution, state: &State, hi
     };
     grid.draw(frame, Rect { height: area.height.saturating_sub(1), ..area }, hits, theme);
     if let Some(chosen) = chosen {
-        let said = format!("{}  {}", chosen.name(), text::number(state.attributed(chosen)));
+        let said = format!("{}  {}", chosen.name(), text::number(chosen.of(parts)));
         let line =
             Line::from([vec![Span::styled(said, theme.title()), Span::raw("   ")], scale.legend(theme)].concat());
         frame.render_widget(line, Rect { y: area.bottom().saturating_sub(1), height: area.height.min(1), ..area });

@@ -42,6 +42,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
             right.extend([sep(), Span::raw(format!("{edits} edit{plural}")), sep(), kl]);
         }
     }
+    if let Some(undefined) = state.shown.as_ref().map(|shown| shown.summary.undefined_rows).filter(|n| *n > 0) {
+        // no finite score, so no softmax; they were set to 0, as the reference does
+        right.extend([sep(), Span::styled(format!("{undefined} undefined attention rows"), theme.changed())]);
+    }
+    if let Some(contrast) = &state.contrast {
+        right.extend([sep(), Span::styled(format!("contrast {} tokens", contrast.len()), theme.dim())]);
+    }
     right.push(Span::raw(" "));
 
     // the prompt gives way first, then the device, then how the weights were processed

@@ -10,7 +10,7 @@ use super::{
     heatmap::{around, offset},
     logits::{self, Columns},
     put, row, say,
-    scale::Scale,
+    scale::{Paint, Scale},
     shape::waiting,
     text,
 };
@@ -80,7 +80,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         for x in 0..columns {
             let Some(cell) = cells[first_layer + y].get((first_pos + x).wrapping_sub(*from)) else { continue };
             let here = (first_layer + y, first_pos + x) == (layer, pos);
-            let (content, style) = look(cell, scale.paint(value(cell), theme).background(), here, theme);
+            let (content, style) = look(cell, scale.paint(value(cell), theme), here, theme);
             let at = offset(grid.x, NAMES + x * CELL);
             put(frame.buffer_mut(), at, screen_y, content, style);
             if here {
@@ -103,14 +103,18 @@ fn row_name(layer: usize, layers: usize) -> String {
     if layer + 1 == layers { "final".into() } else { format!("{layer} pre") }
 }
 
-fn look(cell: &LensCell, paint: Style, here: bool, theme: Theme) -> (String, Style) {
+/// A cell's token on its colour; where there are no colours, a shade stands behind it.
+fn look(cell: &LensCell, paint: Paint, here: bool, theme: Theme) -> (String, Style) {
     let Some(first) = cell.top.first() else { return (String::new(), Style::new()) };
     if first.prob.is_nan() {
         return (text::fit("NaN", CELL - 1, theme), theme.error());
     }
-    let token = text::fit(&text::label(&first.text, theme), CELL - 1, theme);
-    let plain = paint == Style::new();
-    (token, if plain && here { theme.selected(true) } else { paint })
+    let label = text::label(&first.text, theme);
+    if paint.color.is_some() {
+        return (text::fit(&label, CELL - 1, theme), paint.background());
+    }
+    let token = text::fit(&label, CELL - 2, theme) + &paint.shade.to_string();
+    (token, if here { theme.selected(true) } else { paint.shade_style })
 }
 
 fn detail(frame: &mut Frame<'_>, area: Rect, cell: &LensCell, state: &State, scale: Scale, theme: Theme) {

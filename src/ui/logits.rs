@@ -121,7 +121,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         area,
         rows: visible.collect(),
         columns: vec![0; area.width.into()],
-        hit: |row, _| Hit::Next(row),
+        hit: |row, _| Hit::Row(row),
     });
 }
 

@@ -42,13 +42,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     let all: Vec<f32> = thumbnails.heads.iter().flatten().flatten().copied().collect();
     let scale = attention::scale(state.looks.which, state.compare(), &all);
     let below = Rect { y: area.y + 1.min(area.height), height: area.height.saturating_sub(2), ..area };
-    if state.looks.extent == Extent::Block {
+    let inks = if state.looks.extent == Extent::Block {
         draw_block(frame, below, thumbnails, scale, state, hits, theme);
+        theme
     } else {
-        draw_model(frame, below, thumbnails, scale, state, hits, theme);
-    }
+        draw_model(frame, below, thumbnails, scale, state, hits, theme)
+    };
     let last = Rect { y: area.bottom().saturating_sub(1), height: u16::from(area.height > 3), ..area };
-    let mut legend = scale.legend(theme);
+    let mut legend = scale.legend(inks);
     if thumbnails.pool > 1 {
         let what = if matches!(scale, Scale::Around(_)) { "furthest from 0" } else { "max" };
         let note = format!("  cell: {what} of {0} x {0}", thumbnails.pool);
@@ -87,7 +88,7 @@ fn draw_block(
     }
 }
 
-/// Every head: blocks down, heads across, scrolled so that the chosen one is in sight.
+/// Every head: blocks down, heads across, scrolled so that the chosen one is in sight. Returns the inks it was drawn in.
 fn draw_model(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -96,7 +97,7 @@ fn draw_model(
     state: &State,
     hits: &mut Vec<Region>,
     theme: Theme,
-) {
+) -> Theme {
     let (blocks, heads) = (thumbnails.heads.len(), thumbnails.heads.first().map_or(0, Vec::len));
     let room = (usize::from(area.width).saturating_sub(HEAD_NAMES), usize::from(area.height).saturating_sub(1));
     let tiles = state.tiles(thumbnails.side);
@@ -129,6 +130,7 @@ fn draw_model(
             hits.push(one_head(grid, block, head));
         }
     }
+    inks
 }
 
 fn rect(at: (u16, u16), size: (usize, usize)) -> Rect {

@@ -88,8 +88,12 @@ impl Scale {
         };
         let bright = 0.299 * f64::from(rgb.0) + 0.587 * f64::from(rgb.1) + 0.114 * f64::from(rgb.2) > 135.0;
         let shade_style = match (theme.depth, self) {
-            (ColorDepth::Ansi16, Self::Around(_)) if share < 0.0 => Style::new().fg(Color::Blue),
-            (ColorDepth::Ansi16, Self::Around(_)) if share > 0.0 => Style::new().fg(Color::Red),
+            (ColorDepth::Ansi16, Self::Around(_)) if share < 0.0 => {
+                Style::new().fg(if theme.light { Color::Blue } else { Color::LightBlue })
+            }
+            (ColorDepth::Ansi16, Self::Around(_)) if share > 0.0 => {
+                Style::new().fg(if theme.light { Color::Red } else { Color::LightRed })
+            }
             _ => Style::new(),
         };
         let ink = if bright { Color::Black } else { Color::White };

@@ -151,7 +151,7 @@ fn table(now: &Stats, before: Option<&Stats>, shape: &[usize], width: usize, the
         lines.push(Line::from(spans));
     };
     let place =
-        |extreme: Option<(f32, usize)>| extreme.map(|(_, at)| format!("{:?}", place_of(at, shape))).unwrap_or_default();
+        |extreme: Option<(f32, usize)>| extreme.map_or("none".into(), |(_, at)| format!("{:?}", place_of(at, shape)));
     let value = |extreme: Option<(f32, usize)>| extreme.map_or(f64::NAN, |(x, _)| f64::from(x));
     row("mean", &|s| s.mean, String::new());
     row("std", &|s| s.std, String::new());

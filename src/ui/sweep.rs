@@ -82,7 +82,7 @@ fn unit(metric: Metric, filling: &Filling, state: &State, theme: Theme) -> Strin
 fn details(filling: &Filling, scale: Scale, state: &State, theme: Theme) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     let cell = state.swept.0 * filling.grid.columns.len() + state.swept.1;
-    if let Some(edit) = filling.grid.cells.get(cell) {
+    if let Some(edit) = filling.grid.edit(cell) {
         let part = |metric: &Metric| {
             let value = filling.value(cell, *metric).map_or_else(|| theme.ellipsis().into(), text::number);
             format!("   {} {value}", metric.name())
