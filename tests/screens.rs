@@ -14,8 +14,8 @@ use pythia_tui::{
         PromptLine, Region, State, Tab, Token, update,
     },
     engine::{
-        Attribution, Compare, EditEffect, Filling, HookChange, LensCell, Look, Measure, Prediction, Report, Summary,
-        Thumbnails, View, Want, WhichAttention,
+        Attribution, Compare, EditEffect, Filling, HookChange, Idle, LensCell, Look, Measure, Prediction, Report,
+        Summary, Thumbnails, View, Want, WhichAttention,
     },
     hooks::{self, Dims, HookPoint, Schema},
     model::{Config, modules},
@@ -151,7 +151,11 @@ impl Program {
             top: vec![top().collect()],
             was: vec![top().skip(1).collect()],
             effects: (0..edits)
-                .map(|i| EditEffect { effect: touched(i), kl: vec![if i == 1 { 0.0 } else { 0.5 }] })
+                .map(|i| EditEffect {
+                    effect: touched(i),
+                    kl: vec![if i == 1 { 0.0 } else { 0.5 }],
+                    idle: (i == 1).then(|| Idle::Already(want.spec.edits[i].op)),
+                })
                 .collect(),
             changes: changes.collect(),
             undefined_rows: 0,
@@ -490,6 +494,57 @@ fn stepping_follows_the_forward_pass() {
 }
 
 #[test]
+fn in_a_view_what_is_under_its_cursor_is_ablated() {
+    let mut program = Program::start(SMALL, &[]);
+    let ablations = |program: &mut Program, keys: &str| -> Vec<String> {
+        keys.split(' ')
+            .map(|key| {
+                program.keys(key);
+                program.state.ablation().to_string()
+            })
+            .collect()
+    };
+    program.find("1 attn z");
+    program.keys("2 Tab g");
+    // positions by d_head, of one head
+    assert_eq!(
+        ablations(&mut program, "l A A A A A"),
+        [
+            "blocks.1.attn.hook_z[pos=0 head=0 d_head=1] = 0",
+            "blocks.1.attn.hook_z[pos=0 head=0] = 0",
+            "blocks.1.attn.hook_z[head=0 d_head=1] = 0",
+            "blocks.1.attn.hook_z[head=0] = 0",
+            "blocks.1.attn.hook_z = 0",
+            "blocks.1.attn.hook_z[pos=0 head=0 d_head=1] = 0",
+        ]
+    );
+    program.keys("a");
+    assert_eq!(program.state.active_edits().len(), 1);
+    insta::assert_snapshot!("ablated_cell", program.screen(TRUE));
+    program.keys("a 3 g");
+    assert_eq!(
+        ablations(&mut program, "j A A A s"),
+        [
+            "blocks.1.attn.hook_pattern[head=0 query=1 key=0] = 0",
+            "blocks.1.attn.hook_pattern[head=0 query=1] = 0",
+            "blocks.1.attn.hook_pattern[head=0 key=0] = 0",
+            "blocks.1.attn.hook_z[head=0] = 0",
+            "blocks.1.attn.hook_z[head=0] = 0",
+        ]
+    );
+    // an edge is cut before the softmax, where one looks at the scores
+    assert_eq!(ablations(&mut program, "A"), ["blocks.1.attn.hook_attn_scores[head=0 query=1 key=0] = -inf"]);
+    // a scale has one value to a position
+    program.find("1 ln1 scale");
+    assert_eq!(
+        ablations(&mut program, "2 A A"),
+        ["blocks.1.ln1.hook_scale[pos=1] = 0", "blocks.1.ln1.hook_scale = 0", "blocks.1.ln1.hook_scale[pos=1] = 0"]
+    );
+    // the lens is of the stream into a block
+    assert_eq!(ablations(&mut program, "5 k")[1], "blocks.3.hook_resid_pre[pos=1] = 0");
+}
+
+#[test]
 fn search_words_are_all_needed_and_n_goes_round() {
     let mut program = Program::start(SMALL, &[]);
     program.find("3 pat");
@@ -523,7 +578,7 @@ fn ablating_runs_once_for_each_change_and_again_takes_it_back() {
     assert!(program.state.edits.is_empty());
     program.keys("a a");
     assert!(program.state.edits.is_empty());
-    // outside the attention view it is the whole hook
+    // outside the attention view, and while the tree is walked, it is the whole hook
     program.keys("2 a");
     assert_eq!(program.state.active_edits()[0].to_string(), "blocks.1.attn.hook_z = 0");
     // `a` on one that is listed but off switches it on
@@ -1059,7 +1114,7 @@ fn keys_can_be_given_to_other_actions() {
     program.keys("Z");
     assert_eq!(program.state.edits.len(), 1);
     program.keys("?");
-    assert!(program.screen(TRUE).contains("Z  zero-ablate"));
+    assert!(program.screen(TRUE).contains("Z  ablate the hook"));
 }
 
 #[test]

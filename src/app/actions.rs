@@ -129,6 +129,13 @@ fn act_on_view(state: &mut State, action: Action) -> bool {
 fn act_on_edits(state: &mut State, action: Action) {
     match action {
         Action::Ablate => ablate(state),
+        Action::Grain => {
+            let in_view = state.focus == Focus::View;
+            state.focus = Focus::View;
+            if in_view && !state.next_grain() {
+                say(state, "there is one thing to ablate here; Values and Attention have more".into());
+            }
+        }
         Action::ChangeEdit if state.focus == Focus::Edits && !state.edits.is_empty() => {
             let line = state.edits[state.edit_cursor].edit.to_string();
             let editor = Editor::open(&line, Some(state.edit_cursor), state.setting());

@@ -1,5 +1,6 @@
 //! The explorer's state and its pure update: an event in, effects out. No I/O, no tensors.
 
+mod ablation;
 mod actions;
 mod command;
 mod compared;

@@ -5,7 +5,7 @@ use std::{
 
 use crate::{
     engine::{Look, Spec, Summary, View, Want},
-    hooks::{Axis, BlockHook, Edit, HookPoint, Op, Plan, Schema},
+    hooks::{Axis, Edit, HookPoint, Schema},
     model::Module,
 };
 
@@ -371,39 +371,6 @@ impl State {
     pub fn is_waiting(&self) -> bool {
         matches!(self.phase, Phase::Running { .. })
             || (self.phase == Phase::Done && self.look().is_some() && self.view().is_none())
-    }
-
-    /// What `a` would do: zero the head or the component that is on the screen, else the whole hook.
-    #[must_use]
-    pub fn ablation(&self) -> Edit {
-        let head = |block: usize, head: usize| {
-            Edit::at(HookPoint::Block(block, BlockHook::Z), &[(Axis::Head, head)], Op::Set(0.0))
-        };
-        match self.tab {
-            Tab::Attention | Tab::Heads => head(self.block(), self.head),
-            Tab::Sweep => self.swept_edit().unwrap_or_else(|| self.point().into()),
-            Tab::Attribution => match self.chosen_component() {
-                Some(Component::Head(block, number)) => head(block, number),
-                Some(other) => other.point().unwrap_or(self.point()).into(),
-                None => self.point().into(),
-            },
-            _ => self.point().into(),
-        }
-    }
-
-    /// Why `a` would be refused, if it would.
-    #[must_use]
-    pub fn cannot_ablate(&self) -> Option<String> {
-        if let (Tab::Attribution, Some(chosen)) = (self.tab, self.chosen_component())
-            && chosen.point().is_none()
-        {
-            return Some(format!("no hook holds the {}", chosen.name()));
-        }
-        if self.tab == Tab::Attribution && self.chosen_component().is_none() {
-            return Some("the attribution is not there yet".into());
-        }
-        let Setting { schema, n_pos, contrast } = self.setting();
-        Plan::resolve(&[self.ablation()], schema, n_pos, contrast).err().map(|error| error.to_string())
     }
 
     /// Where in the pass the selected hook stands: its number from 1, and how many fire.

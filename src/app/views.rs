@@ -117,6 +117,22 @@ impl Extent {
     pub const ALL: [Self; 3] = [Self::Head, Self::Block, Self::Model];
 }
 
+/// How much is ablated of what is under the view's cursor, in Values and Attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grain {
+    Cell,
+    Row,
+    Column,
+    /// The rows and columns that are on the screen: one index of the third axis.
+    Plane,
+    /// The hook; of Attention, the head.
+    Whole,
+}
+
+impl Grain {
+    pub const ALL: [Self; 5] = [Self::Cell, Self::Row, Self::Column, Self::Plane, Self::Whole];
+}
+
 /// What the lens is coloured by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LensBy {
@@ -213,6 +229,7 @@ pub struct Looks {
     pub compare: Compare,
     pub map: Map,
     pub metric: Metric,
+    pub grain: Grain,
 }
 
 impl Default for Looks {
@@ -231,6 +248,7 @@ impl Default for Looks {
             compare: Compare::Edited,
             map: Map::Ablate(Op::Set(0.0)),
             metric: Metric::Kl,
+            grain: Grain::Cell,
         }
     }
 }

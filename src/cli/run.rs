@@ -106,6 +106,7 @@ fn json_report(engine: &Engine, outcome: &Outcome, summary: &Summary, times: &Ti
                 "delta_l2": e.effect.delta_l2,
                 "kl": last(&e.kl),
                 "kl_by_position": e.kl,
+                "no_effect": e.idle.as_ref().map(ToString::to_string),
             })
         })
         .collect();
@@ -138,7 +139,7 @@ fn print(out: &mut impl Write, engine: &Engine, outcome: &Outcome, summary: &Sum
         let widest = outcome.spec.edits.iter().map(|e| e.to_string().chars().count()).max().unwrap_or(0).max(4);
         writeln!(out, "\n{:widest$}  {:>9}  {:>10}  {:>10}", "edit", "touched", "|Δ|", "KL alone")?;
         for (edit, e) in outcome.spec.edits.iter().zip(&summary.effects) {
-            let note = if e.effect.changed == 0 { "  changed nothing" } else { "" };
+            let note = e.idle.as_ref().map(|why| format!("  no effect: {why}")).unwrap_or_default();
             let line = edit.to_string();
             let (touched, delta, kl) = (e.effect.touched, short_number(e.effect.delta_l2), short_number(last(&e.kl)));
             writeln!(out, "{line:widest$}  {touched:>9}  {delta:>10}  {kl:>10}{note}")?;

@@ -3,7 +3,7 @@ use std::ops::Range;
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
-use super::Outcome;
+use super::{Idle, Outcome};
 use crate::{
     analysis::{Ranked, log_normaliser, relative_change, top_k},
     hooks::{EditError, Effect, HookPoint},
@@ -16,6 +16,8 @@ pub struct EditEffect {
     pub effect: Effect,
     /// KL(baseline || run with this edit alone) in nats, at each position.
     pub kl: Vec<f64>,
+    /// Why it makes no difference, if it makes none.
+    pub idle: Option<Idle>,
 }
 
 /// How far an activation moved from the baseline's.

@@ -3,6 +3,7 @@
 mod attribution;
 mod effects;
 mod fill;
+mod idle;
 mod lens;
 mod live;
 mod look;
@@ -15,6 +16,7 @@ mod worker;
 pub use attribution::Attribution;
 pub use effects::{EditEffect, HookChange, Prediction, Predictions, Summary};
 pub use fill::Filling;
+pub use idle::Idle;
 pub use lens::{LensCell, LensColumn, lens_points};
 pub use live::Live;
 pub use look::{Compare, Look, Slice, Thumbnails, View, WhichAttention};

@@ -17,7 +17,7 @@ use crate::{
     model::{Loaded, Start},
 };
 
-use super::EditEffect;
+use super::{EditEffect, idle::idle};
 
 /// What to run: everything that decides the numbers, given a model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -135,7 +135,7 @@ impl Engine {
             });
         }
         let references = base.references();
-        let (run, applied) = self.edited(&spec.edits, plan, keep, &baseline, references, control)?;
+        let (run, applied) = self.edited(&spec.edits, &plan, keep, &baseline, references, control)?;
 
         let before = baseline.logit_rows()?;
         let kl_of = |run: &Run| -> Result<Vec<f64>, EditError> {
@@ -150,9 +150,10 @@ impl Engine {
                 kl.clone()
             } else {
                 let plan = self.plan(alone, spec)?;
-                kl_of(&self.edited(alone, plan, &Capture::None, &baseline, references, control)?.0)?
+                kl_of(&self.edited(alone, &plan, &Capture::None, &baseline, references, control)?.0)?
             };
-            effects.push(EditEffect { effect, kl });
+            let idle = idle(number, &spec.edits, &plan, &effect, &self.schema);
+            effects.push(EditEffect { effect, kl, idle });
         }
         Ok(Outcome { spec: spec.clone(), baseline, run: Arc::new(run), kl, effects })
     }
@@ -221,7 +222,7 @@ impl Engine {
     fn edited(
         &self,
         edits: &[Edit],
-        plan: Plan,
+        plan: &Plan,
         keep: &Capture,
         baseline: &Run,
         references: References<'_>,
@@ -237,8 +238,8 @@ impl Engine {
             Some((block, stream)) => (Start::Residual { block, stream }, Some(block)),
             None => (Start::Tokens(&rows), None),
         };
-        let plans = [plan];
-        let hooks = Interventions::new(&plans, edits, keep.clone(), references, self.schema.dims.d_vocab);
+        let hooks =
+            Interventions::new(std::slice::from_ref(plan), edits, keep.clone(), references, self.schema.dims.d_vocab);
         let (mut run, effects) = self.pass(start, &baseline.tokens, hooks, keep.clone(), control)?;
         if let (Some(block), Capture::All) = (shared, keep) {
             run.cache.share_before(&baseline.cache, block, n_layers);

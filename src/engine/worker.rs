@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use super::{Look, Spec, Summary, View};
@@ -45,6 +46,10 @@ pub enum Report {
     },
 }
 
+/// A run begins no sooner after the one before: of changes that come faster, as from a key that is held down, only the
+/// newest in so much time is run.
+const SETTLE: Duration = Duration::from_millis(25);
+
 /// What whoever answers is to stop, once it is set.
 #[derive(Debug, Default)]
 pub struct Stop {
@@ -80,6 +85,8 @@ struct Slot {
     want: Option<Want>,
     /// Number of the run that is being answered.
     running: Option<u64>,
+    /// The latest run that was begun, and when.
+    begun: Option<(u64, Instant)>,
     closed: bool,
 }
 
@@ -96,7 +103,17 @@ impl Mailbox {
             if slot.closed {
                 return None;
             }
+            let settles = slot.begun.zip(slot.want.as_ref()).filter(|((run, _), want)| *run != want.run);
+            let left = settles.map_or(Duration::ZERO, |((_, at), _)| SETTLE.saturating_sub(at.elapsed()));
+            if !left.is_zero() {
+                slot.running = None;
+                slot = self.filled.wait_timeout(slot, left).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
             if let Some(want) = slot.want.take() {
+                if slot.begun.is_none_or(|(run, _)| run != want.run) {
+                    slot.begun = Some((want.run, Instant::now()));
+                }
                 slot.running = Some(want.run);
                 self.stop.run.store(false, Ordering::Relaxed);
                 self.stop.look.store(false, Ordering::Relaxed);

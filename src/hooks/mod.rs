@@ -21,7 +21,7 @@ pub use cache::{ActivationCache, Capture};
 pub use describe::{Part, Source, description, formula, readers, sources};
 pub use edit::{Edit, Op};
 pub use error::{EditError, HookError, ParseError};
-pub use intervene::{Effect, Hooks, Interventions, Plan, References};
+pub use intervene::{Effect, Hooks, Interventions, Plan, References, Step};
 pub(crate) use noise::random_bits;
 pub use point::{BlockHook, HookPoint, UnknownHook};
 pub use schema::{Dims, Schema};

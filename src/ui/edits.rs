@@ -7,7 +7,10 @@ use ratatui::{
 use unicode_width::UnicodeWidthStr;
 
 use super::{Theme, say, text};
-use crate::app::{Action, EditLine, Focus, Phase, State};
+use crate::{
+    app::{Action, EditLine, Focus, Phase, State},
+    engine::Idle,
+};
 
 /// The edits, each with the proof of what it did; below them what `a` would do.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
@@ -72,13 +75,13 @@ fn proof(line: &EditLine, number: usize, room: usize, state: &State, theme: Them
     };
     let Some(e) = effect else { return Span::styled(theme.ellipsis(), theme.dim()) };
     let (change, kl) = (text::number(e.effect.delta_l2), text::number(e.kl.last().copied().unwrap_or(0.0)));
-    if e.effect.changed == 0 {
-        let when = if number > 0 { "after the edits above" } else { "before it" };
-        let forms = [
-            format!("changed nothing: {} values were so {when}", e.effect.touched),
-            format!("changed nothing of {}", e.effect.touched),
-            "no change".into(),
-        ];
+    if let Some(why) = &e.idle {
+        let short = match why {
+            Idle::Masked => "masked".into(),
+            Idle::Overwritten(_) => "overwritten".into(),
+            Idle::Already(_) => why.to_string(),
+        };
+        let forms = [format!("no effect on {}: {why}", e.effect.touched), format!("no effect: {short}"), short];
         return Span::styled(longest(forms, room), theme.error());
     }
     let forms = [
