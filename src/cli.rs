@@ -1,8 +1,10 @@
 //! The command line: raw arguments, lowered to a validated configuration, and the headless subcommands.
 
 mod args;
+mod autosave;
 mod completions;
 mod config;
+mod experiment;
 mod explore;
 mod files;
 mod hooks;

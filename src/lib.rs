@@ -17,5 +17,6 @@ pub mod cli;
 pub mod engine;
 pub mod hooks;
 pub mod model;
+mod names;
 pub mod term;
 pub mod ui;

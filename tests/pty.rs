@@ -42,6 +42,7 @@ impl Session {
         command.env("COLORTERM", "truecolor");
         command.env("HF_HUB_CACHE", "/nonexistent");
         command.env("XDG_CONFIG_HOME", "/nonexistent");
+        command.env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
         command.cwd(dir);
         for (name, value) in env {
             command.env(name, value);

@@ -10,15 +10,15 @@ use proptest::prelude::*;
 use pythia_tui::{
     analysis::{HeadScores, stats},
     app::{
-        BINDINGS, Component, Effect, Event, Extent, Focus, Key, Keymap, ModelInfo, NotSaved, Opening, Overlay, Phase,
-        PromptLine, Region, State, Tab, Token, update,
+        BINDINGS, Component, EditLine, Effect, Event, Extent, Focus, Key, Keymap, ModelInfo, NotSaved, Opening,
+        Overlay, Phase, PromptLine, Region, Setup, State, Tab, Token, update,
     },
     engine::{
         Attribution, Compare, EditEffect, Filling, HookChange, Idle, LensCell, Look, Measure, Prediction, Report,
         Summary, Thumbnails, View, Want, WhichAttention,
     },
     hooks::{self, Dims, HookPoint, Schema},
-    model::{Config, modules},
+    model::{Config, Processing, modules},
     ui::{self, ColorDepth, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend, style::Style};
@@ -51,8 +51,8 @@ impl Program {
         let model = ModelInfo {
             name: "demo".into(),
             revision: None,
-            processing: "processed",
-            folded: true,
+            processing: Processing::Folded,
+            source: "demo".into(),
             device: "cpu f32".into(),
             context: 256,
             note: None,
@@ -80,9 +80,11 @@ impl Program {
             modules: modules(&config),
             keys,
             halves: true,
-            prompt: (text, tokens),
-            contrast: None,
-            edits: edits.iter().map(|line| line.parse().unwrap()).collect(),
+            setup: Setup {
+                prompt: (text, tokens),
+                edits: edits.iter().map(|line| EditLine { edit: line.parse().unwrap(), on: true }).collect(),
+                ..Setup::default()
+            },
             size,
         });
         let mut program = Self { state, posted: vec![], answers: true };

@@ -60,7 +60,13 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
             }
             None => refuse(state, "this view has no table to copy".into()),
         },
-        Action::Save => save::open(state),
+        Action::Save => save::open(state, "svg"),
+        Action::Write => save::open(state, "toml"),
+        Action::Export => save::open(state, "py"),
+        Action::Open => {
+            let path = state.offer.as_ref().map_or_else(String::new, |offer| offer.path.display().to_string());
+            command::open(state, &format!("open {path}"));
+        }
         Action::Command => command::open(state, ""),
         Action::Help => state.overlay = Some(Overlay::Help(0)),
         Action::Escape => {

@@ -8,12 +8,11 @@ use super::{
     actions::act,
     editing::{drop_unfit, line_request, push_edit},
     editor,
-    keymap::nearest,
     navigate::stepped,
     prompt,
     update::{refuse, run_again, say},
 };
-use crate::hooks::HookPoint;
+use crate::{hooks::HookPoint, names::nearest};
 
 /// The line, and how it could go on.
 #[derive(Clone, Debug)]
@@ -25,7 +24,7 @@ pub struct CommandLine {
 }
 
 /// Commands that take words, the words, and what they do.
-const COMMANDS: [(&str, &str, &str); 12] = [
+const COMMANDS: [(&str, &str, &str); 13] = [
     ("hook", "NAME", "go to a hook"),
     ("view", "NAME", "show a view"),
     ("head", "N", "go to a head"),
@@ -37,7 +36,8 @@ const COMMANDS: [(&str, &str, &str); 12] = [
     ("target", "TOKEN", "set the target of the logit difference; a leading space counts: `target \" Mary\"`"),
     ("distractor", "TOKEN", "set the distractor"),
     ("token", "TOKEN", "the rank of a token among the next ones"),
-    ("save", "FILE", "save the view: .svg, .csv or .npz"),
+    ("save", "FILE", "save the view as .svg, .csv or .npz, the experiment as .toml, a script as .py"),
+    ("open", "FILE", "open an experiment"),
 ];
 
 pub(super) fn open(state: &mut State, text: &str) {
@@ -83,7 +83,7 @@ fn completions(state: &State, text: &str) -> Vec<(String, &'static str)> {
     };
     let all: Vec<String> = match command {
         "hook" => state.schema.all_points().iter().map(ToString::to_string).collect(),
-        "view" => Tab::ALL.iter().map(|tab| tab.title().to_lowercase()).collect(),
+        "view" => Tab::ALL.iter().map(ToString::to_string).collect(),
         "enable" => {
             let off = state.schema.all_points().into_iter().filter(|p| p.is_opt_in() && !state.schema.is_enabled(*p));
             let mut names: Vec<String> = off.map(|point| point.short_name().to_string()).collect();
@@ -123,14 +123,10 @@ fn carry_out(state: &mut State, line: &str) -> Vec<Effect> {
             }
             Err(error) => refuse(state, error.to_string()),
         },
-        "view" => {
-            let typed = words.trim().to_lowercase();
-            let names = Tab::ALL.map(|tab| tab.title().to_lowercase());
-            match names.iter().position(|name| *name == typed) {
-                Some(at) => state.tab = Tab::ALL[at],
-                None => refuse(state, format!("there is no view `{typed}`; there are {}", names.join(", "))),
-            }
-        }
+        "view" => match words.trim().to_lowercase().parse() {
+            Ok(tab) => state.tab = tab,
+            Err(error) => refuse(state, error),
+        },
         "head" => number(state, words, state.schema.dims.n_heads, |state, at| state.head = at),
         "position" => number(state, words, state.tokens.len(), |state, at| state.cell.0 = at),
         "edit" => match editor::judge(words, state.setting()) {
@@ -144,6 +140,7 @@ fn carry_out(state: &mut State, line: &str) -> Vec<Effect> {
         "target" => return vec![Effect::Tokenize(Purpose::Target, unquoted(words))],
         "distractor" => return vec![Effect::Tokenize(Purpose::Distractor, unquoted(words))],
         "token" => return vec![Effect::Tokenize(Purpose::Find, unquoted(words))],
+        "open" => return vec![Effect::Open(words.trim().into())],
         _ => return super::save::begin(state, words.trim()),
     }
     vec![]

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
-use super::{Hit, Token};
+use super::{Hit, Setup, Token};
 use crate::engine::{Report, Want};
 
 /// Whatever can happen to the explorer.
@@ -20,6 +20,10 @@ pub enum Event {
     Tokenized(Purpose, String, Result<Vec<Token>, String>),
     /// The answer to [`Effect::Save`].
     Saved(PathBuf, Result<(), NotSaved>),
+    /// The answer to [`Effect::Open`], where the experiment is of this model.
+    Opened(PathBuf, Result<Box<Setup>, String>),
+    /// The model of the experiment is being loaded.
+    Loading(String),
     /// A signal or a closed terminal: leave.
     Quit,
 }
@@ -55,6 +59,8 @@ pub enum Effect {
         path: PathBuf,
         replace: bool,
     },
+    /// Go on with the experiment in a file.
+    Open(PathBuf),
     /// Stop the run that is under way.
     Cancel,
     /// Give the terminal back to the shell until resumed.

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use crate::names::nearest;
+
 /// What a key can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -64,6 +66,9 @@ pub enum Action {
     Copy,
     CopyTable,
     Save,
+    Write,
+    Export,
+    Open,
     Command,
     Help,
     Escape,
@@ -311,6 +316,9 @@ pub const BINDINGS: &[Binding] = &[
     bind(Action::Copy, "copy", &[ch('y')], "copy the hook's name, or in a view the value under the cursor", ""),
     bind(Action::CopyTable, "copy-table", &[ch('Y')], "copy the view's table, columns apart by tabs", ""),
     bind(Action::Save, "save", &[ch('S')], "save the view as SVG, or its numbers as CSV or npz", ""),
+    bind(Action::Write, "write", &[ch('w')], "write the experiment: model, prompts, hooks, edits, view", "write"),
+    bind(Action::Open, "open", &[ch('o')], "open an experiment that was written, or kept when it was left", ""),
+    bind(Action::Export, "export", &[ch('E')], "write a Python script that repeats the run in TransformerLens", ""),
     bind(Action::Command, "command", &[ch(':')], "a command line: every action by name, and those that take words", ""),
     bind(Action::Up, "up", &[ch('k'), key(KeyCode::Up)], "up", ""),
     bind(Action::Down, "down", &[ch('j'), key(KeyCode::Down)], "down", ""),
@@ -383,13 +391,6 @@ impl Keymap {
         let first = bound.and_then(|(_, keys)| keys.first()).map(ToString::to_string);
         first.unwrap_or_else(|| bound.map(|(binding, _)| format!(":{}", binding.name)).unwrap_or_default())
     }
-}
-
-/// `; did you mean ...?` for the name that is most like one that does not exist.
-pub(super) fn nearest<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> String {
-    let likeness = |other: &&str| strsim::jaro_winkler(name, other);
-    let best = all.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).filter(|best| likeness(best) > 0.7);
-    best.map(|best| format!("; did you mean `{best}`?")).unwrap_or_default()
 }
 
 /// README's table of keys, in Markdown.

@@ -22,7 +22,13 @@ pub struct SaveLine {
 }
 
 /// The formats that a view can be saved in, by their endings.
-const FORMATS: [(&str, &str); 3] = [("svg", "a picture"), ("csv", "the table"), ("npz", "the numbers, for NumPy")];
+const FORMATS: [(&str, &str); 5] = [
+    ("svg", "a picture of the view"),
+    ("csv", "the view's table"),
+    ("npz", "the view's numbers, for NumPy"),
+    ("toml", "the experiment"),
+    ("py", "a script that repeats the run in TransformerLens"),
+];
 
 impl SaveLine {
     fn new(name: &str) -> Self {
@@ -38,8 +44,9 @@ impl SaveLine {
 }
 
 /// Ask where to save, with a name that says what it is.
-pub(super) fn open(state: &mut State) {
-    let name = format!("{}.svg", state.table_name());
+pub(super) fn open(state: &mut State, format: &str) {
+    let stem = if matches!(format, "toml" | "py") { "experiment".into() } else { state.table_name() };
+    let name = format!("{stem}.{format}");
     state.overlay = Some(Overlay::Save(SaveLine::new(&name)));
 }
 
@@ -71,7 +78,7 @@ pub(super) fn key(state: &mut State, mut line: SaveLine, key: &KeyEvent) -> Vec<
 fn try_to(state: &mut State, mut line: SaveLine) -> Vec<Effect> {
     let path = PathBuf::from(line.input.value());
     if line.format().is_none() {
-        line.problem = Some("the name should end in .svg, .csv or .npz".into());
+        line.problem = Some("the name should end in .svg, .csv, .npz, .toml or .py".into());
         state.overlay = Some(Overlay::Save(line));
         return vec![];
     }

@@ -1,17 +1,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
 };
 
 use crate::{
     engine::{Look, Spec, Summary, View, Want},
     hooks::{Axis, Edit, HookPoint, Schema},
-    model::Module,
+    model::{Module, Processing},
 };
 
 use super::{
-    Areas, Arrangement, CommandLine, Component, Editor, Finder, Keymap, Looks, PromptLine, SaveLine, Tab, Tree, areas,
-    editor::Setting, views::maps,
+    Action, Areas, Arrangement, CommandLine, Component, Editor, Finder, Keymap, Looks, PromptLine, SaveLine, Setup,
+    Tab, Tree, areas, editor::Setting, update::say, views::maps,
 };
 
 /// A token of the prompt.
@@ -25,11 +26,10 @@ pub struct Token {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelInfo {
     pub name: String,
+    /// As `--model` takes it.
+    pub source: String,
     pub revision: Option<String>,
-    /// `processed` or `unprocessed`.
-    pub processing: &'static str,
-    /// LayerNorm's weights were folded into what reads it.
-    pub folded: bool,
+    pub processing: Processing,
     pub device: String,
     /// The longest prompt, in tokens.
     pub context: usize,
@@ -102,6 +102,8 @@ pub struct State {
     pub schema: Schema,
     pub tokens: Vec<Token>,
     pub contrast: Option<Vec<Token>>,
+    /// The beginning-of-sequence token stands before the prompts.
+    pub prepend_bos: bool,
     pub size: (u16, u16),
     pub(super) keys: Keymap,
     /// Colours can halve a row of the screen.
@@ -159,6 +161,8 @@ pub struct State {
     pub shown: Option<Shown>,
     /// The latest answer to a look, with the run it is of.
     pub seen: Option<(u64, Look, Arc<View>)>,
+    /// An experiment that could be gone on with.
+    pub offer: Option<Offer>,
     /// What was asked for last.
     pub(super) asked: Option<(u64, Option<Look>)>,
 }
@@ -188,6 +192,14 @@ pub struct Shown {
     pub changes: BTreeMap<HookPoint, f64>,
 }
 
+/// An experiment that an earlier session left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub path: PathBuf,
+    /// Its model, prompt and edits, in a few words.
+    pub what: String,
+}
+
 /// What the explorer opens with.
 #[derive(Clone, Debug)]
 pub struct Opening {
@@ -198,27 +210,24 @@ pub struct Opening {
     pub keys: Keymap,
     /// The terminal has colours enough to halve a row of the screen.
     pub halves: bool,
-    pub prompt: (String, Vec<Token>),
-    pub contrast: Option<(String, Vec<Token>)>,
-    pub edits: Vec<Edit>,
+    pub setup: Setup,
     pub size: (u16, u16),
 }
 
 impl State {
     #[must_use]
     pub fn new(opening: Opening) -> Self {
-        let Opening { model, schema, modules, keys, halves, prompt: (now, tokens), contrast, edits, size } = opening;
+        let Opening { model, schema, modules, keys, halves, setup, size } = opening;
         let layers = schema.dims.n_layers;
-        let last = tokens.len().saturating_sub(1);
-        let (contrast_text, contrast) = contrast.map_or_else(Default::default, |(text, ids)| (text, Some(ids)));
         let mut state = Self {
             model,
             tree: Tree::hooks(&schema),
             other_tree: Tree::modules(&modules),
             hf: false,
             schema,
-            tokens,
-            contrast,
+            tokens: Vec::new(),
+            contrast: None,
+            prepend_bos: false,
             size,
             keys,
             halves,
@@ -230,7 +239,7 @@ impl State {
             looks: Looks::default(),
             scroll: 0,
             head: 0,
-            cell: (last, 0),
+            cell: (0, 0),
             units: BTreeMap::new(),
             lens_layer: layers,
             component: None,
@@ -239,11 +248,11 @@ impl State {
             target: None,
             distractor: Distractor::Likeliest,
             sought: None,
-            edits: edits.into_iter().map(|edit| EditLine { edit, on: true }).collect(),
+            edits: Vec::new(),
             edit_cursor: 0,
             undone: History::default(),
             overlay: None,
-            prompts: Prompts { now, contrast: contrast_text, earlier: Vec::new() },
+            prompts: Prompts::default(),
             appended: 0,
             found: Vec::new(),
             message: None,
@@ -251,10 +260,23 @@ impl State {
             phase: Phase::Running { block: 0, blocks: 0 },
             shown: None,
             seen: None,
+            offer: None,
             asked: None,
         };
-        state.settle();
+        state.set_up(setup);
+        (state.undone, state.run) = (History::default(), 1);
         state
+    }
+
+    /// Offer to go on with what an earlier session left.
+    pub fn offer(&mut self, offer: Option<Offer>) {
+        if let Some(Offer { what, .. }) = &offer {
+            say(
+                self,
+                format!("the last session was kept ({what}): {} and Enter take it up", self.keys.key(Action::Open)),
+            );
+        }
+        self.offer = offer;
     }
 
     /// The hook that the views are about.

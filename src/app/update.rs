@@ -33,6 +33,20 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             save::saved(state, path, result);
             vec![]
         }
+        Event::Opened(path, opened) => {
+            match opened {
+                Ok(setup) => {
+                    state.set_up(*setup);
+                    say(state, format!("opened {}", path.display()));
+                }
+                Err(why) => refuse(state, why),
+            }
+            vec![]
+        }
+        Event::Loading(model) => {
+            say(state, format!("loading {model} ..."));
+            vec![]
+        }
         Event::Quit => vec![Effect::Quit],
     };
     if state.point() != before {

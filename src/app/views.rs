@@ -1,9 +1,12 @@
 //! The views of the selected hook, and the ways in which each can be seen.
 
+use std::{fmt, str::FromStr};
+
 use crate::{
     analysis::HeadScores,
     engine::{Attribution, Compare, Map, Metric, Patch, WhichAttention},
     hooks::{Axis, BlockHook, HookPoint, Op},
+    names,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,19 @@ impl Tab {
         }
     }
 
+    fn name(self) -> &'static str {
+        match self {
+            Self::Shape => "shape",
+            Self::Values => "values",
+            Self::Attention => "attention",
+            Self::Logits => "logits",
+            Self::Lens => "lens",
+            Self::Attribution => "attribution",
+            Self::Heads => "heads",
+            Self::Sweep => "sweep",
+        }
+    }
+
     /// The titles of all tabs as a border of `width` columns has room for them, each with the column it begins at.
     #[must_use]
     pub fn titles(self, width: usize) -> Vec<(Self, &'static str, usize)> {
@@ -61,6 +77,21 @@ impl Tab {
             (tab, title, at)
         };
         Self::ALL.into_iter().map(place).collect()
+    }
+}
+
+/// Its name in commands and files.
+impl fmt::Display for Tab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Tab {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        names::find("view", name, &Self::ALL, Self::name)
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) enum Command {
     Completions { shell: clap_complete::Shell },
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct ModelArgs {
     /// `demo`, a directory in the published layout, or a name in the local Hugging Face cache
     #[arg(long, value_name = "MODEL")]
@@ -58,8 +58,11 @@ fn token_id(text: &str) -> Result<u32, String> {
     text.trim().parse().map_err(|_| "a token id is a whole number from 0".into())
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct EditArgs {
+    /// An experiment that was written before; what else is given here goes before what it says, edits after its own
+    #[arg(long, value_name = "FILE")]
+    pub experiment: Option<PathBuf>,
     /// An edit, such as `blocks.0.attn.hook_z[head=3] = 0` (repeatable)
     #[arg(long, value_name = "LINE")]
     pub edit: Vec<String>,
@@ -101,9 +104,9 @@ pub(super) struct SweepArgs {
     pub prompt: PromptArgs,
     #[command(flatten)]
     pub edits: EditArgs,
-    /// What is done to each head and MLP: `= 0`, `= mean`, `= patch`, `*= 0.5`
-    #[arg(long, value_name = "OP", default_value = "= 0", allow_hyphen_values = true)]
-    pub op: String,
+    /// What is done to each head and MLP: `= 0`, `= mean`, `= patch`, `*= 0.5` [default: the experiment's, else `= 0`]
+    #[arg(long, value_name = "OP", allow_hyphen_values = true, conflicts_with = "patch")]
+    pub op: Option<String>,
     /// Instead, a map of `transformer_lens.patching`: `resid_pre`, `attn_out`, `attn_head_out_all_pos`, ...
     #[arg(long, value_name = "MAP")]
     pub patch: Option<String>,
@@ -174,6 +177,9 @@ pub(super) struct RunArgs {
     /// Write every activation and the logits of the (edited) run: .safetensors or .npz
     #[arg(long, value_name = "FILE")]
     pub save_cache: Option<PathBuf>,
+    /// Write a script that repeats the run with TransformerLens and asserts its logits
+    #[arg(long, value_name = "FILE.py")]
+    pub export_python: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

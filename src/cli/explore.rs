@@ -1,7 +1,12 @@
 use std::{
     collections::VecDeque,
     io::IsTerminal,
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -9,15 +14,18 @@ use anyhow::{Context, Result};
 
 use super::{
     Usage,
-    args::{Background, Color, ExploreArgs},
-    config::Config,
-    files, prompt,
+    args::{Background, Color, EditArgs, ExploreArgs, ModelArgs, PromptArgs},
+    autosave::{self, Autosave},
+    config::Config as Settings,
+    experiment::File,
+    files,
+    prompt::{self, Prepared, Words},
 };
 use crate::{
-    app::{Effect, Event, ModelInfo, Opening, Phase, Purpose, Region, State, Token, update},
-    engine::{Live, Worker},
-    hooks::{Plan, Schema},
-    model::modules,
+    app::{Effect, Event, Keymap, ModelInfo, Opening, Phase, Purpose, Region, State, Token, update},
+    engine::{Live, Report, Worker},
+    hooks::Plan,
+    model::{Config, Source, Tokenizer, modules},
     term::{self, Screen},
     ui::{self, Theme},
 };
@@ -34,144 +42,237 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
             "the explorer needs a terminal; without one, `pythia-tui run` prints and `pythia-tui hooks` lists";
         return Err(Usage(message.into()).into());
     }
-    let settings = Config::find(args.config.as_deref()).map_err(|e| Usage(e.to_string()))?;
-    let (loaded, note) = prompt::load_or_demo(&args.model)?;
-    let mut prompt_args = args.prompt.clone();
-    if prompt_args.prompt.is_none() && prompt_args.tokens.is_none() {
-        prompt_args.prompt = Some(PROMPT.into());
-    }
-    let tokens = prompt::tokens(&loaded, &prompt_args)?;
-    let engine = prompt::engine(loaded, &prompt_args)?;
-    let spec = prompt::spec(&engine, tokens, prompt_args.prepend_bos, &args.edits)?;
-    check(&spec, &engine.schema)?;
-
-    let loaded = &engine.loaded;
-    let config = loaded.model.config.clone();
-    let model = ModelInfo {
-        name: loaded.name.clone(),
-        revision: loaded.revision.clone(),
-        processing: loaded.model.processing.name(),
-        folded: loaded.model.processing.is_folded(),
-        device: "cpu f32".into(),
-        context: config.context,
-        note,
-    };
-    let tokenizer = loaded.tokenizer.clone();
-    let text = |given: &Option<String>, ids: &[u32]| given.clone().unwrap_or_else(|| tokenizer.decode(ids));
-    let named = |ids: &[u32]| ids.iter().map(|&id| Token { id, text: tokenizer.token(id) }).collect::<Vec<_>>();
+    let settings = Settings::find(args.config.as_deref()).map_err(|e| Usage(e.to_string()))?;
     let theme = Theme {
         depth: args.color.or(settings.color).unwrap_or(Color::Auto).depth(),
         ascii: args.ascii || settings.ascii,
         light: args.background.or(settings.background).unwrap_or(Background::Auto).is_light(),
     };
+    let prepared = prepare(&args.model, &args.prompt, &args.edits)?;
+    let offer = if args.edits.experiment.is_none() { autosave::offer() } else { None };
+
+    let (sender, happenings) = mpsc::channel();
+    let screen = Screen::take().context("taking the terminal")?;
+    term::listen(&sender).context("listening to the terminal")?;
+    let size = screen.size()?;
+    let (mut state, subject) = open(prepared, &settings.keys, theme, size, 0, &sender)?;
+    state.offer(offer);
+    let autosave = Autosave::begin(state.experiment());
+    let mut explorer =
+        Explorer { screen, state, subject, sender, happenings, theme, keys: settings.keys, autosave, regions: vec![] };
+    let ended = explorer.run();
+    let Explorer { screen, subject, autosave, .. } = explorer;
+    // the terminal first: whoever leaves need not wait for a run to end
+    drop(screen);
+    if let Err(why) = autosave.end() {
+        eprintln!("pythia-tui: the session could not be kept: {why}");
+    }
+    drop(subject);
+    ended
+}
+
+/// The explorer's state and the worker that answers it.
+fn open(
+    prepared: Prepared,
+    keys: &Keymap,
+    theme: Theme,
+    size: (u16, u16),
+    number: u64,
+    sender: &Sender<Happening>,
+) -> Result<(State, Subject)> {
+    let Prepared { engine, setup, source, name, note } = prepared;
+    let loaded = &engine.loaded;
+    let (tokenizer, config) = (loaded.tokenizer.clone(), loaded.model.config.clone());
+    let model = ModelInfo {
+        name: loaded.name.clone(),
+        source: name,
+        revision: loaded.revision.clone(),
+        processing: loaded.model.processing,
+        device: "cpu f32".into(),
+        context: config.context,
+        note,
+    };
     let opening = Opening {
         model,
         schema: engine.schema.clone(),
         modules: modules(&config),
-        keys: settings.keys,
+        keys: keys.clone(),
         halves: theme.halves(),
-        prompt: (text(&prompt_args.prompt, &spec.tokens), named(&spec.tokens)),
-        contrast: spec.contrast.as_ref().map(|ids| (text(&args.edits.contrast, ids), named(ids))),
-        edits: spec.edits,
-        size: (80, 24),
+        setup,
+        size,
     };
-    let prepend_bos = prompt_args.prepend_bos;
-    let tokenize = |purpose: Purpose, text: &str| -> Result<Vec<Token>, String> {
-        let ids = tokenizer.encode(text);
-        let ids = match purpose {
-            Purpose::Prompt | Purpose::Contrast => ids.and_then(|ids| prompt::checked(ids, &config, prepend_bos)),
-            Purpose::Find | Purpose::Target | Purpose::Distractor => {
-                ids.and_then(|ids| prompt::checked(ids, &config, false))
-            }
-        };
-        ids.map(|ids| named(&ids)).map_err(|e| e.to_string())
-    };
-
-    let (sender, events) = mpsc::channel();
     let reports = sender.clone();
     let worker = Worker::start(Live::new(engine), move |report| {
         // the screen is gone when nobody receives any more
-        let _ = reports.send(Event::Report(report));
-    })
-    .context("starting the worker")?;
-    let mut screen = Screen::take().context("taking the terminal")?;
-    term::listen(&sender).context("listening to the terminal")?;
-    let state = State::new(Opening { size: screen.size()?, ..opening });
-    let ended = explore(&mut screen, state, &events, &worker, &tokenize, theme);
-    drop(screen);
-    ended
+        let _ = reports.send(Happening::Report(number, report));
+    });
+    let worker = worker.context("starting the worker")?;
+    Ok((State::new(opening), Subject { number, source, tokenizer, config, worker }))
 }
 
-/// Refuse on the command line what the first run would refuse on the screen.
-fn check(spec: &crate::engine::Spec, schema: &Schema) -> Result<()> {
+/// Load what is to be explored, and refuse here rather than on the screen what its first run would refuse.
+fn prepare(model: &ModelArgs, prompt: &PromptArgs, edits: &EditArgs) -> Result<Prepared> {
+    let prepared = prompt::prepare(model, prompt, edits, Some(PROMPT))?;
+    let (spec, schema) = (prepared.setup.spec(), &prepared.engine.schema);
     Plan::resolve(&spec.edits, schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len))
-        .map(drop)
-        .map_err(|e| Usage(e.to_string()).into())
+        .map_err(|e| Usage(e.to_string()))?;
+    Ok(prepared)
 }
 
-/// From a text to tokens, or why it can't be what it is meant for.
-type Tokenize<'a> = dyn Fn(Purpose, &str) -> Result<Vec<Token>, String> + 'a;
+/// The model that is explored: the worker that has it, and what texts are checked against.
+struct Subject {
+    /// Which it is of those that were explored.
+    number: u64,
+    source: Source,
+    tokenizer: Arc<Tokenizer>,
+    config: Config,
+    worker: Worker,
+}
 
-/// Events to state, state to screen, until told to quit.
-fn explore(
-    screen: &mut Screen,
-    mut state: State,
-    events: &Receiver<Event>,
-    worker: &Worker,
-    tokenize: &Tokenize<'_>,
+/// Whatever the explorer waits for.
+enum Happening {
+    Event(Event),
+    /// From the worker of the subject with this number.
+    Report(u64, Report),
+    /// The model of an experiment was loaded, or could not be.
+    Prepared(PathBuf, Result<Box<Prepared>, String>),
+}
+
+impl From<Event> for Happening {
+    fn from(event: Event) -> Self {
+        Self::Event(event)
+    }
+}
+
+struct Explorer {
+    screen: Screen,
+    state: State,
+    subject: Subject,
+    sender: Sender<Happening>,
+    happenings: Receiver<Happening>,
     theme: Theme,
-) -> Result<()> {
-    let size = state.size;
-    let mut regions: Vec<Region> = Vec::new();
-    let mut running = 0;
-    // the first request is what an event that changes nothing brings about
-    let mut pending = VecDeque::from([Event::Resize(size.0, size.1)]);
-    loop {
-        let (mut drawn_by, mut begun) = (Instant::now() + PATIENCE, false);
-        while let Some(mut event) = pending.pop_front() {
-            if let Event::Mouse(mouse, hit) = &mut event {
-                *hit = regions.iter().find_map(|region| region.at(mouse.column, mouse.row));
-            }
-            for effect in update(&mut state, event) {
-                match effect {
-                    Effect::Post(want) => {
-                        // a run that is under way is not waited for: keys are answered meanwhile
-                        begun |= want.run != running;
-                        running = want.run;
-                        worker.post(want);
-                        drawn_by = Instant::now() + PATIENCE;
+    keys: Keymap,
+    autosave: Autosave,
+    regions: Vec<Region>,
+}
+
+impl Explorer {
+    /// Events to state, state to screen, until told to quit.
+    fn run(&mut self) -> Result<()> {
+        let size = self.state.size;
+        let mut running = 0;
+        // the first request is what an event that changes nothing brings about
+        let mut pending = VecDeque::from([Happening::from(Event::Resize(size.0, size.1))]);
+        loop {
+            let (mut drawn_by, mut begun) = (Instant::now() + PATIENCE, false);
+            while let Some(happening) = pending.pop_front() {
+                let mut event = match happening {
+                    Happening::Event(event) => event,
+                    Happening::Report(of, report) if of == self.subject.number => Event::Report(report),
+                    Happening::Report(..) => continue,
+                    Happening::Prepared(path, prepared) => match self.take_up(prepared) {
+                        // as at the start: whatever is wanted now is asked of the new worker
+                        Ok(()) => Event::Resize(self.state.size.0, self.state.size.1),
+                        Err(why) => Event::Opened(path, Err(why)),
+                    },
+                };
+                if let Event::Mouse(mouse, hit) = &mut event {
+                    *hit = self.regions.iter().find_map(|region| region.at(mouse.column, mouse.row));
+                }
+                for effect in update(&mut self.state, event) {
+                    match effect {
+                        Effect::Post(want) => {
+                            // a run that is under way is not waited for: keys are answered meanwhile
+                            begun |= want.run != running;
+                            running = want.run;
+                            self.subject.worker.post(want);
+                            drawn_by = Instant::now() + PATIENCE;
+                        }
+                        Effect::Tokenize(purpose, text) => {
+                            let tokens = self.tokens(purpose, &text);
+                            pending.push_back(Event::Tokenized(purpose, text, tokens).into());
+                        }
+                        Effect::Copy(text) => self.screen.copy(&text)?,
+                        Effect::Save { path, replace } => {
+                            let result = files::save(&self.state, self.theme, &path, replace);
+                            pending.push_back(Event::Saved(path, result).into());
+                        }
+                        Effect::Open(path) => pending.push_back(self.open(path).into()),
+                        Effect::Cancel => self.subject.worker.cancel(),
+                        Effect::Suspend => self.screen.suspend()?,
+                        Effect::Redraw => self.screen.clear()?,
+                        Effect::Quit => return Ok(()),
                     }
-                    Effect::Tokenize(purpose, text) => {
-                        let tokens = tokenize(purpose, &text);
-                        pending.push_back(Event::Tokenized(purpose, text, tokens));
-                    }
-                    Effect::Copy(text) => screen.copy(&text)?,
-                    Effect::Save { path, replace } => {
-                        let result = files::save(&state, theme, &path, replace);
-                        pending.push_back(Event::Saved(path, result));
-                    }
-                    Effect::Cancel => worker.cancel(),
-                    Effect::Suspend => screen.suspend()?,
-                    Effect::Redraw => screen.clear()?,
-                    Effect::Quit => return Ok(()),
+                }
+                if !pending.is_empty() {
+                    continue;
+                }
+                // take what is already there, and wait a little for what was just asked for
+                let soon = self.state.is_waiting() && (begun || self.state.phase == Phase::Done);
+                let patience = if soon { drawn_by.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+                match self.happenings.recv_timeout(patience) {
+                    Ok(happening) => pending.push_back(happening),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 }
             }
-            if !pending.is_empty() {
-                continue;
-            }
-            // take what is already there, and wait a little for what was just asked for
-            let soon = state.is_waiting() && (begun || state.phase == Phase::Done);
-            let patience = if soon { drawn_by.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
-            match events.recv_timeout(patience) {
-                Ok(event) => pending.push_back(event),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            let (state, theme) = (&self.state, self.theme);
+            self.regions = self.screen.draw(|frame| ui::draw(frame, state, theme))?.unwrap_or_default();
+            self.autosave.keep(&self.state.experiment());
+            match self.happenings.recv() {
+                Ok(happening) => pending.push_back(happening),
+                Err(_) => return Ok(()),
             }
         }
-        regions = screen.draw(|frame| ui::draw(frame, &state, theme))?.unwrap_or_default();
-        match events.recv() {
-            Ok(event) => pending.push_back(event),
-            Err(_) => return Ok(()),
+    }
+
+    /// From a text to tokens, or why it can't be what it is meant for.
+    fn tokens(&self, purpose: Purpose, text: &str) -> Result<Vec<Token>, String> {
+        let Subject { tokenizer, config, .. } = &self.subject;
+        let prepend_bos = matches!(purpose, Purpose::Prompt | Purpose::Contrast) && self.state.prepend_bos;
+        let ids = tokenizer.encode(text).and_then(|ids| prompt::checked(ids, config, prepend_bos));
+        let named = |ids: Vec<u32>| ids.into_iter().map(|id| Token { id, text: tokenizer.token(id) }).collect();
+        ids.map(named).map_err(|e| e.to_string())
+    }
+
+    /// Go on with the experiment in a file. If it is of another model, that is loaded meanwhile, and comes as a happening.
+    fn open(&self, path: PathBuf) -> Event {
+        let Subject { source, tokenizer, config, .. } = &self.subject;
+        let none = ModelArgs { model: None, no_processing: false };
+        let prompt = PromptArgs { prompt: None, tokens: None, prepend_bos: false, enable: vec![] };
+        let file = match File::read(&path) {
+            Ok(file) => file,
+            Err(error) => return Event::Opened(path, Err(error.to_string())),
+        };
+        let chosen = prompt::choose(&none, Some(&file));
+        let same = file.experiment.processing == self.state.model.processing
+            && prompt::source(&chosen).is_ok_and(|other| other == *source);
+        if same {
+            let words = Words { tokenizer, config };
+            let setup = prompt::setup(words, &prompt, &EditArgs::default(), Some(&file));
+            let setup = setup.map(Box::new).map_err(|e| format!("{e:#}"));
+            return Event::Opened(path, setup);
         }
+        let (sender, of) = (self.sender.clone(), path.clone());
+        let load = move || {
+            let edits = EditArgs { experiment: Some(path.clone()), ..EditArgs::default() };
+            let prepared = prepare(&none, &prompt, &edits).map(Box::new).map_err(|e| format!("{e:#}"));
+            // the screen is gone when nobody receives any more
+            let _ = sender.send(Happening::Prepared(path, prepared));
+        };
+        match thread::Builder::new().name("load".into()).spawn(load) {
+            Ok(_) => Event::Loading(file.experiment.model),
+            Err(error) => Event::Opened(of, Err(error.to_string())),
+        }
+    }
+
+    /// Explore another model, and leave this one.
+    fn take_up(&mut self, prepared: Result<Box<Prepared>, String>) -> Result<(), String> {
+        let number = self.subject.number + 1;
+        let opened = open(*prepared?, &self.keys, self.theme, self.state.size, number, &self.sender);
+        let (state, subject) = opened.map_err(|e| format!("{e:#}"))?;
+        self.state = state;
+        self.subject = subject;
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 
 use crate::{
     app::{NotSaved, State},
-    engine::write_whole,
+    engine::{Ran, python, write_whole},
     ui::{self, Theme},
 };
 
@@ -27,12 +27,34 @@ pub(super) fn save(state: &State, theme: Theme, path: &Path, replace: bool) -> R
     })
 }
 
+/// The run on the screen, as a script for the reference.
+fn script(state: &State) -> Result<String, String> {
+    let shown = state.shown.as_ref().ok_or("there is no run yet")?;
+    let summary = &shown.summary;
+    let ran = Ran {
+        model: &state.model.source,
+        revision: state.model.revision.as_deref(),
+        processing: state.model.processing,
+        logits: &summary.logits,
+        baseline: &summary.baseline_logits,
+        kl: summary.kl.last().copied().unwrap_or(0.0),
+    };
+    python(&shown.spec, &state.schema, &ran).map_err(|e| e.to_string())
+}
+
 fn write(state: &State, theme: Theme, path: &Path) -> Result<(), NotSaved> {
     let failed = |e: &dyn std::fmt::Display| NotSaved::Failed(e.to_string());
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let whole = |text: String| write_whole(path, |partial| std::fs::write(partial, &text)).map_err(|e| failed(&e));
     if ending == "svg" {
         let picture = ui::svg(state, theme).map_err(|e| failed(&e))?;
-        return write_whole(path, |partial| std::fs::write(partial, &picture)).map_err(|e| failed(&e));
+        return whole(picture);
+    }
+    if ending == "toml" {
+        return whole(state.experiment().to_string());
+    }
+    if ending == "py" {
+        return whole(script(state).map_err(NotSaved::Failed)?);
     }
     let table = state.table().ok_or_else(|| NotSaved::Failed("there are no numbers yet".into()))?;
     if ending == "npz" {

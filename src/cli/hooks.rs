@@ -3,21 +3,25 @@ use std::io::Write;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{args::HooksArgs, prompt};
+use super::{
+    args::{EditArgs, HooksArgs},
+    prompt::{self, Words},
+};
 use crate::hooks::{HookPoint, Schema, description, formula, sources};
 
 pub(super) fn main(args: &HooksArgs) -> Result<()> {
     let loaded = prompt::load(&args.model)?;
-    let tokens = prompt::tokens(&loaded, &args.prompt)?;
-    let engine = prompt::engine(loaded, &args.prompt)?;
+    let setup = prompt::setup(Words::from(&loaded), &args.prompt, &EditArgs::default(), None)?;
+    let n_pos = setup.prompt.1.len();
+    let engine = prompt::engine(loaded, &setup);
     let (schema, folded) = (&engine.schema, engine.loaded.model.processing.is_folded());
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     if args.json {
-        let all: Vec<Value> = schema.points().into_iter().map(|p| describe(p, schema, tokens.len(), folded)).collect();
+        let all: Vec<Value> = schema.points().into_iter().map(|p| describe(p, schema, n_pos, folded)).collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
     } else {
         for point in schema.points() {
-            writeln!(out, "{point} {:?}", schema.shape(point, tokens.len()))?;
+            writeln!(out, "{point} {:?}", schema.shape(point, n_pos))?;
         }
     }
     out.flush()?;

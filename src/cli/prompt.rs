@@ -1,18 +1,21 @@
-//! From arguments to a loaded model, its hooks and a checked specification of what to run.
+//! From arguments, and the experiment that they name, to a loaded model and a checked specification of what to run.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
+use toml::Spanned;
 
 use super::{
     Usage,
     args::{EditArgs, ModelArgs, PromptArgs},
+    experiment::File,
 };
 use crate::{
-    engine::{Engine, Spec},
-    hooks::{Edit, Schema},
-    model::{Config, Loaded, ModelError, Processing, Source, hub_cache},
+    app::{Distractor, EditLine, Setup, Token},
+    engine::Engine,
+    hooks::{Edit, Plan, Schema},
+    model::{Config, Loaded, ModelError, Processing, Source, Tokenizer, hub_cache},
 };
 
 /// The model that is meant when none is named.
@@ -31,7 +34,8 @@ pub(super) fn source(args: &ModelArgs) -> Result<Source, ModelError> {
     match name {
         "demo" => Ok(Source::Demo),
         _ if path.is_dir() || path.is_absolute() || name.starts_with('.') || name.starts_with('~') => {
-            Ok(Source::Directory(path))
+            // as it is found from anywhere
+            Ok(Source::Directory(std::path::absolute(&path).unwrap_or(path)))
         }
         _ => hub_cache::find(name),
     }
@@ -42,41 +46,213 @@ pub(super) fn load(args: &ModelArgs) -> Result<Loaded> {
     Ok(source(args)?.load(processing(args), Device::Cpu)?)
 }
 
-/// As [`load`]; but where no model was named and the default one is not here, the demo, with a note that says so.
-pub(super) fn load_or_demo(args: &ModelArgs) -> Result<(Loaded, Option<String>)> {
-    match source(args) {
-        Err(_) if args.model.is_none() => {
-            let demo = Source::Demo.load(processing(args), Device::Cpu)?;
-            Ok((demo, Some(format!("not {DEFAULT}, which is not here"))))
+/// A model that was loaded, and what is to be run on it.
+pub(super) struct Prepared {
+    pub engine: Engine,
+    pub setup: Setup,
+    pub source: Source,
+    /// The source as `--model` takes it.
+    pub name: String,
+    /// Why this is not the model that was meant, if it is not.
+    pub note: Option<String>,
+}
+
+/// Load the model that the arguments or the experiment name, and check what is to be run.
+///
+/// With `demo`, where no model was named and the default one is not here, it is the demo, with a note that says so; and a
+/// prompt that was not given is that one.
+pub(super) fn prepare(
+    model: &ModelArgs,
+    prompt: &PromptArgs,
+    edits: &EditArgs,
+    demo: Option<&str>,
+) -> Result<Prepared> {
+    let file = edits.experiment.as_deref().map(File::read).transpose()?;
+    let chosen = choose(model, file.as_ref());
+    let (source, note) = match source(&chosen) {
+        Err(_) if demo.is_some() && chosen.model.is_none() => {
+            (Source::Demo, Some(format!("not {DEFAULT}, which is not here")))
         }
-        source => Ok((source?.load(processing(args), Device::Cpu)?, None)),
+        source => (source?, None),
+    };
+    let loaded = source.load(processing(&chosen), Device::Cpu)?;
+    if let (Some(file), None) = (&file, &model.model) {
+        same_revision(file, &loaded)?;
+    }
+    let mut prompt = prompt.clone();
+    if file.is_none() && prompt.prompt.is_none() && prompt.tokens.is_none() {
+        prompt.prompt = demo.map(String::from);
+    }
+    let setup = setup(Words::from(&loaded), &prompt, edits, file.as_ref())?;
+    let name = match &source {
+        Source::Demo => "demo".into(),
+        Source::Directory(path) => path.display().to_string(),
+        Source::Snapshot { name, .. } => chosen.model.unwrap_or_else(|| name.clone()),
+    };
+    Ok(Prepared { engine: engine(loaded, &setup), setup, source, name, note })
+}
+
+/// Which model: the one named in the arguments, else the experiment's.
+pub(super) fn choose(args: &ModelArgs, file: Option<&File>) -> ModelArgs {
+    let mut chosen = args.clone();
+    if let Some(File { experiment, .. }) = file {
+        chosen.model.get_or_insert_with(|| experiment.model.clone());
+        chosen.no_processing |= !experiment.processing.is_folded();
+    }
+    chosen
+}
+
+/// Refuse a model whose weights are of another revision than the experiment's.
+fn same_revision(file: &File, loaded: &Loaded) -> Result<(), Usage> {
+    match (&file.experiment.revision, &loaded.revision) {
+        (Some(wanted), Some(there)) if wanted != there => Err(file.wrong(
+            0..0,
+            format!("this is of revision {wanted}, and {} here is {there}; --model runs it all the same", loaded.name),
+        )),
+        _ => Ok(()),
     }
 }
 
-/// An engine with the opt-in hooks that were asked for.
-pub(super) fn engine(loaded: Loaded, args: &PromptArgs) -> Result<Engine> {
+/// An engine with the opt-in hooks of a setup.
+pub(super) fn engine(loaded: Loaded, setup: &Setup) -> Engine {
     let mut schema = Schema::new(loaded.model.config.dims());
-    for name in &args.enable {
+    schema.set_enabled(setup.enabled.clone());
+    Engine::new(loaded, schema)
+}
+
+/// What texts are checked against: a model without its weights.
+#[derive(Clone, Copy)]
+pub(super) struct Words<'a> {
+    pub tokenizer: &'a Tokenizer,
+    pub config: &'a Config,
+}
+
+impl<'a> From<&'a Loaded> for Words<'a> {
+    fn from(loaded: &'a Loaded) -> Self {
+        Self { tokenizer: &loaded.tokenizer, config: &loaded.model.config }
+    }
+}
+
+/// Everything that is to be run: from the arguments, and from the experiment what they do not say.
+pub(super) fn setup(words: Words<'_>, prompt: &PromptArgs, edits: &EditArgs, file: Option<&File>) -> Result<Setup> {
+    let given = |text: &Option<String>, ids: &Option<Vec<u32>>| text.is_some() || ids.is_some();
+    let mut schema = Schema::new(words.config.dims());
+    for name in &prompt.enable {
         schema.enable(name).map_err(|e| Usage(format!("--enable: {e}")))?;
     }
-    Ok(Engine::new(loaded, schema))
-}
-
-/// The prompt's token ids.
-pub(super) fn tokens(loaded: &Loaded, args: &PromptArgs) -> Result<Vec<u32>> {
-    let text = args.prompt.as_deref();
-    if text.is_none() && args.tokens.is_none() {
-        return Err(Usage("a prompt is needed: a text, or --tokens IDS".into()).into());
+    let mut setup = Setup { prepend_bos: prompt.prepend_bos, ..Setup::default() };
+    if let Some(file) = file {
+        let experiment = &file.experiment;
+        setup.prepend_bos |= experiment.prepend_bos;
+        for name in &experiment.enable {
+            schema.enable(name.get_ref()).map_err(|e| file.wrong(name.span(), e))?;
+        }
     }
-    encode(loaded, text, args.tokens.as_deref(), args.prepend_bos).context("the prompt")
+    let text = |text: Option<&str>, ids: Option<&[u32]>| words.text(text, ids, setup.prepend_bos);
+    setup.prompt = match file {
+        Some(file) if !given(&prompt.prompt, &prompt.tokens) => {
+            let (prompt, tokens) = (file.experiment.prompt.as_deref(), file.experiment.tokens.as_ref());
+            let read = words.of_file(file, prompt, tokens, setup.prepend_bos)?;
+            read.ok_or_else(|| file.wrong(0..0, "expected `prompt = TEXT` or `tokens = [IDS]`"))?
+        }
+        _ if !given(&prompt.prompt, &prompt.tokens) => {
+            return Err(Usage("a prompt is needed: a text, or --tokens IDS".into()).into());
+        }
+        _ => text(prompt.prompt.as_deref(), prompt.tokens.as_deref()).context("the prompt")?,
+    };
+    setup.contrast = match file {
+        _ if given(&edits.contrast, &edits.contrast_tokens) => {
+            let contrast = text(edits.contrast.as_deref(), edits.contrast_tokens.as_deref());
+            Some(contrast.context("the contrast prompt")?)
+        }
+        Some(file) => {
+            let (contrast, tokens) = (file.experiment.contrast.as_deref(), file.experiment.contrast_tokens.as_ref());
+            words.of_file(file, contrast, tokens, setup.prepend_bos)?
+        }
+        None => None,
+    };
+    if let Some(file) = file {
+        let experiment = &file.experiment;
+        let (n_pos, contrast) = (setup.prompt.1.len(), setup.contrast.as_ref().map(|(_, tokens)| tokens.len()));
+        for (line, at) in experiment.edits().map_err(|wrong| file.wrong(wrong.at, wrong.reason))? {
+            if line.on {
+                let fits = Plan::resolve(std::slice::from_ref(&line.edit), &schema, n_pos, contrast);
+                fits.map_err(|e| file.wrong(at, e))?;
+            }
+            setup.edits.push(line);
+        }
+        let token =
+            |text: &Spanned<String>| words.token(text.get_ref()).map_err(|e| file.wrong(text.span(), format!("{e:#}")));
+        setup.target = experiment.target.as_ref().map(token).transpose()?;
+        setup.distractor = match &experiment.distractor {
+            None => Distractor::Likeliest,
+            Some(text) if text.get_ref().is_empty() => Distractor::None,
+            Some(text) => Distractor::Chosen(token(text)?),
+        };
+        (setup.metric, setup.view) = (Some(experiment.metric), experiment.view);
+    }
+    let added = edits.edit.iter().map(|line| line.parse::<Edit>()).collect::<Result<Vec<_>, _>>();
+    let added = added.map_err(|e| Usage(format!("--edit: {e}")))?;
+    setup.edits.extend(added.into_iter().map(|edit| EditLine { edit, on: true }));
+    setup.enabled.clone_from(schema.enabled());
+    Ok(setup)
 }
 
-fn encode(loaded: &Loaded, text: Option<&str>, ids: Option<&[u32]>, prepend_bos: bool) -> Result<Vec<u32>> {
-    let tokens = match (ids, text) {
-        (Some(ids), _) => ids.to_vec(),
-        (None, text) => loaded.tokenizer.encode(text.unwrap_or_default())?,
-    };
-    Ok(checked(tokens, &loaded.model.config, prepend_bos)?)
+impl Words<'_> {
+    fn named(&self, ids: &[u32]) -> Vec<Token> {
+        ids.iter().map(|&id| Token { id, text: self.tokenizer.token(id) }).collect()
+    }
+
+    /// A prompt as text and as tokens: the ids where they are given, else those of the text.
+    fn text(&self, text: Option<&str>, ids: Option<&[u32]>, prepend_bos: bool) -> Result<(String, Vec<Token>)> {
+        let ids = match (ids, text) {
+            (Some(ids), _) => ids.to_vec(),
+            (None, text) => self.tokenizer.encode(text.unwrap_or_default())?,
+        };
+        let text = text.map_or_else(|| self.tokenizer.decode(&ids), String::from);
+        Ok((text, self.named(&checked(ids, self.config, prepend_bos)?)))
+    }
+
+    /// A prompt that an experiment holds; its tokens must be the text's.
+    fn of_file(
+        &self,
+        file: &File,
+        text: Option<&str>,
+        ids: Option<&Spanned<Vec<u32>>>,
+        prepend_bos: bool,
+    ) -> Result<Option<(String, Vec<Token>)>> {
+        let at = ids.map_or(0..0, Spanned::span);
+        if let (Some(text), Some(ids)) = (text, ids.map(Spanned::get_ref)) {
+            let same = || -> Result<bool> {
+                let spelt: String = ids.iter().map(|id| self.tokenizer.token(*id)).collect();
+                Ok(spelt == text || self.tokenizer.decode(ids) == text || self.tokenizer.encode(text)? == *ids)
+            };
+            if !same()? {
+                let reason = format!("these are not the tokens of {text:?}: take the line out, or the text");
+                return Err(file.wrong(at, reason).into());
+            }
+        }
+        if text.is_none() && ids.is_none() {
+            return Ok(None);
+        }
+        let read = self.text(text, ids.map(|ids| ids.get_ref().as_slice()), prepend_bos);
+        read.map(Some).map_err(|e| file.wrong(at, format!("{e:#}")).into())
+    }
+
+    /// A token by its text, of which a leading space is a part; or by its id, as `#7910`.
+    pub fn token(&self, text: &str) -> Result<Token> {
+        let id = match text.strip_prefix('#').and_then(|id| id.parse::<u32>().ok()) {
+            Some(id) => checked(vec![id], self.config, false)?[0],
+            None => match self.tokenizer.encode(text)?.as_slice() {
+                [id] => *id,
+                ids => {
+                    let parts: Vec<String> = ids.iter().map(|id| format!("{:?}", self.tokenizer.token(*id))).collect();
+                    return Err(Usage(format!("{text:?} is no token but {}: {}", ids.len(), parts.join(" "))).into());
+                }
+            },
+        };
+        Ok(Token { id, text: self.tokenizer.token(id) })
+    }
 }
 
 /// Token ids as a prompt: with the beginning-of-sequence token if it is wanted, neither empty nor too long, each in the
@@ -95,33 +271,4 @@ pub(super) fn checked(mut tokens: Vec<u32>, config: &Config, prepend_bos: bool) 
         Some(&id) => Err(ModelError::NoSuchToken { id, d_vocab: config.d_vocab }),
         None => Ok(tokens),
     }
-}
-
-/// A token by its text, of which a leading space is a part; or by its id, as `#7910`.
-pub(super) fn token(loaded: &Loaded, text: &str) -> Result<u32> {
-    if let Some(id) = text.strip_prefix('#').and_then(|id| id.parse::<u32>().ok()) {
-        checked(vec![id], &loaded.model.config, false)?;
-        return Ok(id);
-    }
-    match loaded.tokenizer.encode(text)?.as_slice() {
-        [id] => Ok(*id),
-        ids => {
-            let parts: Vec<String> = ids.iter().map(|id| format!("{:?}", loaded.tokenizer.token(*id))).collect();
-            Err(Usage(format!("{text:?} is no token but {}: {}", ids.len(), parts.join(" "))).into())
-        }
-    }
-}
-
-/// Everything that is to be run: the prompt, the contrast prompt and the edits.
-pub(super) fn spec(engine: &Engine, tokens: Vec<u32>, prepend_bos: bool, args: &EditArgs) -> Result<Spec> {
-    let loaded = &engine.loaded;
-    let edits = args.edit.iter().map(|line| line.parse::<Edit>()).collect::<Result<_, _>>();
-    let edits = edits.map_err(|e| Usage(format!("--edit: {e}")))?;
-    let contrast = match (&args.contrast, &args.contrast_tokens) {
-        (None, None) => None,
-        (text, ids) => {
-            Some(encode(loaded, text.as_deref(), ids.as_deref(), prepend_bos).context("the contrast prompt")?)
-        }
-    };
-    Ok(Spec { tokens, contrast, edits, enabled: engine.schema.enabled().clone() })
 }

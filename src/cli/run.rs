@@ -1,12 +1,16 @@
 use std::{io::Write, sync::atomic::AtomicBool, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{Usage, args::RunArgs, prompt};
+use super::{
+    Usage,
+    args::RunArgs,
+    prompt::{self, Prepared},
+};
 use crate::{
     analysis::short_number,
-    engine::{Control, Engine, Outcome, Summary, check_cache_name, save_cache},
+    engine::{Control, Engine, Outcome, Ran, Summary, check_cache_name, python, save_cache, write_whole},
     hooks::{Capture, EditError},
 };
 
@@ -23,10 +27,8 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
     if let Some(path) = &args.save_cache {
         check_cache_name(path).map_err(|e| Usage(format!("--save-cache: {e}")))?;
     }
-    let loaded = prompt::load(&args.model)?;
-    let tokens = prompt::tokens(&loaded, &args.prompt)?;
-    let mut engine = prompt::engine(loaded, &args.prompt)?;
-    let spec = prompt::spec(&engine, tokens, args.prompt.prepend_bos, &args.edits)?;
+    let Prepared { mut engine, setup, name, .. } = prompt::prepare(&args.model, &args.prompt, &args.edits, None)?;
+    let spec = setup.spec();
     let load = ms(began);
 
     let keep = if args.save_cache.is_some() { Capture::All } else { Capture::None };
@@ -37,6 +39,19 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
     let run = ms(running);
     if let Some(path) = &args.save_cache {
         save_cache(&outcome.run, path)?;
+    }
+    if let Some(path) = &args.export_python {
+        let ran = Ran {
+            model: &name,
+            revision: engine.loaded.revision.as_deref(),
+            processing: engine.loaded.model.processing,
+            logits: &summary.logits,
+            baseline: &summary.baseline_logits,
+            kl: last(&summary.kl),
+        };
+        let script = python(&spec, &engine.schema, &ran).map_err(classify)?;
+        write_whole(path, |partial| std::fs::write(partial, &script))
+            .with_context(|| format!("can't write {}", path.display()))?;
     }
     let times = Times { load, run, total: ms(began) };
     warn(&summary);

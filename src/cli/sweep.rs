@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use super::{
     Usage,
     args::{MetricArg, SweepArgs},
-    prompt,
+    prompt::{self, Prepared, Words},
     run::classify,
 };
 use crate::{
     analysis::{short_number, top_k},
-    engine::{Control, Engine, Filling, Map, Measure, Metric, Patch, Question, Spec},
-    hooks::{Capture, Edit, Op},
+    app::{Distractor, Setup},
+    engine::{Control, Engine, Filling, Map, Measure, Metric, Question, Spec},
+    hooks::{Capture, Op, ParseError},
 };
 
 /// A map that was swept, and what its numbers are.
@@ -27,11 +28,9 @@ struct Filled {
 }
 
 pub(super) fn main(args: &SweepArgs) -> Result<()> {
-    let loaded = prompt::load(&args.model)?;
-    let tokens = prompt::tokens(&loaded, &args.prompt)?;
-    let mut engine = prompt::engine(loaded, &args.prompt)?;
-    let spec = prompt::spec(&engine, tokens, args.prompt.prepend_bos, &args.edits)?;
-    let swept = sweep(&mut engine, &spec, args)?;
+    let Prepared { mut engine, setup, .. } = prompt::prepare(&args.model, &args.prompt, &args.edits, None)?;
+    let spec = setup.spec();
+    let swept = sweep(&mut engine, &spec, &setup, args)?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     if args.json {
         writeln!(out, "{}", to_json(&swept, &engine))?;
@@ -44,23 +43,24 @@ pub(super) fn main(args: &SweepArgs) -> Result<()> {
     Ok(())
 }
 
-fn sweep(engine: &mut Engine, spec: &Spec, args: &SweepArgs) -> Result<Filled> {
-    let op = operation(&args.op)?;
-    let map = match &args.patch {
-        Some(name) => Map::Patch(patch(name)?),
-        None => Map::Ablate(op),
+fn sweep(engine: &mut Engine, spec: &Spec, setup: &Setup, args: &SweepArgs) -> Result<Filled> {
+    let map = match (&args.patch, &args.op, setup.view) {
+        (Some(name), ..) => Map::Patch(name.parse().map_err(|e| Usage(format!("--patch: {e}")))?),
+        (None, Some(op), _) => Map::Ablate(operation(op)?),
+        (None, None, Some(place)) => place.map,
+        (None, None, None) => Map::Ablate(Op::Set(0.0)),
     };
     if map.is_patch() && spec.contrast.is_none() {
         return Err(Usage("--patch takes values from a contrast prompt: give --contrast".into()).into());
     }
     let cancel = AtomicBool::new(false);
     let control = Control { cancel: &cancel, progress: &|_, _| {} };
-    let question = question(engine, spec, args, control)?;
+    let question = question(engine, spec, setup, args, control)?;
     let metric = match args.metric {
+        Some(MetricArg::Kl) => Metric::Kl,
         Some(MetricArg::LogitDiff) => Metric::LogitDiff,
         Some(MetricArg::Prob) => Metric::Prob,
-        None if map.is_patch() => Metric::LogitDiff,
-        Some(MetricArg::Kl) | None => Metric::Kl,
+        None => setup.metric.unwrap_or(if map.is_patch() { Metric::LogitDiff } else { Metric::Kl }),
     };
     let mut filling = Filling::new(map, &engine.schema, spec.tokens.len());
     let mut progress = Progress { began: Instant::now(), shown: false };
@@ -79,33 +79,40 @@ impl Filled {
     }
 }
 
-/// `= 0`, `= mean`, `*= 0.5`: what stands after the selection in an edit.
+/// What is done to each head and MLP.
 fn operation(text: &str) -> Result<Op> {
-    let edit: Result<Edit, _> = format!("hook_embed {}", text.trim()).parse();
-    let edit =
-        edit.map_err(|e| Usage(format!("--op `{text}`: {}; expected such as `= 0`, `= mean`, `= patch`", e.message)))?;
-    Ok(edit.op)
-}
-
-fn patch(name: &str) -> Result<Patch> {
-    let short = name.trim_start_matches("get_act_patch_");
-    Patch::ALL.into_iter().find(|patch| patch.name() == short).ok_or_else(|| {
-        let names = Patch::ALL.map(Patch::name).join(", ");
-        Usage(format!("--patch: there is no map `{name}`; there are {names}")).into()
-    })
+    let op = text.trim().parse::<Op>();
+    let wrong =
+        |e: ParseError| Usage(format!("--op `{text}`: {}; expected such as `= 0`, `= mean`, `= patch`", e.message));
+    Ok(op.map_err(wrong)?)
 }
 
 /// The tokens of the logit difference: as given, or the likeliest of the run without interventions.
-fn question(engine: &mut Engine, spec: &Spec, args: &SweepArgs, control: Control<'_>) -> Result<Question> {
+fn question(
+    engine: &mut Engine,
+    spec: &Spec,
+    setup: &Setup,
+    args: &SweepArgs,
+    control: Control<'_>,
+) -> Result<Question> {
+    let words = Words::from(&engine.loaded);
     let given = |name: &str, text: &Option<String>| -> Result<Option<u32>> {
-        text.as_ref().map(|text| prompt::token(&engine.loaded, text).context(format!("--{name}"))).transpose()
+        let token = text.as_ref().map(|text| words.token(text).context(format!("--{name}")));
+        Ok(token.transpose()?.map(|token| token.id))
     };
-    let (target, distractor) = (given("target", &args.target)?, given("distractor", &args.distractor)?);
+    let target = given("target", &args.target)?.or(setup.target.as_ref().map(|token| token.id));
+    let distractor = given("distractor", &args.distractor)?;
     let outcome = engine.run(spec, &Capture::None, control).map_err(classify)?;
     let last = outcome.baseline.logit_rows()?.pop().unwrap_or_default();
     let likely: Vec<u32> = top_k(&last, 3).into_iter().map(|ranked| ranked.id).collect();
     let target = target.or(likely.first().copied()).context("the model has no tokens")?;
-    Ok(Question { target, distractor: distractor.or(likely.into_iter().find(|id| *id != target)) })
+    let distractor = match (distractor, &setup.distractor) {
+        (Some(given), _) => Some(given),
+        (None, Distractor::None) => None,
+        (None, Distractor::Chosen(token)) => Some(token.id),
+        (None, Distractor::Likeliest) => likely.into_iter().find(|id| *id != target),
+    };
+    Ok(Question { target, distractor })
 }
 
 /// A line on stderr that says how far a long sweep is, where someone looks at it.

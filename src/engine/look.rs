@@ -1,4 +1,8 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use candle_core::{D, Tensor};
 use rayon::prelude::*;
@@ -9,6 +13,7 @@ use super::{
 use crate::{
     analysis::{HeadScores, Stats, stats},
     hooks::{Axis, BlockHook, EditError, HookPoint},
+    names,
 };
 
 /// Which of a head's square matrices.
@@ -52,6 +57,20 @@ pub enum Compare {
     Difference,
     /// The unedited run.
     Baseline,
+}
+
+impl fmt::Display for Compare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.title())
+    }
+}
+
+impl FromStr for Compare {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        names::find("comparison", name, &Self::ALL, Self::title)
+    }
 }
 
 impl Compare {

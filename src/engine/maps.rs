@@ -1,7 +1,12 @@
 //! The maps that a sweep fills in: which intervention each cell is.
 
+use std::{fmt, str::FromStr};
+
 use super::{Measure, Question, Swept};
-use crate::hooks::{Axis, BlockHook, Edit, HookPoint, Op, Schema, random_bits};
+use crate::{
+    hooks::{Axis, BlockHook, Edit, HookPoint, Op, Schema, random_bits},
+    names,
+};
 
 /// A map of interventions.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,6 +94,35 @@ impl Patch {
 
     fn by_pos(self) -> bool {
         !matches!(self, Self::HeadOut | Self::HeadQ | Self::HeadK | Self::HeadV | Self::HeadPattern)
+    }
+}
+
+impl FromStr for Patch {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        names::find("patching map", name.trim_start_matches("get_act_patch_"), &Self::ALL, Self::name)
+    }
+}
+
+/// The operation, or the patching map's name.
+impl fmt::Display for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ablate(op) => write!(f, "{op}"),
+            Self::Patch(patch) => f.write_str(patch.name()),
+        }
+    }
+}
+
+impl FromStr for Map {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(op) => Ok(Self::Ablate(op)),
+            Err(_) => text.parse().map(Self::Patch).map_err(|e| format!("{e}; or an operation such as `= 0`")),
+        }
     }
 }
 
@@ -239,6 +273,20 @@ impl Metric {
             (Self::LogitDiff, None) => diff,
             (Self::Prob, _) => measure.prob - before.prob,
         }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Metric {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        names::find("metric", name, &Self::ALL, Self::name)
     }
 }
 

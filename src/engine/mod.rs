@@ -2,6 +2,7 @@
 
 mod attribution;
 mod effects;
+mod export;
 mod fill;
 mod idle;
 mod lens;
@@ -15,6 +16,7 @@ mod worker;
 
 pub use attribution::Attribution;
 pub use effects::{EditEffect, HookChange, Prediction, Predictions, Summary};
+pub use export::{Ran, python};
 pub use fill::Filling;
 pub use idle::Idle;
 pub use lens::{LensCell, LensColumn, lens_points};

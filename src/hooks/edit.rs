@@ -53,6 +53,17 @@ impl FromStr for Edit {
     }
 }
 
+impl FromStr for Op {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let mut parser = Parser::new(text);
+        let op = parser.op()?;
+        parser.end()?;
+        Ok(op)
+    }
+}
+
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

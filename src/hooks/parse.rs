@@ -156,7 +156,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn op(&mut self) -> Parsed<Op> {
+    pub(super) fn op(&mut self) -> Parsed<Op> {
         self.spaces();
         let start = self.at;
         let sign = ["*=", "+=", "="].into_iter().find(|sign| self.eat(sign));

@@ -1,9 +1,12 @@
 //! From a checkpoint's tensors to the weights that the forward pass uses, processed as TransformerLens does.
 
+use std::{fmt, str::FromStr};
+
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::{Config, ModelError, checkpoint::Checkpoint};
+use crate::names;
 
 /// How weights are changed on loading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,20 @@ impl Processing {
             Self::Folded => "processed",
             Self::None => "unprocessed",
         }
+    }
+}
+
+impl fmt::Display for Processing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Processing {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        names::find("processing", name, &[Self::Folded, Self::None], Self::name)
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
         left.push(Span::styled(format!(" ({note})"), theme.changed()));
     }
     let always = left.len();
-    left.extend([sep(), Span::raw(model.processing), sep(), Span::raw(model.device.as_str())]);
+    left.extend([sep(), Span::raw(model.processing.name()), sep(), Span::raw(model.device.as_str())]);
 
     let mut right: Vec<Span<'_>> = Vec::new();
     match &state.phase {

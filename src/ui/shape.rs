@@ -64,7 +64,7 @@ fn facts(state: &State, theme: Theme) -> Vec<Line<'static>> {
     let mut lines = vec![
         fact("shape", format!("[{axes}] = {shape:?}")),
         fact("size", size),
-        fact("formula", text::plain(&formula(point, &schema.dims, state.model.folded), theme)),
+        fact("formula", text::plain(&formula(point, &schema.dims, state.model.processing.is_folded()), theme)),
     ];
     lines.extend(made_with(point, state, theme));
     let reads: Vec<&str> = readers(point, schema).iter().map(|reader| reader.short_name()).collect();
@@ -107,7 +107,7 @@ pub(super) fn waiting(state: &State) -> String {
 /// The checkpoint tensors: one line each, those of one part together.
 fn made_with(point: HookPoint, state: &State, theme: Theme) -> Vec<Line<'static>> {
     let mut lines: Vec<(String, String)> = Vec::new();
-    for source in sources(point, &state.schema.dims, state.model.folded, None) {
+    for source in sources(point, &state.schema.dims, state.model.processing.is_folded(), None) {
         let (stem, kind) = source.tensor.rsplit_once('.').unwrap_or((&source.tensor, ""));
         let part = source.part.to_string();
         match lines.last_mut() {

@@ -1,0 +1,111 @@
+import copy, sys
+import numpy as np, torch
+from transformers import GPTNeoXForCausalLM
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+from transformer_lens.pretrained.weight_conversions import convert_neox_weights
+
+# ---- what pythia-tui ran, and what came of it ------------------------------------------------------------------------
+#{facts}
+
+# ---- the same with TransformerLens -----------------------------------------------------------------------------------
+FLAGS = {"hook_tokens": "use_hook_tokens", "hook_attn_in": "use_attn_in", "hook_q_input": "use_split_qkv_input",
+         "hook_k_input": "use_split_qkv_input", "hook_v_input": "use_split_qkv_input", "hook_mlp_in": "use_hook_mlp_in",
+         "attn.hook_result": "use_attn_result"}
+
+
+def load(name):
+    """TransformerLens's model of a checkpoint on the hub, or of a directory that holds one."""
+    hf = GPTNeoXForCausalLM.from_pretrained(name, revision=REVISION if name == MODEL else None).float()
+    c = hf.config
+    d_head = c.hidden_size // c.num_attention_heads
+    cfg = HookedTransformerConfig(
+        n_layers=c.num_hidden_layers, d_model=c.hidden_size, n_heads=c.num_attention_heads, d_head=d_head,
+        d_mlp=c.intermediate_size, d_vocab=c.vocab_size, n_ctx=c.max_position_embeddings, act_fn="gelu",
+        eps=c.layer_norm_eps, normalization_type="LNPre" if PROCESSED else "LN", positional_embedding_type="rotary",
+        rotary_dim=int(getattr(c, "rotary_pct", 0.25) * d_head), rotary_adjacent_pairs=False,
+        rotary_base=int(getattr(c, "rotary_emb_base", 10000)), parallel_attn_mlp=c.use_parallel_residual, device="cpu")
+    model = HookedTransformer(cfg)
+    model.load_and_process_state_dict(
+        {k: v.clone() for k, v in convert_neox_weights(hf, cfg).items()}, fold_ln=PROCESSED,
+        center_writing_weights=PROCESSED, center_unembed=PROCESSED, fold_value_biases=PROCESSED,
+        refactor_factored_attn_matrices=False)
+    for number, block in enumerate(model.blocks):      # opt-in hooks, block by block
+        block.cfg = block.attn.cfg = copy.copy(model.cfg)
+        for hook in ENABLED:
+            if hook.startswith(f"blocks.{number}."):
+                setattr(block.cfg, FLAGS[hook.split(".", 2)[2]], True)
+    for hook in ENABLED:
+        setattr(model.cfg, FLAGS[hook.split(".", 2)[2] if hook.startswith("blocks.") else hook], True)
+    return model.eval()
+
+
+def noise(hook, seed, shape):
+    """Standard normals by hook, seed and place: SplitMix64 read at a counter, then Box and Muller."""
+    mask, golden, h = (1 << 64) - 1, 0x9E3779B97F4A7C15, 0xCBF29CE484222325
+
+    def mix(z):
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        return z ^ (z >> 31)
+    for b in hook.encode():
+        h = ((h ^ b) * 0x100000001B3) & mask
+    key = mix((seed + golden) & mask) ^ h
+    u = [((mix((key + c * golden) & mask) >> 11) + 1) / 2.0 ** 53 for c in range(1, 2 * int(np.prod(shape)) + 1)]
+    u, v = np.array(u[0::2]), np.array(u[1::2])
+    return torch.from_numpy(np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v)).reshape(shape)
+
+
+def places(x, along):
+    """The index of what is selected, a list of indices along each axis; None is all of it."""
+    return tuple(torch.from_numpy(i) for i in np.ix_(*[np.arange(n) if a is None else a for n, a in zip(x.shape, along)]))
+
+
+def edit(op, number, seed, here, there, unedited, contrast):
+    """A hook function that does one edit at one hook."""
+    def change(value, hook):
+        x = value[0].float()
+        at = places(x, here)
+        if op == "=":
+            new = torch.full_like(x[at], number)
+        elif op == "*=":
+            new = x[at] * number
+        elif op == "+=":
+            new = x[at] + number
+        elif op == "mean":
+            over = 1 if hook.name.endswith(("hook_attn_scores", "hook_pattern")) else 0
+            new = x.mean(over, keepdim=True).expand_as(x)[at]
+        elif op == "freeze":
+            new = unedited[hook.name][0].float()[at]
+        elif op == "patch":
+            other = contrast[hook.name][0].float()
+            new = other[places(other, there)]
+        else:
+            new = x[at] + (noise(hook.name, seed, x.shape)[at] * number).float()
+        x = x.clone()
+        x[at] = new
+        return x[None].to(value.dtype)
+    return change
+
+
+def main():
+    model = load(sys.argv[1] if len(sys.argv) > 1 else MODEL)
+    with torch.no_grad():
+        unedited, cache = model.run_with_cache(torch.tensor([TOKENS]))
+        contrast = model.run_with_cache(torch.tensor([CONTRAST]))[1] if CONTRAST else None
+        hooks = [(hook, edit(op, number, seed, here, there, cache, contrast))
+                 for _, op, number, seed, where in EDITS for hook, here, there in where]
+        edited = model.run_with_hooks(torch.tensor([TOKENS]), fwd_hooks=hooks)
+    p, q = (logits[0, -1].double().log_softmax(-1) for logits in (unedited, edited))
+    kl = float((p.exp() * (p - q)).sum())
+    print(f"KL(unedited || edited) after the last position: {kl:.6g} here, {KL:.6g} in pythia-tui")
+    for what, logits, expected in [("unedited", unedited, UNEDITED), ("edited", edited, EDITED)]:
+        there = torch.tensor(list(expected.values()))
+        here = logits[0, -1, list(expected)]
+        error = float((here - there).abs().max() / there.abs().max().clamp(min=1))
+        print(f"{what}: the logits differ by at most {error:.1e} of the largest")
+        assert error < TOLERANCE, (what, here, there)
+    assert abs(kl - KL) < 1e-5 + 1e-3 * abs(KL), (kl, KL)
+    print("equal")
+
+
+main()

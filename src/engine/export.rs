@@ -1,0 +1,135 @@
+//! A run as a Python script that repeats it with TransformerLens 2.18.0 and asserts what was computed here.
+
+use std::fmt::Write;
+
+use super::Spec;
+use crate::{
+    analysis::top_k,
+    hooks::{EditError, Indices, Op, Plan, Schema},
+    model::Processing,
+};
+
+/// What the script is told of a run besides what was run.
+#[derive(Clone, Copy, Debug)]
+pub struct Ran<'a> {
+    /// As `--model` takes it.
+    pub model: &'a str,
+    pub revision: Option<&'a str>,
+    pub processing: Processing,
+    /// The logits after the last position `[vocab]`, of the run and of the unedited one.
+    pub logits: &'a [f32],
+    pub baseline: &'a [f32],
+    /// KL(baseline || edited) there, in nats.
+    pub kl: f64,
+}
+
+/// The script's own code: everything but the facts of a run.
+const CODE: &str = include_str!("export.py");
+
+/// Logits that the script holds: so many of the largest, and as many at regular places of the vocabulary.
+const HELD: usize = 20;
+
+/// Of the largest logit; four times the worst error that was measured against the reference.
+const TOLERANCE: &str = "2e-5";
+
+/// # Errors
+/// An edit that the model or prompt does not take.
+pub fn python(spec: &Spec, schema: &Schema, ran: &Ran<'_>) -> Result<String, EditError> {
+    let plan = Plan::resolve(&spec.edits, schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len))?;
+    let mut edits = String::new();
+    for (number, edit) in spec.edits.iter().enumerate() {
+        let (op, value, seed) = operation(edit.op);
+        let _ = writeln!(edits, "    ({}, {op}, {value}, {seed}, [", text(&edit.to_string()));
+        for step in plan.steps.iter().filter(|step| step.edit == number) {
+            let there = step.contrast.as_ref().map_or("None".into(), along);
+            let _ = writeln!(edits, "        ({}, {}, {there}),", text(&step.point.to_string()), along(&step.indices));
+        }
+        edits.push_str("    ]),\n");
+    }
+    let (model, note) = repository(ran.model);
+    let revision = ran.revision.map_or("None".into(), text);
+    let enabled: Vec<String> = spec.enabled.iter().map(|point| text(&point.to_string())).collect();
+    let baseline = if ran.baseline.is_empty() { ran.logits } else { ran.baseline };
+    let facts = format!(
+        "MODEL, REVISION = {model}, {revision}{note}\n\
+         PROCESSED = {}\n\
+         TOKENS = {:?}\n\
+         CONTRAST = {}      # the prompt that patches are taken from\n\
+         ENABLED = [{}]      # opt-in hooks\n\
+         # the line; what it does, with which number and seed; and where: a hook, the indices along its axes, and for a \
+         patch those in the contrast run\n\
+         EDITS = [\n{edits}]\n\
+         # logits after the last position, by token\n\
+         UNEDITED = {}\n\
+         EDITED = {}\n\
+         KL = {}\n\
+         TOLERANCE = {TOLERANCE}      # of the largest logit",
+        if ran.processing.is_folded() { "True" } else { "False" },
+        spec.tokens,
+        spec.contrast.as_ref().map_or("None".into(), |tokens| format!("{tokens:?}")),
+        enabled.join(", "),
+        held(baseline),
+        held(ran.logits),
+        number(ran.kl),
+    );
+    let heading = format!(
+        "#!/usr/bin/env python3\n\
+         \"\"\"Repeats a run of pythia-tui {} with TransformerLens, and asserts what it computed.\n\n    \
+         pip install transformer-lens==2.18.0 'transformers<5'\n    \
+         python THIS_FILE [MODEL]\n\n\
+         MODEL is a name on the Hugging Face hub or a directory with a checkpoint; without it, the one below.\n\
+         \"\"\"\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    Ok(heading + &CODE.replace("#{facts}", &facts))
+}
+
+/// The model as transformers finds it, and a remark where it needs one.
+fn repository(model: &str) -> (String, &'static str) {
+    let remark = "      # embedded in pythia-tui; its files are in assets/demo of the repository: give their path";
+    match model {
+        "demo" => (text("assets/demo"), remark),
+        _ if model.contains(['/', '\\']) => (text(model), ""),
+        _ => (text(&format!("EleutherAI/{model}")), ""),
+    }
+}
+
+/// What an operation is called in the script, its number and its seed.
+fn operation(op: Op) -> (&'static str, String, u64) {
+    let none = || "None".to_string();
+    match op {
+        Op::Set(x) => ("\"=\"", number(x.into()), 0),
+        Op::Scale(x) => ("\"*=\"", number(x.into()), 0),
+        Op::Add(x) => ("\"+=\"", number(x.into()), 0),
+        Op::Mean => ("\"mean\"", none(), 0),
+        Op::Patch => ("\"patch\"", none(), 0),
+        Op::Freeze => ("\"freeze\"", none(), 0),
+        Op::Noise { sd, seed } => ("\"noise\"", number(sd.into()), seed),
+    }
+}
+
+/// A text as Python and JSON both write it.
+fn text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A number as Python writes it.
+fn number(x: f64) -> String {
+    if x.is_finite() { format!("{x:?}") } else { format!("float(\"{}\")", x.to_string().to_lowercase()) }
+}
+
+/// The indices along each axis.
+fn along(indices: &Indices) -> String {
+    let axis = |along: &Option<Vec<usize>>| along.as_ref().map_or("None".into(), |along| format!("{along:?}"));
+    format!("[{}]", indices.along.iter().map(axis).collect::<Vec<_>>().join(", "))
+}
+
+/// The logits that the script holds, as a dictionary.
+fn held(logits: &[f32]) -> String {
+    let mut ids: Vec<usize> = top_k(logits, HELD).into_iter().map(|ranked| ranked.id as usize).collect();
+    ids.extend((0..logits.len()).step_by((logits.len() / HELD).max(1)));
+    ids.sort_unstable();
+    ids.dedup();
+    let entry = |id: usize| format!("{id}: {}", number(logits[id].into()));
+    format!("{{{}}}", ids.into_iter().map(entry).collect::<Vec<_>>().join(", "))
+}
