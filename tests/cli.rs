@@ -409,3 +409,65 @@ fn structure_prints_either_tree() {
     assert_eq!(stdout(&["structure", "--model", dir.path().to_str().unwrap()]), hooks);
     refused(&["structure", "--hf", "--hooks", "--model", "demo"], 2, "cannot be used with");
 }
+
+#[test]
+fn an_experiment_runs_as_its_arguments_would() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.toml");
+    let path = file.to_str().unwrap();
+    let text = format!(
+        "version = 1\nmodel = {:?}\nprocessing = \"unprocessed\"\ntokens = [5, 6, 7]\ncontrast-tokens = [5, 9, 7]\n\
+         enable = [\"blocks.0.attn.hook_result\"]\nmetric = \"prob\"\ntarget = \"#4\"\n\
+         [[edit]]\nline = \"blocks.0.attn.hook_result[head=1] = patch\"\n\
+         [[edit]]\nline = \"hook_embed = 0\"\non = false\n",
+        micro()
+    );
+    fs::write(&file, &text).unwrap();
+    let report = |args: &[&str]| -> Value {
+        let mut report: Value = serde_json::from_str(&stdout(args)).unwrap();
+        report["time_ms"] = Value::Null;
+        report
+    };
+    let model = micro();
+    let spelt = [
+        "run",
+        "--model",
+        &model,
+        "--no-processing",
+        "--tokens",
+        "5,6,7",
+        "--contrast-tokens",
+        "5,9,7",
+        "--enable",
+        "blocks.0.attn.hook_result",
+        "--edit",
+        "blocks.0.attn.hook_result[head=1] = patch",
+        "--json",
+    ];
+    assert_eq!(report(&["run", "--experiment", path, "--json"]), report(&spelt));
+    // what is given beside it goes before it; edits are added
+    let beside =
+        report(&["run", "--experiment", path, "--tokens", "8,9,7", "--edit", "blocks.1.hook_mlp_out = 0", "--json"]);
+    assert_eq!((beside["tokens"][0]["id"].as_u64(), beside["edits"].as_array().unwrap().len()), (Some(8), 2));
+    let swept: Value = serde_json::from_str(&stdout(&["sweep", "--experiment", path, "--json"])).unwrap();
+    assert_eq!((swept["metric"].as_str(), swept["baseline"]["target"]["id"].as_u64()), (Some("prob"), Some(4)));
+
+    let wrong = |from: &str, to: &str, expected: &str| {
+        let bad = dir.path().join("bad.toml");
+        fs::write(&bad, text.replacen(from, to, 1)).unwrap();
+        refused(&["run", "--experiment", bad.to_str().unwrap()], 2, expected);
+    };
+    wrong("version = 1", "version = 2", "bad.toml, line 1, column 11: this experiment is of version 2");
+    wrong("metric", "metrik", "line 7, column 1: unknown field `metrik`");
+    wrong("head=1", "head=4", "line 10, column 8: `blocks.0.attn.hook_result[head=4] = patch`: head 4 is out of range");
+    wrong(
+        "contrast-tokens = [5, 9, 7]",
+        "contrast-tokens = [5, 7]",
+        "line 10, column 8: `blocks.0.attn.hook_result[head=1] = patch`: the contrast prompt has 2 tokens",
+    );
+    wrong("hook_embed", "hook_embedd", "line 12, column 9: there is no hook `hook_embedd`; did you mean hook_embed?");
+    wrong("tokens = [5, 6, 7]", "tokens = [5, 6, 700]", "line 4, column 10");
+    wrong("enable = [\"blocks.0.attn.hook_result\"]", "", "off by default");
+    wrong("\"#4\"", "\"#400\"", "line 8, column 10");
+    refused(&["run", "--experiment", "/nonexistent/a.toml"], 2, "can't read /nonexistent/a.toml");
+}

@@ -26,6 +26,7 @@ struct Session {
     bytes: Arc<Mutex<Vec<u8>>>,
     /// Set, and the reader lets go of the terminal after the next output.
     deaf: Arc<AtomicBool>,
+    _state: tempfile::TempDir,
 }
 
 impl Session {
@@ -42,7 +43,8 @@ impl Session {
         command.env("COLORTERM", "truecolor");
         command.env("HF_HUB_CACHE", "/nonexistent");
         command.env("XDG_CONFIG_HOME", "/nonexistent");
-        command.env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
+        let state = tempfile::tempdir().unwrap();
+        command.env("XDG_STATE_HOME", state.path());
         command.cwd(dir);
         for (name, value) in env {
             command.env(name, value);
@@ -66,7 +68,7 @@ impl Session {
         let input = pair.master.take_writer().unwrap();
         // the slave stays open in the child alone, so that its end is seen
         drop(pair.slave);
-        Self { master: Some(pair.master), input: Some(input), child, screen, bytes, deaf }
+        Self { master: Some(pair.master), input: Some(input), child, screen, bytes, deaf, _state: state }
     }
 
     fn text(&self) -> String {
@@ -294,4 +296,63 @@ fn keys_come_from_the_configuration_file() {
     session.wait_for("L2 norm");
     session.press("Q");
     session.ends_clean();
+}
+
+#[test]
+fn a_session_that_was_killed_is_offered_and_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = [("XDG_STATE_HOME", dir.path().to_str().unwrap())];
+    let mut session = Session::start(&["--model", "demo", "Two tokens"], &env);
+    session.wait_for("L2 norm");
+    session.press("/1 attn z\ra");
+    session.wait_for("1 edit");
+    let sessions = dir.path().join("pythia-tui/sessions");
+    let began = Instant::now();
+    let kept = || {
+        let files = std::fs::read_dir(&sessions).into_iter().flatten().flatten();
+        let texts = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+        texts.into_iter().any(|text| text.contains("blocks.1.attn.hook_z = 0"))
+    };
+    while !kept() {
+        assert!(began.elapsed() < LONG, "nothing was kept");
+        thread::sleep(Duration::from_millis(10));
+    }
+    session.signal(9);
+    session.child.wait().unwrap();
+
+    let mut session = Session::start(&["--model", "demo", "Something else"], &env);
+    session.wait_for("the last session was kept (demo, \"Two tokens\", 1 edit)");
+    session.press("o");
+    session.wait_for("Enter carries it out");
+    session.press("\r");
+    session.wait_for("blocks.1.attn.hook_z = 0");
+    session.wait_for("Two| tokens");
+    session.press("q");
+    session.ends_clean();
+}
+
+#[test]
+fn an_experiment_is_written_and_one_of_another_model_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/parallel-25");
+    let text =
+        format!("version = 1\nmodel = {other:?}\ntokens = [1, 2, 3]\n[[edit]]\nline = 'hook_embed[pos=1] = 0'\n");
+    std::fs::write(dir.path().join("other.toml"), text).unwrap();
+    let mut session = Session::start_in(dir.path(), &["--model", "demo", "Two tokens"], &[]);
+    session.wait_for("L2 norm");
+    session.press("aw\r");
+    session.wait_for("saved experiment.toml");
+    session.press(":open other.toml\r");
+    session.wait_for("parallel-25 ·");
+    session.wait_for("hook_embed[pos=1] = 0");
+    session.wait_for("L2 norm");
+    session.press(":open experiment.toml\r");
+    session.wait_for("demo ·");
+    session.wait_for("step 1 of 75");
+    session.press(":open nothing.toml\r");
+    session.wait_for("can't read nothing.toml");
+    session.press("q");
+    session.ends_clean();
+    let written = std::fs::read_to_string(dir.path().join("experiment.toml")).unwrap();
+    assert!(written.contains("line = \"hook_embed = 0\"") && written.contains("model = \"demo\""), "{written}");
 }

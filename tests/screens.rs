@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use pythia_tui::{
     analysis::{HeadScores, stats},
     app::{
-        BINDINGS, Component, EditLine, Effect, Event, Extent, Focus, Key, Keymap, ModelInfo, NotSaved, Opening,
-        Overlay, Phase, PromptLine, Region, Setup, State, Tab, Token, update,
+        BINDINGS, Component, EditLine, Effect, Event, Experiment, Extent, Focus, Key, Keymap, ModelInfo, NotSaved,
+        Opening, Overlay, Phase, Place, PromptLine, Region, Setup, State, Tab, Token, update,
     },
     engine::{
         Attribution, Compare, EditEffect, Filling, HookChange, Idle, LensCell, Look, Measure, Prediction, Report,
@@ -1089,6 +1089,37 @@ fn saving_asks_before_it_replaces() {
     assert!(program.state.overlay.is_none());
     command(&mut program, "save what.doc");
     assert!(program.screen(TRUE).contains("should end in .svg"));
+}
+
+#[test]
+fn an_experiment_that_is_opened_can_be_undone() {
+    let mut program = Program::start(SMALL, &["blocks.1.attn.hook_z[head=2] = 0"]);
+    program.keys("3 >");
+    let written = program.state.experiment();
+    let read = Experiment::parse(&written.to_string()).unwrap();
+    assert_eq!(read.to_string(), written.to_string());
+    let tokens = vec![Token { id: 3, text: "Other".into() }, Token { id: 4, text: " words".into() }];
+    let setup = Setup {
+        prompt: ("Other words".into(), tokens),
+        edits: vec![EditLine { edit: "hook_embed = 0".parse().unwrap(), on: false }],
+        view: Some(Place { position: 9, tab: Tab::Values, ..read.view.unwrap() }),
+        ..Setup::default()
+    };
+    let path = std::path::PathBuf::from("other.toml");
+    program.event(Event::Opened(path.clone(), Ok(Box::new(setup))));
+    assert_eq!((program.state.tab, program.state.tokens.len(), program.state.cell.0), (Tab::Values, 2, 1));
+    assert!(program.state.active_edits().is_empty() && program.state.edits.len() == 1);
+    assert!(program.state.view().is_some(), "it was run");
+    program.keys("u");
+    assert_eq!(program.state.active_edits()[0].to_string(), "blocks.1.attn.hook_z[head=2] = 0");
+    // one that can't be opened changes nothing, and is told in full
+    let before = program.state.experiment();
+    program.event(Event::Opened(
+        path,
+        Err(format!("other.toml, line 3, column 9: {} the end", "a long reason ".repeat(9))),
+    ));
+    assert_eq!(program.state.experiment(), before);
+    assert!(program.screen(TRUE).contains("the end"));
 }
 
 #[test]

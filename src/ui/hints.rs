@@ -1,12 +1,33 @@
 use ratatui::{
     Frame,
     layout::Rect,
-    text::{Line, Span},
+    style::Style,
+    text::{Line, Span, Text},
+    widgets::Clear,
 };
 use unicode_width::UnicodeWidthStr;
 
 use super::{Theme, text};
 use crate::app::{Action, Binding, Focus, Key, Phase, State};
+
+/// Rows that a message may take, upwards from the bottom line.
+const ROWS: usize = 5;
+
+/// A message, on as many rows as it needs.
+fn say(frame: &mut Frame<'_>, area: Rect, said: &str, style: Style, theme: Theme) {
+    let said = text::visible(said.lines().next().unwrap_or_default(), theme);
+    let room = usize::from(area.width.saturating_sub(2));
+    let mut rows = text::wrap(&said, room);
+    if rows.len() > ROWS {
+        rows.truncate(ROWS);
+        rows[ROWS - 1].push_str(theme.ellipsis());
+    }
+    let above = u16::try_from(rows.len().saturating_sub(1)).unwrap_or(0).min(area.y);
+    let place = Rect { y: area.y - above, height: area.height + above, ..area };
+    frame.render_widget(Clear, place);
+    let lines = rows.into_iter().map(|row| Line::from(Span::styled(format!(" {row}"), style)));
+    frame.render_widget(Text::from(lines.collect::<Vec<_>>()), place);
+}
 
 /// The bottom line: a message if there is one, else the keys that matter most.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
@@ -21,10 +42,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
         (None, _) => None,
     };
     if let Some((said, style)) = said {
-        let one_line = text::visible(said.lines().next().unwrap_or_default(), theme);
-        let line =
-            Line::from(Span::styled(format!(" {}", text::cut(&one_line, width.saturating_sub(1), theme)), style));
-        return frame.render_widget(line, area);
+        return say(frame, area, &said, style, theme);
     }
     let mut spans: Vec<Span<'_>> = Vec::new();
     let mut used = 1;

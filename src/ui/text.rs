@@ -41,6 +41,29 @@ pub(super) fn visible(token: &str, theme: Theme) -> String {
     token.chars().map(shown).collect()
 }
 
+/// The rows of a text that is broken between words, or within one that is wider than a row.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut rows = vec![String::new()];
+    for word in text.split_inclusive(' ') {
+        let fits = |row: &String, part: &str| row.width() + part.trim_end().width() <= width;
+        if rows.last().is_some_and(|row| !row.is_empty() && !fits(row, word)) {
+            rows.push(String::new());
+        }
+        for c in word.chars() {
+            if rows
+                .last()
+                .is_some_and(|row| row.width() + c.width().unwrap_or(0) > width && !row.is_empty() && c != ' ')
+            {
+                rows.push(String::new());
+            }
+            if let Some(row) = rows.last_mut() {
+                row.push(c);
+            }
+        }
+    }
+    rows
+}
+
 /// A formula with the signs that the terminal can show.
 pub(super) fn plain(formula: &str, theme: Theme) -> String {
     if !theme.ascii {
