@@ -78,6 +78,18 @@ fn unit(metric: Metric, filling: &Filling, state: &State, theme: Theme) -> Strin
     }
 }
 
+/// The tokens that a patch of the position under the cursor lies between: the prompt's, and the contrast prompt's.
+fn alignment(filling: &Filling, state: &State, theme: Theme) -> Option<Line<'static>> {
+    let Some(Column::Position(pos)) = filling.grid.columns.get(state.swept.1) else { return None };
+    let (here, there) = (state.tokens.get(*pos)?, state.contrast.as_ref()?.get(*pos)?);
+    let shown = |token: &crate::app::Token| format!("{:?}", text::visible(&token.text, theme));
+    let from = if theme.ascii { "<-" } else { "←" };
+    Some(Line::from(match here.id == there.id {
+        true => Span::styled(format!("position {pos}: {} in both prompts", shown(here)), theme.dim()),
+        false => Span::styled(format!("position {pos}: {} {from} {}", shown(here), shown(there)), theme.changed()),
+    }))
+}
+
 /// The cell under the cursor by every metric, how far the map is, and random heads to judge it by.
 fn details(filling: &Filling, scale: Scale, state: &State, theme: Theme) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
@@ -90,6 +102,7 @@ fn details(filling: &Filling, scale: Scale, state: &State, theme: Theme) -> Vec<
         let all: String = Metric::ALL.iter().map(part).collect();
         lines.push(Line::from(vec![Span::styled(edit.to_string(), theme.title()), Span::raw(all)]));
     }
+    lines.extend(alignment(filling, state, theme));
     let (done, all) = (filling.done(), filling.measures.len());
     let keys = state.keymap();
     if done < all {
