@@ -2,6 +2,7 @@
 
 mod args;
 mod autosave;
+mod bench;
 mod completions;
 mod config;
 mod experiment;
@@ -34,6 +35,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Hooks(args)) => hooks::main(&args),
         Some(Command::Run(args)) => run::main(&args),
         Some(Command::Sweep(args)) => sweep::main(&args),
+        Some(Command::Bench(args)) => bench::main(&args),
         Some(Command::Structure(args)) => structure::main(&args),
         Some(Command::Completions { shell }) => completions::main(shell, Args::command()),
         None => explore::main(&args.explore),

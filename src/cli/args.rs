@@ -22,6 +22,8 @@ pub(super) enum Command {
     Run(RunArgs),
     /// The effect of ablating every head and MLP, or a patching map
     Sweep(SweepArgs),
+    /// How fast a model is on this machine
+    Bench(BenchArgs),
     /// The module trees, and how hooks map to modules
     Structure(StructureArgs),
     /// Shell completions, on stdout
@@ -132,6 +134,21 @@ pub(super) enum MetricArg {
     Kl,
     LogitDiff,
     Prob,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct BenchArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Prompt lengths in tokens
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [2, 16, 64, 256])]
+    pub lengths: Vec<usize>,
+    /// How often each is measured; the median is told
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    pub repeats: u16,
+    /// A JSON array
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]

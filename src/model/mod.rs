@@ -1,10 +1,12 @@
 //! GPT-NeoX on candle: where checkpoints come from, how weights are processed, and the hooked forward pass.
 
+mod attention;
 mod checkpoint;
 mod config;
 mod demo;
 mod error;
 pub mod hub_cache;
+mod kernels;
 mod neox;
 mod rotary;
 mod source;

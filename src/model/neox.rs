@@ -3,12 +3,13 @@
 //! Shapes are written with axis names; every activation has a leading `batch` axis. Hook points fire where
 //! TransformerLens 2.18.0 fires them and see the same values.
 
-use candle_core::{D, DType, Device, Tensor};
-use candle_nn::ops::softmax_last_dim;
+use candle_core::{DType, Device, Tensor};
 
 use super::{
     Config, ModelError,
+    attention::Attention,
     checkpoint::Checkpoint,
+    kernels,
     rotary::Rotary,
     weights::{Affine, BlockWeights, Linear, Processing, Weights},
 };
@@ -193,7 +194,7 @@ impl Block {
         // A parallel block's MLP reads what attention read; a sequential one's reads what attention wrote.
         let resid_mid = match self.parallel {
             true => resid_pre.clone(),
-            false => hooks.at(self.point(BlockHook::ResidMid), add(&resid_pre, &attn_out)?)?,
+            false => hooks.at(self.point(BlockHook::ResidMid), kernels::add(&resid_pre, &attn_out)?)?,
         };
         let mlp_in = match schema.is_enabled(self.point(BlockHook::MlpIn)) {
             true => hooks.at(self.point(BlockHook::MlpIn), resid_mid.clone())?,
@@ -205,8 +206,8 @@ impl Block {
         let mlp_out = hooks.at(self.point(BlockHook::MlpOut), mlp_out)?;
 
         let resid_post = match self.parallel {
-            true => add(&add(&resid_pre, &attn_out)?, &mlp_out)?,
-            false => add(&resid_mid, &mlp_out)?,
+            true => kernels::add(&kernels::add(&resid_pre, &attn_out)?, &mlp_out)?,
+            false => kernels::add(&resid_mid, &mlp_out)?,
         };
         hooks.at(self.point(BlockHook::ResidPost), resid_post)
     }
@@ -217,7 +218,7 @@ impl Block {
         let at_end = resid.narrow(1, resid.dim(1)? - 1, 1)?.contiguous()?;
         let attn_out = self.attn.forward_last(&self.ln1.plain(resid)?)?;
         let resid_mid = if self.parallel { at_end.clone() } else { (&at_end + &attn_out)? };
-        let post = self.mlp.w_in.forward(&self.ln2.plain(&resid_mid)?)?.gelu_erf()?;
+        let post = kernels::gelu(&self.mlp.w_in.forward(&self.ln2.plain(&resid_mid)?)?)?;
         let mlp_out = self.mlp.w_out.forward(&post)?;
         Ok(match self.parallel {
             true => ((at_end + attn_out)? + mlp_out)?,
@@ -273,10 +274,8 @@ struct LayerNorm {
 impl LayerNorm {
     /// `x`: `[batch, pos, d_model]` or `[batch, pos, head, d_model]`.
     fn forward(&self, x: &Tensor, scale: HookPoint, normalized: HookPoint, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-        let divisor = (centred.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()?;
-        let divisor = hooks.at(scale, divisor)?;
-        let mut out = centred.broadcast_div(&divisor)?;
+        let divisor = hooks.at(scale, kernels::scale(x, self.eps)?)?;
+        let mut out = kernels::normalize(x, &divisor)?;
         if let Some(Affine { weight, bias }) = &self.affine {
             out = out.broadcast_mul(weight)?.broadcast_add(bias)?;
         }
@@ -291,154 +290,12 @@ impl LayerNorm {
 }
 
 /// Lets every activation pass.
-struct Unwatched;
+pub(super) struct Unwatched;
 
 impl Hooks for Unwatched {
     fn at(&mut self, _point: HookPoint, value: Tensor) -> Result<Tensor> {
         Ok(value)
     }
-}
-
-/// The sum of two streams, of which one may still be common to all rows of the batch.
-fn add(a: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
-    if a.dims() == b.dims() { a + b } else { a.broadcast_add(b) }
-}
-
-/// `a` and `b` with as many rows: the one that is still common to all rows is repeated.
-fn same_rows(a: Tensor, b: Tensor) -> candle_core::Result<(Tensor, Tensor)> {
-    let rows = a.dim(0)?.max(b.dim(0)?);
-    let repeat = |x: Tensor| -> candle_core::Result<Tensor> {
-        if x.dim(0)? == rows {
-            return Ok(x);
-        }
-        let mut shape = x.dims().to_vec();
-        shape[0] = rows;
-        x.broadcast_as(shape)?.contiguous()
-    };
-    Ok((repeat(a)?, repeat(b)?))
-}
-
-struct Attention {
-    block: usize,
-    /// Rows `(q|k|v, head, d_head)`.
-    qkv: Linear,
-    out: Linear,
-    rotary: std::sync::Arc<Rotary>,
-    n_heads: usize,
-    d_head: usize,
-}
-
-impl Attention {
-    fn forward(&self, [q, k, v]: [Tensor; 3], schema: &Schema, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        let point = |hook| HookPoint::Block(self.block, hook);
-        let q = hooks.at(point(BlockHook::Q), q)?;
-        let k = hooks.at(point(BlockHook::K), k)?;
-        let v = hooks.at(point(BlockHook::V), v)?;
-        let q = hooks.at(point(BlockHook::RotQ), self.rotary.apply(&q, 0)?)?;
-        let k = hooks.at(point(BlockHook::RotK), self.rotary.apply(&k, 0)?)?;
-
-        let by_head = |x: &Tensor| x.transpose(1, 2)?.contiguous();
-        #[allow(clippy::cast_precision_loss, reason = "d_head is small")]
-        let root = (self.d_head as f64).sqrt();
-        let (q, k) = same_rows(by_head(&q)?, by_head(&k)?)?;
-        let scores = (q.matmul(&k.transpose(2, 3)?)? / root)?;
-        let scores = hooks.at(point(BlockHook::AttnScores), mask_future(&scores)?)?;
-
-        let pattern = softmax_last_dim(&scores.contiguous()?)?;
-        let pattern = self.undefined_to_zero(pattern, hooks)?;
-        let pattern = hooks.at(point(BlockHook::Pattern), pattern)?;
-
-        let (pattern, v) = same_rows(pattern.contiguous()?, by_head(&v)?)?;
-        let z = pattern.matmul(&v)?.transpose(1, 2)?.contiguous()?;
-        let z = hooks.at(point(BlockHook::Z), z)?;
-        if schema.is_enabled(point(BlockHook::Result)) {
-            let result = hooks.at(point(BlockHook::Result), self.results(&z)?)?;
-            let sum = result.sum(2)?;
-            return Ok(match &self.out.bias {
-                Some(bias) => sum.broadcast_add(bias)?,
-                None => sum,
-            });
-        }
-        Ok(self.out.forward(&z.flatten_from(2)?)?)
-    }
-
-    /// Attention's output at the last position alone, of `x` `[batch, pos, d_model]`; no hooks.
-    fn forward_last(&self, x: &Tensor) -> Result<Tensor> {
-        let (batch, n_pos, d_model) = x.dims3()?;
-        let rows = |first: usize, count: usize| -> candle_core::Result<Linear> {
-            let bias =
-                self.qkv.bias.as_ref().map(|bias| bias.narrow(0, first * d_model, count * d_model)).transpose()?;
-            Ok(Linear { weight: self.qkv.weight.narrow(0, first * d_model, count * d_model)?, bias })
-        };
-        let split = |x: Tensor, n: usize, parts: usize| x.reshape((batch, n, parts, self.n_heads, self.d_head));
-        let q = split(rows(0, 1)?.forward(&x.narrow(1, n_pos - 1, 1)?)?, 1, 1)?.squeeze(2)?.contiguous()?;
-        let kv = split(rows(1, 2)?.forward(x)?, n_pos, 2)?;
-        let part = |which| kv.narrow(2, which, 1)?.squeeze(2)?.contiguous();
-        let (q, k) = (self.rotary.apply(&q, n_pos - 1)?, self.rotary.apply(&part(0)?, 0)?);
-        let by_head = |x: &Tensor| x.transpose(1, 2)?.contiguous();
-        #[allow(clippy::cast_precision_loss, reason = "d_head is small")]
-        let root = (self.d_head as f64).sqrt();
-        let scores = (by_head(&q)?.matmul(&by_head(&k)?.transpose(2, 3)?)? / root)?;
-        let pattern = self.undefined_to_zero(softmax_last_dim(&scores.contiguous()?)?, &mut Unwatched)?;
-        let z = pattern.contiguous()?.matmul(&by_head(&part(1)?)?)?.transpose(1, 2)?.contiguous()?;
-        Ok(self.out.forward(&z.flatten_from(2)?)?)
-    }
-
-    /// Queries, keys and values of all heads from one input `[batch, pos, d_model]`.
-    fn project(&self, x: &Tensor) -> Result<[Tensor; 3]> {
-        let (batch, n_pos, d_model) = x.dims3()?;
-        let all = self.qkv.forward(x)?.reshape((batch, n_pos, 3, self.n_heads, d_model / self.n_heads))?;
-        let part = |which| all.narrow(2, which, 1)?.squeeze(2)?.contiguous();
-        Ok([part(0)?, part(1)?, part(2)?])
-    }
-
-    /// One of q (0), k (1), v (2), from an input `[batch, pos, head, d_model]` of its own for each head.
-    fn project_heads(&self, x: &Tensor, which: usize) -> Result<Tensor> {
-        let (batch, _, heads, d_model) = x.dims4()?;
-        let rows = heads * self.d_head;
-        let weight = self.qkv.weight.narrow(0, which * rows, rows)?.reshape((1, heads, self.d_head, d_model))?;
-        let weight = weight.transpose(2, 3)?.broadcast_as((batch, heads, d_model, self.d_head))?.contiguous()?;
-        let projected = x.transpose(1, 2)?.contiguous()?.matmul(&weight)?.transpose(1, 2)?.contiguous()?;
-        match &self.qkv.bias {
-            Some(bias) => {
-                let bias = bias.narrow(0, which * rows, rows)?.reshape((heads, self.d_head))?;
-                Ok(projected.broadcast_add(&bias)?)
-            }
-            None => Ok(projected),
-        }
-    }
-
-    /// `z · W_O` for each head: `[batch, pos, head, d_head]` to `[batch, pos, head, d_model]`.
-    fn results(&self, z: &Tensor) -> Result<Tensor> {
-        let (batch, _, heads, d_head) = z.dims4()?;
-        let d_model = self.out.weight.dim(0)?;
-        // W_O's columns are (head, d_head)
-        let by_head = self.out.weight.reshape((d_model, heads, d_head))?.permute((1, 2, 0))?;
-        let by_head = by_head.unsqueeze(0)?.broadcast_as((batch, heads, d_head, d_model))?.contiguous()?;
-        Ok(z.transpose(1, 2)?.contiguous()?.matmul(&by_head)?.transpose(1, 2)?.contiguous()?)
-    }
-
-    /// A query whose scores are all -inf (only an edit can make one) has no softmax: its pattern row is 0.
-    fn undefined_to_zero(&self, pattern: Tensor, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        let undefined = pattern.ne(&pattern)?;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of rows")]
-        let rows = undefined.max(D::Minus1)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()? as usize;
-        if rows == 0 {
-            return Ok(pattern);
-        }
-        hooks.undefined_rows(self.block, rows);
-        Ok(undefined.where_cond(&pattern.zeros_like()?, &pattern)?)
-    }
-}
-
-/// Set the scores of keys after their query to -inf. `scores`: `[batch, head, query, key]`.
-fn mask_future(scores: &Tensor) -> candle_core::Result<Tensor> {
-    let (_, _, queries, keys) = scores.dims4()?;
-    let future = (0..queries).flat_map(|query| (0..keys).map(move |key| u8::from(key > query)));
-    let future = Tensor::from_iter(future, scores.device())?.reshape((queries, keys))?.broadcast_as(scores.shape())?;
-    let masked =
-        Tensor::new(f32::NEG_INFINITY, scores.device())?.to_dtype(scores.dtype())?.broadcast_as(scores.shape())?;
-    future.where_cond(&masked, scores)
 }
 
 struct Mlp {
@@ -450,20 +307,14 @@ struct Mlp {
 impl Mlp {
     fn forward(&self, x: &Tensor, hooks: &mut dyn Hooks) -> Result<Tensor> {
         let pre = hooks.at(HookPoint::Block(self.block, BlockHook::MlpPre), self.w_in.forward(x)?)?;
-        let post = hooks.at(HookPoint::Block(self.block, BlockHook::MlpPost), pre.gelu_erf()?)?;
+        let post = hooks.at(HookPoint::Block(self.block, BlockHook::MlpPost), kernels::gelu(&pre)?)?;
         Ok(self.w_out.forward(&post)?)
     }
 }
 
 impl Linear {
-    /// `[batch, pos, in]` to `[batch, pos, out]`.
-    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let (batch, n_pos, d_in) = x.dims3()?;
-        let out = x.contiguous()?.reshape((batch * n_pos, d_in))?.matmul(&self.weight.t()?)?;
-        let out = match &self.bias {
-            Some(bias) => out.broadcast_add(bias)?,
-            None => out,
-        };
-        out.reshape((batch, n_pos, ()))
+    /// `[..., in]` to `[..., out]`.
+    pub(super) fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        kernels::linear(x, &self.weight, self.bias.as_ref())
     }
 }

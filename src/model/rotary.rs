@@ -1,6 +1,6 @@
-use candle_core::{D, Device, Tensor};
+use candle_core::{Device, Tensor};
 
-use super::Config;
+use super::{Config, kernels};
 
 /// Rotary position embedding (Su et al., "`RoFormer`", 2021) of the first `rotary_dims` dimensions of each head, in
 /// GPT-NeoX's form: dimension `i` is paired with `i + rotary_dims / 2`.
@@ -8,7 +8,6 @@ pub(super) struct Rotary {
     /// `[context, rotary_dims]`, each half the same angles.
     cos: Tensor,
     sin: Tensor,
-    dims: usize,
 }
 
 impl Rotary {
@@ -29,21 +28,12 @@ impl Rotary {
             });
             Tensor::from_iter(angles, device)?.reshape((config.context, config.rotary_dims))
         };
-        Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)?, dims: config.rotary_dims })
+        Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)? })
     }
 
     /// Turn `x` of shape `[batch, pos, head, d_head]`, whose first position is number `from` of the prompt.
     pub(super) fn apply(&self, x: &Tensor, from: usize) -> candle_core::Result<Tensor> {
-        let (_, n_pos, _, d_head) = x.dims4()?;
-        let at = |table: &Tensor| table.narrow(0, from, n_pos)?.reshape((1, n_pos, 1, self.dims));
-        let turned = x.narrow(D::Minus1, 0, self.dims)?;
-        let (first, second) =
-            (turned.narrow(D::Minus1, 0, self.dims / 2)?, turned.narrow(D::Minus1, self.dims / 2, self.dims / 2)?);
-        let flipped = Tensor::cat(&[&second.neg()?, &first], D::Minus1)?;
-        let turned = (turned.broadcast_mul(&at(&self.cos)?)? + flipped.broadcast_mul(&at(&self.sin)?)?)?;
-        if self.dims == d_head {
-            return Ok(turned);
-        }
-        Tensor::cat(&[&turned, &x.narrow(D::Minus1, self.dims, d_head - self.dims)?], D::Minus1)
+        let n_pos = x.dim(1)?;
+        kernels::rotate(x, &self.cos.narrow(0, from, n_pos)?, &self.sin.narrow(0, from, n_pos)?)
     }
 }

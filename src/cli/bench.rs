@@ -1,0 +1,112 @@
+//! How fast a model is on this machine.
+
+use std::{io::Write, sync::atomic::AtomicBool, time::Instant};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{Usage, args::BenchArgs, prompt};
+use crate::{
+    engine::{Control, Engine, Question, Spec},
+    hooks::{Axis, BlockHook, Capture, Edit, HookPoint, Interventions, Op, Plan, References, Schema},
+    model::Start,
+};
+
+/// Medians in milliseconds.
+struct Times {
+    length: usize,
+    /// A forward pass that keeps nothing.
+    forward: f64,
+    /// One that keeps every activation.
+    run_with_cache: f64,
+    /// A run with an edit in the last block, on a baseline that is there.
+    rerun_last_block: f64,
+    /// Every head of the model ablated, one at a time.
+    sweep_heads: f64,
+}
+
+pub(super) fn main(args: &BenchArgs) -> Result<()> {
+    let loaded = prompt::load(&args.model)?;
+    let config = loaded.model.config.clone();
+    if let Some(length) = args.lengths.iter().find(|n| **n == 0 || **n > config.context) {
+        return Err(Usage(format!("--lengths: {length}: expected 1 to {}", config.context)).into());
+    }
+    let schema = Schema::new(config.dims());
+    let mut engine = Engine::new(loaded, schema);
+    let mut out = std::io::stdout().lock();
+    if !args.json {
+        writeln!(
+            out,
+            "{:>6}  {:>10}  {:>14}  {:>16}  {:>11}",
+            "tokens", "forward", "run_with_cache", "rerun_last_block", "sweep_heads"
+        )?;
+    }
+    let mut all = Vec::new();
+    for length in &args.lengths {
+        let times = measure(&mut engine, *length, args.repeats)?;
+        if !args.json {
+            let Times { length, forward, run_with_cache, rerun_last_block, sweep_heads } = &times;
+            writeln!(
+                out,
+                "{length:>6}  {forward:>7.1} ms  {run_with_cache:>11.1} ms  {rerun_last_block:>13.1} ms  {sweep_heads:>8.1} ms"
+            )?;
+        }
+        all.push(times);
+    }
+    if args.json {
+        let object = |t: &Times| {
+            json!({
+                "length": t.length,
+                "forward_ms": t.forward,
+                "run_with_cache_ms": t.run_with_cache,
+                "rerun_last_block_ms": t.rerun_last_block,
+                "sweep_heads_ms": t.sweep_heads,
+            })
+        };
+        writeln!(out, "{}", Value::from(all.iter().map(object).collect::<Vec<_>>()))?;
+    }
+    Ok(())
+}
+
+fn measure(engine: &mut Engine, length: usize, repeats: u16) -> Result<Times> {
+    let cancel = AtomicBool::new(false);
+    let control = Control { cancel: &cancel, progress: &|_, _| {} };
+    let dims = engine.schema.dims;
+    let vocab = u32::try_from(dims.d_vocab).unwrap_or(u32::MAX);
+    let tokens: Vec<u32> = (1u32..).map(|id| id % vocab).take(length).collect();
+    let pass = |engine: &Engine, capture: Capture| -> Result<()> {
+        let (plans, rows) = ([Plan::default()], [tokens.clone()]);
+        let mut hooks = Interventions::new(&plans, &[], capture, References::default(), dims.d_vocab);
+        engine.loaded.model.forward(Start::Tokens(&rows), &engine.schema, &mut hooks)?;
+        Ok(())
+    };
+    let head = |layer, head| Edit::at(HookPoint::Block(layer, BlockHook::Z), &[(Axis::Head, head)], Op::Set(0.0));
+    let forward = median(repeats, || pass(engine, Capture::None))?;
+    let run_with_cache = median(repeats, || pass(engine, Capture::All))?;
+    let mut number = 0;
+    let rerun_last_block = median(repeats, || {
+        number += 1;
+        let edits = vec![head(dims.n_layers - 1, number % dims.n_heads)];
+        engine.run(&Spec { tokens: tokens.clone(), edits, ..Spec::default() }, &Capture::All, control)?;
+        Ok(())
+    })?;
+    let heads = (0..dims.n_layers).flat_map(|layer| (0..dims.n_heads).map(move |h| vec![head(layer, h)]));
+    let cells: Vec<Vec<Edit>> = heads.collect();
+    let spec = Spec { tokens: tokens.clone(), ..Spec::default() };
+    let question = Question { target: tokens[0], distractor: None };
+    let sweep_heads = median(repeats.min(5), || Ok(engine.sweep(&spec, &cells, question, control, &mut |_| {})?))?;
+    Ok(Times { length, forward, run_with_cache, rerun_last_block, sweep_heads })
+}
+
+/// The median time of `work` in milliseconds, after one time that is not measured.
+fn median(repeats: u16, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    work()?;
+    let mut times = Vec::new();
+    for _ in 0..repeats {
+        let began = Instant::now();
+        work()?;
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}

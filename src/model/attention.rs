@@ -1,0 +1,99 @@
+//! Attention, hook by hook.
+
+use candle_core::Tensor;
+
+use super::{kernels, rotary::Rotary, weights::Linear};
+use crate::hooks::{BlockHook, EditError, HookPoint, Hooks, Schema};
+
+type Result<T> = std::result::Result<T, EditError>;
+
+pub(super) struct Attention {
+    pub block: usize,
+    /// Rows `(q|k|v, head, d_head)`.
+    pub qkv: Linear,
+    pub out: Linear,
+    pub rotary: std::sync::Arc<Rotary>,
+    pub n_heads: usize,
+    pub d_head: usize,
+}
+
+impl Attention {
+    pub(super) fn forward(&self, [q, k, v]: [Tensor; 3], schema: &Schema, hooks: &mut dyn Hooks) -> Result<Tensor> {
+        let point = |hook| HookPoint::Block(self.block, hook);
+        let q = hooks.at(point(BlockHook::Q), q)?;
+        let k = hooks.at(point(BlockHook::K), k)?;
+        let v = hooks.at(point(BlockHook::V), v)?;
+        let q = hooks.at(point(BlockHook::RotQ), self.rotary.apply(&q, 0)?)?;
+        let k = hooks.at(point(BlockHook::RotK), self.rotary.apply(&k, 0)?)?;
+        let scores = hooks.at(point(BlockHook::AttnScores), kernels::scores(&q, &k)?)?;
+        // a query whose scores are all -inf (only an edit can make one) has no softmax: its row is 0
+        let (pattern, undefined) = kernels::softmax(&scores)?;
+        if undefined > 0 {
+            hooks.undefined_rows(self.block, undefined);
+        }
+        let pattern = hooks.at(point(BlockHook::Pattern), pattern)?;
+        let z = hooks.at(point(BlockHook::Z), kernels::mix(&pattern, &v)?)?;
+        if schema.is_enabled(point(BlockHook::Result)) {
+            let result = hooks.at(point(BlockHook::Result), self.results(&z)?)?;
+            let sum = result.sum(2)?;
+            return Ok(match &self.out.bias {
+                Some(bias) => sum.broadcast_add(bias)?,
+                None => sum,
+            });
+        }
+        Ok(self.out.forward(&z.flatten_from(2)?)?)
+    }
+
+    /// Attention's output at the last position alone, of `x` `[batch, pos, d_model]`; no hooks.
+    pub(super) fn forward_last(&self, x: &Tensor) -> Result<Tensor> {
+        let last = x.dim(1)? - 1;
+        let q = self.rotary.apply(&self.part(0)?(&x.narrow(1, last, 1)?)?, last)?;
+        let k = self.rotary.apply(&self.part(1)?(x)?, 0)?;
+        let (pattern, _) = kernels::softmax(&kernels::scores(&q, &k)?)?;
+        let z = kernels::mix(&pattern, &self.part(2)?(x)?)?;
+        Ok(self.out.forward(&z.flatten_from(2)?)?)
+    }
+
+    /// Queries, keys and values of all heads from one input `[batch, pos, d_model]`.
+    pub(super) fn project(&self, x: &Tensor) -> Result<[Tensor; 3]> {
+        Ok([self.part(0)?(x)?, self.part(1)?(x)?, self.part(2)?(x)?])
+    }
+
+    /// The projection to one of q (0), k (1), v (2): from `[batch, pos, d_model]` to `[batch, pos, head, d_head]`.
+    fn part(&self, which: usize) -> candle_core::Result<impl Fn(&Tensor) -> candle_core::Result<Tensor>> {
+        let rows = self.n_heads * self.d_head;
+        let weight = self.qkv.weight.narrow(0, which * rows, rows)?;
+        let bias = self.qkv.bias.as_ref().map(|bias| bias.narrow(0, which * rows, rows)).transpose()?;
+        let (heads, d_head) = (self.n_heads, self.d_head);
+        Ok(move |x: &Tensor| {
+            let (batch, n_pos, _) = x.dims3()?;
+            kernels::linear(x, &weight, bias.as_ref())?.reshape((batch, n_pos, heads, d_head))
+        })
+    }
+
+    /// One of q (0), k (1), v (2), from an input `[batch, pos, head, d_model]` of its own for each head.
+    pub(super) fn project_heads(&self, x: &Tensor, which: usize) -> Result<Tensor> {
+        let (batch, _, heads, d_model) = x.dims4()?;
+        let rows = heads * self.d_head;
+        let weight = self.qkv.weight.narrow(0, which * rows, rows)?.reshape((1, heads, self.d_head, d_model))?;
+        let weight = weight.transpose(2, 3)?.broadcast_as((batch, heads, d_model, self.d_head))?.contiguous()?;
+        let projected = x.transpose(1, 2)?.contiguous()?.matmul(&weight)?.transpose(1, 2)?.contiguous()?;
+        match &self.qkv.bias {
+            Some(bias) => {
+                let bias = bias.narrow(0, which * rows, rows)?.reshape((heads, self.d_head))?;
+                Ok(projected.broadcast_add(&bias)?)
+            }
+            None => Ok(projected),
+        }
+    }
+
+    /// `z · W_O` for each head: `[batch, pos, head, d_head]` to `[batch, pos, head, d_model]`.
+    pub(super) fn results(&self, z: &Tensor) -> Result<Tensor> {
+        let (batch, _, heads, d_head) = z.dims4()?;
+        let d_model = self.out.weight.dim(0)?;
+        // W_O's columns are (head, d_head)
+        let by_head = self.out.weight.reshape((d_model, heads, d_head))?.permute((1, 2, 0))?;
+        let by_head = by_head.unsqueeze(0)?.broadcast_as((batch, heads, d_head, d_model))?.contiguous()?;
+        Ok(z.transpose(1, 2)?.contiguous()?.matmul(&by_head)?.transpose(1, 2)?.contiguous()?)
+    }
+}

@@ -1,0 +1,434 @@
+//! Rotary embedding, scores, softmax and the mixing of values, on activations as they lie: `[batch, pos, head, d_head]`.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::{dot::tile, here, norm::sum, row_of, values, with_rows};
+
+/// Turn the first dimensions of each head by its position's angles: dimension `i` with `i + dims / 2`.
+///
+/// # Shapes
+/// `x`: `[batch, pos, head, d_head]`; `cos` and `sin`: `[pos, dims]`, each half the same angles.
+pub(in crate::model) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+    let (_, n_pos, _, d_head) = x.dims4()?;
+    let dims = cos.dim(1)?;
+    if here(x) {
+        let angles = Tensor::cat(&[cos, sin], 1)?;
+        return x.contiguous()?.apply_op2_no_bwd(&angles, &Rotate { dims });
+    }
+    let at = |table: &Tensor| table.reshape((1, n_pos, 1, dims));
+    let part = |from: usize, n: usize| x.narrow(D::Minus1, from, n);
+    let (first, second) = (part(0, dims / 2)?, part(dims / 2, dims / 2)?);
+    let flipped = Tensor::cat(&[&second.neg()?, &first], D::Minus1)?;
+    let turned = (part(0, dims)?.broadcast_mul(&at(cos)?)? + flipped.broadcast_mul(&at(sin)?)?)?;
+    if dims == d_head { Ok(turned) } else { Tensor::cat(&[&turned, &part(dims, d_head - dims)?], D::Minus1) }
+}
+
+struct Rotate {
+    dims: usize,
+}
+
+impl CustomOp2 for Rotate {
+    fn name(&self) -> &'static str {
+        "rotary embedding"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_at: &Layout,
+        angles: &CpuStorage,
+        angles_at: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (_, n_pos, heads, d_head) = x_at.shape().dims4()?;
+        let (x, angles) = (values(x, x_at)?, values(angles, angles_at)?);
+        let (dims, half) = (self.dims, self.dims / 2);
+        let mut out = x.to_vec();
+        out.par_chunks_mut(heads * d_head).zip(x.par_chunks(heads * d_head)).enumerate().for_each(|(row, (out, x))| {
+            let (cos, sin) = angles[row % n_pos * 2 * dims..][..2 * dims].split_at(dims);
+            for (out, x) in out.chunks_exact_mut(d_head).zip(x.chunks_exact(d_head)) {
+                for i in 0..half {
+                    let (a, b) = (x[i], x[i + half]);
+                    out[i] = a * cos[i] - b * sin[i];
+                    out[i + half] = b * cos[i + half] + a * sin[i + half];
+                }
+            }
+        });
+        Ok((CpuStorage::F32(out), x_at.shape().clone()))
+    }
+}
+
+/// Causal attention scores: `q · k / sqrt(d_head)`, and -inf for keys after their query.
+///
+/// # Shapes
+/// `q`: `[batch, query, head, d_head]`, of the last positions; `k`: `[batch, key, head, d_head]`, of all; returns
+/// `[batch, head, query, key]`.
+pub(in crate::model) fn scores(q: &Tensor, k: &Tensor) -> Result<Tensor> {
+    let (queries, keys, d_head) = (q.dim(1)?, k.dim(1)?, q.dim(3)?);
+    #[allow(clippy::cast_precision_loss, reason = "d_head is small")]
+    let root = (d_head as f64).sqrt();
+    if here(q) {
+        #[allow(clippy::cast_possible_truncation, reason = "the kernel computes in f32")]
+        return q.contiguous()?.apply_op2_no_bwd(&k.contiguous()?, &Scores { factor: (1.0 / root) as f32 });
+    }
+    let rows = q.dim(0)?.max(k.dim(0)?);
+    let by_head = |x: &Tensor| with_rows(x, rows)?.transpose(1, 2)?.contiguous();
+    let scores = (by_head(q)?.matmul(&by_head(k)?.transpose(2, 3)?)? / root)?;
+    let future = (0..queries).flat_map(|query| (0..keys).map(move |key| u8::from(key > query + keys - queries)));
+    let future = Tensor::from_iter(future, q.device())?.reshape((queries, keys))?.broadcast_as(scores.shape())?;
+    let masked = Tensor::new(f32::NEG_INFINITY, q.device())?.to_dtype(q.dtype())?.broadcast_as(scores.shape())?;
+    future.where_cond(&masked, &scores)
+}
+
+struct Scores {
+    factor: f32,
+}
+
+impl CustomOp2 for Scores {
+    fn name(&self) -> &'static str {
+        "attention scores"
+    }
+
+    fn cpu_fwd(&self, q: &CpuStorage, q_at: &Layout, k: &CpuStorage, k_at: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (have_q, queries, heads, d_head) = q_at.shape().dims4()?;
+        let (have_k, keys, ..) = k_at.shape().dims4()?;
+        let (q, k) = (values(q, q_at)?, values(k, k_at)?);
+        let rows = have_q.max(have_k);
+        let mut out = vec![0.0; rows * heads * queries * keys];
+        let arch = Arch::new();
+        out.par_chunks_mut((queries * keys).max(1)).enumerate().for_each(|(at, out)| {
+            let (row, head) = (at / heads, at % heads);
+            let q = &q[row_of(row, have_q) * queries * heads * d_head..];
+            let k = &k[row_of(row, have_k) * keys * heads * d_head..];
+            arch.dispatch(HeadScores {
+                q,
+                k,
+                head,
+                heads,
+                d_head,
+                keys,
+                before: keys - queries,
+                factor: self.factor,
+                out,
+            });
+        });
+        Ok((CpuStorage::F32(out), (rows, heads, queries, keys).into()))
+    }
+}
+
+/// One head's scores of one row.
+struct HeadScores<'a> {
+    q: &'a [f32],
+    k: &'a [f32],
+    head: usize,
+    heads: usize,
+    d_head: usize,
+    keys: usize,
+    /// Keys before the first query.
+    before: usize,
+    factor: f32,
+    out: &'a mut [f32],
+}
+
+impl HeadScores<'_> {
+    /// `M` queries from `first` on.
+    #[inline(always)]
+    fn queries<S: Simd, const M: usize>(&mut self, simd: S, first: usize) {
+        let (d_head, keys) = (self.d_head, self.keys);
+        let (width, within) = (self.heads * d_head, self.head * d_head);
+        let mut q: [&[f32]; M] = [&[]; M];
+        for m in 0..M {
+            q[m] = &self.q[(first + m) * width + within..][..d_head];
+        }
+        // the last of these queries sees so many keys
+        let seen = (self.before + first + M).min(keys);
+        let mut key = 0;
+        while key < seen {
+            if key + 4 <= keys {
+                let mut k: [&[f32]; 4] = [&[]; 4];
+                for n in 0..4 {
+                    k[n] = &self.k[(key + n) * width + within..][..d_head];
+                }
+                let sums = tile::<S, M, 4>(simd, q, k);
+                for m in 0..M {
+                    for n in 0..4 {
+                        self.out[(first + m) * keys + key + n] = sums[m][n] * self.factor;
+                    }
+                }
+                key += 4;
+            } else {
+                let sums = tile::<S, M, 1>(simd, q, [&self.k[key * width + within..][..d_head]]);
+                for m in 0..M {
+                    self.out[(first + m) * keys + key] = sums[m][0] * self.factor;
+                }
+                key += 1;
+            }
+        }
+        for m in 0..M {
+            self.out[(first + m) * keys..][self.before + first + m + 1..keys].fill(f32::NEG_INFINITY);
+        }
+    }
+}
+
+impl WithSimd for HeadScores<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let queries = self.keys - self.before;
+        let mut first = 0;
+        while first < queries {
+            if first + 4 <= queries {
+                self.queries::<S, 4>(simd, first);
+                first += 4;
+            } else {
+                self.queries::<S, 1>(simd, first);
+                first += 1;
+            }
+        }
+    }
+}
+
+/// Softmax over the last axis. A row that has none, because all of it is -inf or something is NaN, becomes 0; returns how
+/// many there were.
+pub(in crate::model) fn softmax(scores: &Tensor) -> Result<(Tensor, usize)> {
+    if here(scores) {
+        let undefined = AtomicUsize::new(0);
+        let pattern = scores.contiguous()?.apply_op1_no_bwd(&Softmax { undefined: &undefined })?;
+        return Ok((pattern, undefined.into_inner()));
+    }
+    let pattern = candle_nn::ops::softmax_last_dim(&scores.contiguous()?)?;
+    let undefined = pattern.ne(&pattern)?;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of rows")]
+    let rows = undefined.max(D::Minus1)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()? as usize;
+    if rows == 0 {
+        return Ok((pattern, 0));
+    }
+    Ok((undefined.where_cond(&pattern.zeros_like()?, &pattern)?, rows))
+}
+
+struct Softmax<'a> {
+    undefined: &'a AtomicUsize,
+}
+
+impl CustomOp1 for Softmax<'_> {
+    fn name(&self) -> &'static str {
+        "softmax"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, at: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = values(x, at)?;
+        let width = at.dims().last().copied().unwrap_or(1).max(1);
+        let mut out = vec![0.0; x.len()];
+        let arch = Arch::new();
+        let few = (4096 / width).max(1);
+        out.par_chunks_mut(width).zip(x.par_chunks(width)).with_min_len(few).for_each(|(out, x)| {
+            if !arch.dispatch(Exponents { x, out }) {
+                self.undefined.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Ok((CpuStorage::F32(out), at.shape().clone()))
+    }
+}
+
+/// The softmax of one vector; whether it has one.
+struct Exponents<'a> {
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Exponents<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> bool {
+        let mut lanes = [f32::NEG_INFINITY; 16];
+        let parts = self.x.chunks_exact(16);
+        let rest = parts.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        for part in parts {
+            for (lane, x) in lanes.iter_mut().zip(part) {
+                *lane = lane.max(*x);
+            }
+        }
+        let most = lanes.into_iter().fold(rest, f32::max);
+        for (out, x) in self.out.iter_mut().zip(self.x) {
+            *out = exp(x - most);
+        }
+        let total = sum(self.out, |x| x);
+        // NaN where something was, or where the largest is infinite
+        if !(total > 0.0 && total < f32::INFINITY) {
+            self.out.fill(0.0);
+            return false;
+        }
+        for out in self.out.iter_mut() {
+            *out /= total;
+        }
+        true
+    }
+}
+
+/// e to the power of a number that is at most 0, or NaN; below the smallest normal number it is 0.
+///
+/// By powers of two: `e^x = 2^n e^r` with `|r| <= ln 2 / 2`, and Taylor's series for the rest. No branches, so that it is done
+/// many at a time.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "n is between -126 and 0")]
+fn exp(x: f32) -> f32 {
+    const LOWEST: f32 = -87.0;
+    // ln 2 in two parts, the first exact in few bits
+    const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
+    let bound = x.max(LOWEST);
+    let n = (bound * std::f32::consts::LOG2_E).round_ties_even();
+    let r = n.mul_add(-LN_2.1, n.mul_add(-LN_2.0, bound));
+    let series = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0f32];
+    let mut power = 0.0f32;
+    for c in series {
+        power = power.mul_add(r, c);
+    }
+    let two = f32::from_bits(((n as i32 + 127) as u32) << 23);
+    match x {
+        x if x.is_nan() => x,
+        x if x < LOWEST => 0.0,
+        _ => power * two,
+    }
+}
+
+/// Each query's mix of the values.
+///
+/// # Shapes
+/// `pattern`: `[batch, head, query, key]`, `v`: `[batch, key, head, d_head]`; returns `[batch, query, head, d_head]`.
+pub(in crate::model) fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
+    if here(pattern) {
+        return pattern.contiguous()?.apply_op2_no_bwd(&v.contiguous()?, &Mix);
+    }
+    let rows = pattern.dim(0)?.max(v.dim(0)?);
+    let v = with_rows(v, rows)?.transpose(1, 2)?.contiguous()?;
+    with_rows(pattern, rows)?.contiguous()?.matmul(&v)?.transpose(1, 2)?.contiguous()
+}
+
+struct Mix;
+
+impl CustomOp2 for Mix {
+    fn name(&self) -> &'static str {
+        "mix of values"
+    }
+
+    fn cpu_fwd(
+        &self,
+        pattern: &CpuStorage,
+        p_at: &Layout,
+        v: &CpuStorage,
+        v_at: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (have_p, heads, queries, keys) = p_at.shape().dims4()?;
+        let (have_v, _, _, d_head) = v_at.shape().dims4()?;
+        let (pattern, v) = (values(pattern, p_at)?, values(v, v_at)?);
+        let rows = have_p.max(have_v);
+        let mut out = vec![0.0; rows * queries * heads * d_head];
+        let arch = Arch::new();
+        // some queries of one row, all heads: what they write lies together
+        let block = QUERIES.min(queries.max(1));
+        let blocks = queries.div_ceil(block);
+        let mut parts: Vec<(usize, &mut [f32])> = Vec::with_capacity(rows * blocks);
+        for (row, out) in out.chunks_mut((queries * heads * d_head).max(1)).enumerate() {
+            for (number, out) in out.chunks_mut(block * heads * d_head).enumerate() {
+                parts.push((row * blocks + number, out));
+            }
+        }
+        parts.into_par_iter().for_each(|(at, out)| {
+            let (row, first) = (at / blocks, at % blocks * block);
+            let pattern = &pattern[row_of(row, have_p) * heads * queries * keys..][..heads * queries * keys];
+            let v = &v[row_of(row, have_v) * keys * heads * d_head..][..keys * heads * d_head];
+            arch.dispatch(Mixed { pattern, v, first, queries, keys, heads, d_head, out });
+        });
+        Ok((CpuStorage::F32(out), (rows, queries, heads, d_head).into()))
+    }
+}
+
+/// Queries that are mixed at once.
+const QUERIES: usize = 4;
+
+struct Mixed<'a> {
+    pattern: &'a [f32],
+    v: &'a [f32],
+    first: usize,
+    queries: usize,
+    keys: usize,
+    heads: usize,
+    d_head: usize,
+    out: &'a mut [f32],
+}
+
+impl Mixed<'_> {
+    /// `M` queries from `number` of this part on, for `V` registers of a head's dimensions from `from` on.
+    #[inline(always)]
+    fn mixed<S: Simd, const M: usize, const V: usize>(&mut self, simd: S, head: usize, number: usize, from: usize) {
+        let width = self.heads * self.d_head;
+        let within = head * self.d_head + from;
+        let mut pattern: [&[f32]; M] = [&[]; M];
+        for m in 0..M {
+            let query = self.first + number + m;
+            pattern[m] = &self.pattern[(head * self.queries + query) * self.keys..][..self.keys];
+        }
+        let mut sums = [[simd.splat_f32s(0.0); V]; M];
+        for (key, v) in self.v.chunks_exact(width).enumerate() {
+            let v = S::as_simd_f32s(&v[within..within + V * S::F32_LANES]).0;
+            for m in 0..M {
+                let weight = simd.splat_f32s(pattern[m][key]);
+                for i in 0..V {
+                    sums[m][i] = simd.mul_add_e_f32s(weight, v[i], sums[m][i]);
+                }
+            }
+        }
+        for m in 0..M {
+            let out = &mut self.out[(number + m) * width + within..][..V * S::F32_LANES];
+            S::as_mut_simd_f32s(out).0.copy_from_slice(&sums[m]);
+        }
+    }
+
+    /// `M` queries of one head.
+    #[inline(always)]
+    fn head<S: Simd, const M: usize>(&mut self, simd: S, head: usize, number: usize) {
+        let mut from = 0;
+        while from + 4 * S::F32_LANES <= self.d_head {
+            self.mixed::<S, M, 4>(simd, head, number, from);
+            from += 4 * S::F32_LANES;
+        }
+        while from + S::F32_LANES <= self.d_head {
+            self.mixed::<S, M, 1>(simd, head, number, from);
+            from += S::F32_LANES;
+        }
+        // what does not fill a register
+        let width = self.heads * self.d_head;
+        for m in 0..M {
+            let query = self.first + number + m;
+            let pattern = &self.pattern[(head * self.queries + query) * self.keys..][..self.keys];
+            for i in from..self.d_head {
+                let v = self.v.iter().skip(head * self.d_head + i).step_by(width);
+                self.out[(number + m) * width + head * self.d_head + i] =
+                    pattern.iter().zip(v).map(|(p, v)| p * v).sum();
+            }
+        }
+    }
+}
+
+impl WithSimd for Mixed<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let queries = self.out.len() / (self.heads * self.d_head);
+        for head in 0..self.heads {
+            if queries == QUERIES {
+                self.head::<S, QUERIES>(simd, head, 0);
+            } else {
+                for number in 0..queries {
+                    self.head::<S, 1>(simd, head, number);
+                }
+            }
+        }
+    }
+}
