@@ -1,3 +1,5 @@
+use super::exponentials::{sum_exp, sums};
+
 /// A token with its logit and probability at one position.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ranked {
@@ -9,12 +11,24 @@ pub struct Ranked {
 /// `ln Σ exp(logits)`, in f64. NaN if any logit is.
 #[must_use]
 pub fn log_normaliser(logits: &[f32]) -> f64 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let max = largest(logits);
     if !max.is_finite() {
         return if logits.iter().any(|x| x.is_nan()) { f64::NAN } else { f64::from(max) };
     }
-    let max = f64::from(max);
-    max + logits.iter().map(|x| (f64::from(*x) - max).exp()).sum::<f64>().ln()
+    f64::from(max) + sum_exp(logits, max).ln()
+}
+
+/// The largest of the numbers there are; -inf if there are none.
+fn largest(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    let parts = x.chunks_exact(lanes.len());
+    let rest = parts.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for part in parts {
+        for (lane, x) in lanes.iter_mut().zip(part) {
+            *lane = lane.max(*x);
+        }
+    }
+    lanes.into_iter().fold(rest, f32::max)
 }
 
 /// KL(baseline || edited) in nats between the next-token distributions of two rows of logits `[vocab]`.
@@ -25,16 +39,13 @@ pub fn kl_divergence(baseline: &[f32], edited: &[f32]) -> f64 {
     if baseline == edited {
         return 0.0;
     }
-    let (p_norm, q_norm) = (log_normaliser(baseline), log_normaliser(edited));
-    let kl: f64 = baseline
-        .iter()
-        .zip(edited)
-        .map(|(p, q)| {
-            let (ln_p, ln_q) = (f64::from(*p) - p_norm, f64::from(*q) - q_norm);
-            let p = ln_p.exp();
-            if p == 0.0 { 0.0 } else { p * (ln_p - ln_q) }
-        })
-        .sum();
+    let (most_p, most_q) = (largest(baseline), largest(edited));
+    if !most_p.is_finite() || !most_q.is_finite() {
+        return f64::NAN;
+    }
+    // Σ p (p_logit − q_logit) − ln Z_p + ln Z_q
+    let [z_p, z_q, differences] = sums(baseline, most_p, edited, most_q);
+    let kl = differences / z_p - (z_p.ln() + f64::from(most_p)) + (z_q.ln() + f64::from(most_q));
     // Rounding can leave a few 1e-16 below zero; NaN stays NaN.
     if kl < 0.0 { 0.0 } else { kl }
 }

@@ -1,6 +1,7 @@
 //! Pure functions over activations and logits: statistics, comparison, head scores.
 
 mod compare;
+mod exponentials;
 mod heads;
 mod stats;
 

@@ -1,6 +1,6 @@
 //! Many interventions on one prompt, measured after its last position: rows of few forward passes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
@@ -52,9 +52,11 @@ pub enum Swept {
     Cell(usize, Measure),
 }
 
-/// Rows that go through the model together: at most so many, and so many positions in all.
-const ROWS: usize = 64;
-const POSITIONS: usize = 1024;
+/// Multiplications that are done between two looks at whether to go on, about.
+const WORK: usize = 100_000_000_000;
+
+/// Rows that go through the model together, at most.
+const ROWS: usize = 128;
 
 impl Engine {
     /// Measure each of `cells`, a list of edits that are made on top of those of `spec`; `each` is told what it begins from,
@@ -88,26 +90,35 @@ impl Engine {
         let contrast = contrast.map(|mut rows| question.measure(&before, &rows.remove(0)));
 
         each(Swept::Begun { before: question.measure(&before, &before), contrast });
-        let mut by_block: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
-        for (number, plan) in plans.iter().enumerate() {
-            by_block.entry(plan.first_block(n_layers)).or_default().push(number);
-        }
-        let rows = (POSITIONS / spec.tokens.len().max(1)).clamp(1, ROWS);
-        for (block, numbers) in by_block {
-            for chunk in numbers.chunks(rows) {
-                let batch: Vec<Plan> = chunk.iter().map(|number| plans[*number].clone()).collect();
-                let logits = self.rows(&base, block, &batch, control)?;
-                let measures: Vec<Measure> =
-                    logits.par_iter().map(|logits| question.measure(&before, logits)).collect();
-                for (number, measure) in chunk.iter().zip(measures) {
-                    each(Swept::Cell(*number, measure));
-                }
+        let mut numbers: Vec<usize> = (0..plans.len()).collect();
+        numbers.sort_by_key(|number| plans[*number].first_block(n_layers));
+        // of the last block most is left out when nothing is edited there, so what is edited there goes by itself
+        let in_last = |number: &usize| plans[*number].first_block(n_layers).is_some_and(|block| block + 1 >= n_layers);
+        let split = numbers.iter().position(in_last).unwrap_or(numbers.len());
+        let (early, late) = numbers.split_at(split);
+        let rows = self.rows_at_once(spec.tokens.len());
+        for chunk in early.chunks(rows).chain(late.chunks(rows)) {
+            let batch: Vec<Plan> =
+                std::iter::once(&own).chain(chunk.iter().map(|number| &plans[*number])).cloned().collect();
+            let first = batch.iter().map(|plan| plan.first_block(n_layers)).min().flatten();
+            let logits = self.rows(&base, first, &batch, control)?;
+            let measures: Vec<Measure> =
+                logits[1..].par_iter().map(|logits| question.measure(&before, logits)).collect();
+            for (number, measure) in chunk.iter().zip(measures) {
+                each(Swept::Cell(*number, measure));
             }
         }
         Ok(())
     }
 
-    /// The logits after the last position of each row of a batch that begins at a block, `[row][vocab]`.
+    /// Rows that go through the model together: as many as take about a second.
+    fn rows_at_once(&self, n_pos: usize) -> usize {
+        let dims = &self.schema.dims;
+        let weights = dims.n_layers * dims.d_model * (4 * dims.n_heads * dims.d_head + 2 * dims.d_mlp);
+        (WORK / (weights * n_pos).max(1)).clamp(1, ROWS)
+    }
+
+    /// The logits after the last position with each plan, of a batch that begins at a block, `[plan][vocab]`.
     fn rows(
         &self,
         base: &Base,
@@ -124,12 +135,9 @@ impl Engine {
         let hooks = Interventions::new(plans, &[], Capture::None, base.references(), self.schema.dims.d_vocab);
         let mut hooks = hooks.cancelled_by(control.cancel);
         let logits = self.loaded.model.forward_last(start, &self.schema, &mut hooks)?;
-        let mut rows = last_row(&logits)?;
-        if rows.len() == 1 {
-            // no row was edited, so they are all as one
-            rows.resize(plans.len(), rows[0].clone());
-        }
-        Ok(rows)
+        let (rows, of_plan) = (last_row(&logits)?, hooks.row_of_plan());
+        // a row that is not there is as the first
+        Ok(of_plan.into_iter().map(|row| rows.get(row).unwrap_or(&rows[0]).clone()).collect())
     }
 }
 

@@ -169,6 +169,9 @@ pub struct References<'a> {
 }
 
 /// Carries out edits during a forward pass, and keeps what was asked for.
+///
+/// A row of the batch for each plan; but one joins only at the hook where its plan first differs from the first plan, since
+/// until there it is as the first row. So what rows have in common is computed once.
 pub struct Interventions<'a> {
     plans: &'a [Plan],
     references: References<'a>,
@@ -177,16 +180,18 @@ pub struct Interventions<'a> {
     lines: &'a [Edit],
     cancel: Option<&'a AtomicBool>,
     progress: Option<&'a (dyn Fn(usize) + 'a)>,
+    /// The plan of each row that has joined, in the order in which they did.
+    rows: Vec<usize>,
     /// The activations that `capture` asked for, as they were after the edits.
     pub cache: ActivationCache,
-    /// For each row of the batch, what each edit did.
+    /// For each plan, what each edit did.
     pub effects: Vec<Vec<Effect>>,
     /// Rows of attention patterns whose scores were all -inf or NaN.
     pub undefined_rows: usize,
 }
 
 impl<'a> Interventions<'a> {
-    /// Run rows of a batch, row `i` with the edits of `plans[i]`; `lines` are the edits that all plans number.
+    /// Run a batch of rows, one with the edits of each plan; `lines` are the edits that all plans number.
     #[must_use]
     pub fn new(
         plans: &'a [Plan],
@@ -205,6 +210,7 @@ impl<'a> Interventions<'a> {
             lines,
             cancel: None,
             progress: None,
+            rows: vec![0],
             cache,
             effects,
             undefined_rows: 0,
@@ -225,20 +231,35 @@ impl<'a> Interventions<'a> {
         self
     }
 
-    fn edit_row(&mut self, row: usize, point: HookPoint, value: Tensor) -> Result<Tensor, EditError> {
+    /// Which row of the result each plan's is.
+    #[must_use]
+    pub fn row_of_plan(&self) -> Vec<usize> {
+        let row = |plan| self.rows.iter().position(|joined| *joined == plan);
+        (0..self.plans.len()).map(|plan| row(plan).unwrap_or(0)).collect()
+    }
+
+    /// The plans that differ from the first for the first time at `point`.
+    fn joining(&self, point: HookPoint) -> Vec<usize> {
+        let here = |plan: usize| self.plans[plan].steps.iter().filter(move |step| step.point == point);
+        let differs = |plan: &usize| !self.rows.contains(plan) && !here(*plan).eq(here(0));
+        (1..self.plans.len()).filter(differs).collect()
+    }
+
+    /// Apply the edits of a plan to its row of `value`.
+    fn edit_row(&mut self, plan: usize, point: HookPoint, value: Tensor) -> Result<Tensor, EditError> {
         let sources = Sources {
             baseline: self.references.baseline.and_then(|cache| cache.get(point)),
             contrast: self.references.contrast.and_then(|cache| cache.get(point)),
         };
         let mut value = value;
-        for step in self.plans[row].steps.iter().filter(|step| step.point == point) {
+        for step in self.plans[plan].steps.iter().filter(|step| step.point == point) {
             let (edited, change) = if point == HookPoint::Tokens {
                 self.edit_tokens(&value, step, &sources)?
             } else {
                 apply(&value, step, &sources)?
             };
             value = edited;
-            let effect = &mut self.effects[row][step.edit];
+            let effect = &mut self.effects[plan][step.edit];
             effect.touched += change.touched;
             effect.changed += change.changed;
             effect.delta_l2 = (effect.delta_l2.powi(2) + change.squared).sqrt();
@@ -272,14 +293,14 @@ impl Hooks for Interventions<'_> {
         let edited = |plan: &Plan| plan.steps.iter().any(|step| step.point == point);
         let mut value = value;
         if self.plans.iter().any(edited) {
-            if value.dim(0)? < self.plans.len() {
-                // until here the rows were one
-                let mut shape = value.dims().to_vec();
-                shape[0] = self.plans.len();
-                value = value.broadcast_as(shape)?;
-            }
-            let rows = (0..self.plans.len())
-                .map(|row| self.edit_row(row, point, value.narrow(0, row, 1)?))
+            let joining = self.joining(point);
+            self.rows.extend(joining);
+            let have = value.dim(0)?;
+            let rows = (0..self.rows.len())
+                .map(|row| {
+                    let before = value.narrow(0, if row < have { row } else { 0 }, 1)?;
+                    self.edit_row(self.rows[row], point, before)
+                })
                 .collect::<Result<Vec<_>, EditError>>()?;
             value = match rows.as_slice() {
                 [row] => row.clone(),

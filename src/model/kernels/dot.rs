@@ -194,7 +194,8 @@ pub(super) fn tile<S: Simd, const M: usize, const N: usize>(simd: S, x: [&[f32];
     let zero = simd.splat_f32s(0.0);
     let mut sums = [[zero; N]; M];
     let steps = x[0].len() / S::F32_LANES;
-    let (mut body_x, mut body_w): ([&[S::f32s]; M], [&[S::f32s]; N]) = ([&[]; M], [&[]; N]);
+    let mut body_x: [&[S::f32s]; M] = [&[]; M];
+    let mut body_w: [&[S::f32s]; N] = [&[]; N];
     for row in 0..M {
         body_x[row] = &S::as_simd_f32s(x[row]).0[..steps];
     }
