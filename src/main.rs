@@ -1,5 +1,9 @@
 use std::process::ExitCode;
 
+/// Activations are large and short-lived: this allocator keeps their pages, where the system's gives them back each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     pythia_tui::cli::main(std::env::args_os())
 }
