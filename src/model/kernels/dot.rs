@@ -1,7 +1,7 @@
 //! Products of few rows with a matrix whose rows are the outputs: every output is a dot product of two rows that lie in
 //! memory as they are, so nothing is packed, and the matrix is read once.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, InplaceOp2, Layout, Result, Shape, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -33,10 +33,13 @@ pub(in crate::model) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor
     shape.push(out);
     let x = x.contiguous()?.reshape(((), d_in))?;
     let product = match bias {
-        _ if !here(&x) || x.dim(0)? >= MANY => match bias {
-            Some(bias) => x.matmul(&weight.t()?)?.broadcast_add(bias)?,
-            None => x.matmul(&weight.t()?)?,
-        },
+        Some(bias) if !here(&x) => x.matmul(&weight.t()?)?.broadcast_add(bias)?,
+        Some(bias) if x.dim(0)? >= MANY => {
+            let product = x.matmul(&weight.t()?)?;
+            product.inplace_op2(&bias.contiguous()?, &AddBias)?;
+            product
+        }
+        None if !here(&x) || x.dim(0)? >= MANY => x.matmul(&weight.t()?)?,
         Some(bias) => x.apply_op3_no_bwd(&weight.contiguous()?, &bias.contiguous()?, &Linear)?,
         None => x.apply_op2_no_bwd(&weight.contiguous()?, &Linear)?,
     };
@@ -76,6 +79,28 @@ impl CustomOp3 for Linear {
         let out = w_at.shape().dims2()?.0;
         let product = multiply(values(x, x_at)?, values(w, w_at)?, Some(values(bias, bias_at)?), d_in);
         Ok((CpuStorage::F32(product), (rows, out).into()))
+    }
+}
+
+/// Adds a bias to every row, where the rows are.
+struct AddBias;
+
+impl InplaceOp2 for AddBias {
+    fn name(&self) -> &'static str {
+        "bias"
+    }
+
+    fn cpu_fwd(&self, x: &mut CpuStorage, at: &Layout, bias: &CpuStorage, bias_at: &Layout) -> Result<()> {
+        let bias = values(bias, bias_at)?;
+        let (CpuStorage::F32(x), Some((start, end))) = (x, at.contiguous_offsets()) else {
+            candle_core::bail!("a kernel takes contiguous f32 tensors only");
+        };
+        x[start..end].par_chunks_mut(bias.len().max(1)).with_min_len(16).for_each(|row| {
+            for (value, bias) in row.iter_mut().zip(bias) {
+                *value += bias;
+            }
+        });
+        Ok(())
     }
 }
 

@@ -70,9 +70,6 @@ fn erf(x: f32) -> f32 {
 
 /// The sum of two streams, of which one may lack rows.
 pub(in crate::model) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if a.dims() == b.dims() {
-        return a + b;
-    }
     if !here(a) {
         let rows = a.dim(0)?.max(b.dim(0)?);
         return with_rows(a, rows)? + with_rows(b, rows)?;
@@ -92,12 +89,16 @@ impl CustomOp2 for Add {
         let (a, b) = (values(a, a_at)?, values(b, b_at)?);
         let each = a.len() / have_a.max(1);
         let mut out = vec![0.0; have_a.max(have_b) * each];
-        out.par_chunks_mut(each.max(1)).enumerate().for_each(|(row, out)| {
-            let (a, b) = (&a[row_of(row, have_a) * each..][..each], &b[row_of(row, have_b) * each..][..each]);
-            for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-                *out = a + b;
-            }
-        });
+        let place = |row: usize, have: usize| row_of(row, have) * each..(row_of(row, have) + 1) * each;
+        for (number, out) in out.chunks_mut(each.max(1)).enumerate() {
+            let (a, b) = (&a[place(number, have_a)], &b[place(number, have_b)]);
+            let parts = out.par_chunks_mut(PART).zip(a.par_chunks(PART)).zip(b.par_chunks(PART));
+            parts.for_each(|((out, a), b)| {
+                for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+                    *out = a + b;
+                }
+            });
+        }
         let shape = if have_a >= have_b { a_at.shape() } else { b_at.shape() };
         Ok((CpuStorage::F32(out), shape.clone()))
     }
