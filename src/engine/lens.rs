@@ -58,7 +58,7 @@ impl Engine {
 
     /// The logits of a residual stream at the end of the last block.
     fn unembedded(&self, stream: &Tensor) -> Result<Tensor, EditError> {
-        let start = Start::Residual { block: self.schema.dims.n_layers, stream: stream.clone() };
+        let start = Start::Residual { block: self.schema.dims.n_layers, stream: stream.clone(), past: None };
         let mut hooks = Interventions::new(&[], &[], Capture::None, References::default(), self.schema.dims.d_vocab);
         self.loaded.model.forward(start, &self.schema, &mut hooks)
     }

@@ -14,7 +14,7 @@ use crate::{
         ActivationCache, BlockHook, Capture, Edit, EditError, Effect, HookPoint, Interventions, Plan, References,
         Schema,
     },
-    model::{Loaded, Start},
+    model::{Loaded, Past, Start},
 };
 
 use super::{EditEffect, idle::idle};
@@ -103,19 +103,19 @@ impl Engine {
     /// Run `spec`, keeping the activations that `keep` names (after the edits).
     ///
     /// The baseline is run first unless it is kept from before; the edited run then starts at the first block that an
-    /// edit touches, from the baseline's residual stream.
+    /// edit touches, from the baseline's residual stream, and computes the positions from the first that one touches.
     ///
     /// # Errors
     /// An edit that this model or prompt can't carry out, cancellation, tensor errors.
     pub fn run(&mut self, spec: &Spec, keep: &Capture, control: Control<'_>) -> Result<Outcome, EditError> {
         self.enable(spec);
         let plan = self.plan(&spec.edits, spec)?;
-        let resume = plan.first_block(self.schema.dims.n_layers);
-        let mut needed: BTreeSet<HookPoint> = plan.frozen().collect();
-        needed.extend(resume.and_then(|block| self.stream_into(block)));
-        if spec.edits.len() > 1 {
-            // each edit is also run alone, from where it begins
-            needed.extend((0..=self.schema.dims.n_layers).filter_map(|block| self.stream_into(block)));
+        // each of several edits is also run alone, from where it begins
+        let alone = |edit: &Edit| self.plan(std::slice::from_ref(edit), spec);
+        let plans: Vec<Plan> = spec.edits.iter().map(alone).collect::<Result<_, _>>()?;
+        let mut needed = BTreeSet::new();
+        if !plans.is_empty() {
+            needed.extend(self.resumable(plans.iter().chain([&plan]), spec.tokens.len()));
         }
         let from_baseline = match keep {
             Capture::All => Capture::All,
@@ -149,8 +149,7 @@ impl Engine {
             let kl = if spec.edits.len() == 1 {
                 kl.clone()
             } else {
-                let plan = self.plan(alone, spec)?;
-                kl_of(&self.edited(alone, &plan, &Capture::None, &baseline, references, control)?.0)?
+                kl_of(&self.edited(alone, &plans[number], &Capture::None, &baseline, references, control)?.0)?
             };
             let idle = idle(number, &spec.edits, &plan, &effect, &self.schema);
             effects.push(EditEffect { effect, kl, idle });
@@ -197,6 +196,41 @@ impl Engine {
         }
     }
 
+    /// Where a pass with these plans can begin: at the first block, and the first position, that one of them touches.
+    /// None if that is the beginning, or if the baseline does not hold what it takes.
+    pub(super) fn resume<'a>(&self, baseline: &'a Run, plans: &[Plan]) -> Option<Start<'a>> {
+        let (n_layers, n_pos) = (self.schema.dims.n_layers, baseline.tokens.len());
+        let block = plans.iter().map(|plan| plan.first_block(n_layers)).min()??;
+        let stream = baseline.cache.get(self.stream_into(block)?)?;
+        let first = plans.iter().map(|plan| plan.first_position(n_pos)).min()?.min(n_pos - 1);
+        let kept = self.keys_and_values().filter(|point| point.block().is_some_and(|of| of >= block));
+        let past = Past { positions: first, cache: &baseline.cache };
+        if first == 0 || kept.into_iter().any(|point| baseline.cache.get(point).is_none()) {
+            return Some(Start::Residual { block, stream: stream.clone(), past: None });
+        }
+        let stream = stream.narrow(1, first, n_pos - first).and_then(|rest| rest.contiguous()).ok()?;
+        Some(Start::Residual { block, stream, past: Some(past) })
+    }
+
+    /// What a baseline has to hold so that passes with these plans can resume from it.
+    pub(super) fn resumable<'p>(&self, plans: impl Iterator<Item = &'p Plan>, n_pos: usize) -> BTreeSet<HookPoint> {
+        let mut needed: BTreeSet<HookPoint> =
+            (0..=self.schema.dims.n_layers).filter_map(|block| self.stream_into(block)).collect();
+        for plan in plans {
+            needed.extend(plan.frozen());
+            if plan.first_position(n_pos) > 0 {
+                needed.extend(self.keys_and_values());
+            }
+        }
+        needed
+    }
+
+    /// What later positions read of earlier ones.
+    fn keys_and_values(&self) -> impl Iterator<Item = HookPoint> + use<> {
+        let of = |block| [BlockHook::RotK, BlockHook::V].map(|hook| HookPoint::Block(block, hook));
+        (0..self.schema.dims.n_layers).flat_map(of)
+    }
+
     /// The unedited run of a prompt with at least `capture`, kept from before if it was.
     fn unedited(&mut self, tokens: &[u32], capture: &Capture, control: Control<'_>) -> Result<Arc<Run>, EditError> {
         if let Some(at) = self.unedited.iter().position(|run| run.tokens == tokens) {
@@ -228,21 +262,21 @@ impl Engine {
         references: References<'_>,
         control: Control<'_>,
     ) -> Result<(Run, Vec<Effect>), EditError> {
-        let n_layers = self.schema.dims.n_layers;
         let rows = [baseline.tokens.clone()];
-        let resumed = plan.first_block(n_layers).and_then(|block| {
-            let stream = baseline.cache.get(self.stream_into(block)?)?;
-            Some((block, stream.clone()))
-        });
-        let (start, shared) = match resumed {
-            Some((block, stream)) => (Start::Residual { block, stream }, Some(block)),
-            None => (Start::Tokens(&rows), None),
+        let start = self.resume(baseline, std::slice::from_ref(plan)).unwrap_or(Start::Tokens(&rows));
+        let (block, past) = match &start {
+            Start::Residual { block, past, .. } => (Some(*block), past.map_or(0, |past| past.positions)),
+            Start::Tokens(_) => (None, 0),
         };
         let hooks =
             Interventions::new(std::slice::from_ref(plan), edits, keep.clone(), references, self.schema.dims.d_vocab);
-        let (mut run, effects) = self.pass(start, &baseline.tokens, hooks, keep.clone(), control)?;
-        if let (Some(block), Capture::All) = (shared, keep) {
-            run.cache.share_before(&baseline.cache, block, n_layers);
+        let (mut run, effects) = self.pass(start, &baseline.tokens, hooks.after(past), keep.clone(), control)?;
+        if past > 0 {
+            run.cache.complete(&baseline.cache, past, &self.schema)?;
+            run.logits = Tensor::cat(&[&baseline.logits.narrow(1, 0, past)?, &run.logits], 1)?;
+        }
+        if let (Some(block), Capture::All) = (block, keep) {
+            run.cache.share_before(&baseline.cache, block, self.schema.dims.n_layers);
         }
         Ok((run, effects))
     }

@@ -80,28 +80,27 @@ impl Engine {
         };
         let plans: Vec<Plan> = cells.iter().map(plan).collect::<Result<_, _>>()?;
         let own = plan(&Vec::new())?;
-        let mut needed: BTreeSet<HookPoint> = plans.iter().chain([&own]).flat_map(Plan::frozen).collect();
-        needed.extend((0..=n_layers).filter_map(|block| self.stream_into(block)));
+        let needed = self.resumable(plans.iter().chain([&own]), spec.tokens.len());
         let patched: BTreeSet<HookPoint> = plans.iter().chain([&own]).flat_map(Plan::patched).collect();
         let base = self.base(spec, &Capture::Only(needed), patched, control)?;
 
-        let before = self.rows(&base, own.first_block(n_layers), std::slice::from_ref(&own), control)?.remove(0);
+        let before = self.rows(&base, std::slice::from_ref(&own), control)?.remove(0);
         let contrast = base.contrast.as_ref().map(|run| last_row(&run.logits)).transpose()?;
         let contrast = contrast.map(|mut rows| question.measure(&before, &rows.remove(0)));
 
         each(Swept::Begun { before: question.measure(&before, &before), contrast });
         let mut numbers: Vec<usize> = (0..plans.len()).collect();
-        numbers.sort_by_key(|number| plans[*number].first_block(n_layers));
+        // those that begin at one position go together, since the first decides what is computed
+        let n_pos = spec.tokens.len();
+        numbers.sort_by_key(|number| (plans[*number].first_position(n_pos), plans[*number].first_block(n_layers)));
         // of the last block most is left out when nothing is edited there, so what is edited there goes by itself
         let in_last = |number: &usize| plans[*number].first_block(n_layers).is_some_and(|block| block + 1 >= n_layers);
-        let split = numbers.iter().position(in_last).unwrap_or(numbers.len());
-        let (early, late) = numbers.split_at(split);
-        let rows = self.rows_at_once(spec.tokens.len());
+        let (late, early): (Vec<usize>, Vec<usize>) = numbers.into_iter().partition(in_last);
+        let rows = self.rows_at_once(n_pos);
         for chunk in early.chunks(rows).chain(late.chunks(rows)) {
             let batch: Vec<Plan> =
                 std::iter::once(&own).chain(chunk.iter().map(|number| &plans[*number])).cloned().collect();
-            let first = batch.iter().map(|plan| plan.first_block(n_layers)).min().flatten();
-            let logits = self.rows(&base, first, &batch, control)?;
+            let logits = self.rows(&base, &batch, control)?;
             let measures: Vec<Measure> =
                 logits[1..].par_iter().map(|logits| question.measure(&before, logits)).collect();
             for (number, measure) in chunk.iter().zip(measures) {
@@ -118,21 +117,13 @@ impl Engine {
         (WORK / (weights * n_pos).max(1)).clamp(1, ROWS)
     }
 
-    /// The logits after the last position with each plan, of a batch that begins at a block, `[plan][vocab]`.
-    fn rows(
-        &self,
-        base: &Base,
-        block: Option<usize>,
-        plans: &[Plan],
-        control: Control<'_>,
-    ) -> Result<Vec<Vec<f32>>, EditError> {
+    /// The logits after the last position with each plan, `[plan][vocab]`.
+    fn rows(&self, base: &Base, plans: &[Plan], control: Control<'_>) -> Result<Vec<Vec<f32>>, EditError> {
         let tokens = [base.baseline.tokens.clone()];
-        let resumed = block.and_then(|block| {
-            let stream = base.baseline.cache.get(self.stream_into(block)?)?;
-            Some(Start::Residual { block, stream: stream.clone() })
-        });
-        let start = resumed.unwrap_or(Start::Tokens(&tokens));
+        let start = self.resume(&base.baseline, plans).unwrap_or(Start::Tokens(&tokens));
+        let past = if let Start::Residual { past: Some(past), .. } = &start { past.positions } else { 0 };
         let hooks = Interventions::new(plans, &[], Capture::None, base.references(), self.schema.dims.d_vocab);
+        let hooks = hooks.after(past);
         let mut hooks = hooks.cancelled_by(control.cancel);
         let logits = self.loaded.model.forward_last(start, &self.schema, &mut hooks)?;
         let (rows, of_plan) = (last_row(&logits)?, hooks.row_of_plan());

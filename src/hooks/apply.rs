@@ -21,15 +21,21 @@ pub(super) struct Sources<'a> {
 /// Apply `step` to `value`.
 ///
 /// # Shapes
-/// `value` and the result: `[1, axes of the hook]`.
-pub(super) fn apply(value: &Tensor, step: &Step, sources: &Sources<'_>) -> Result<(Tensor, Change), EditError> {
+/// `value` and the result: `[1, axes of the hook]`, without the first `past` positions, which the sources have.
+pub(super) fn apply(
+    value: &Tensor,
+    step: &Step,
+    sources: &Sources<'_>,
+    past: usize,
+) -> Result<(Tensor, Change), EditError> {
     let value = value.contiguous()?;
-    let before = gather(&value, &step.indices)?;
+    let here = &step.indices.without(past);
+    let before = gather(&value, here)?;
     let after = match step.op {
         Op::Set(x) => Tensor::full(x, before.shape(), before.device())?.to_dtype(before.dtype())?,
         Op::Scale(x) => (&before * f64::from(x))?,
         Op::Add(x) => (&before + f64::from(x))?,
-        Op::Mean => mean(&value, &step.indices)?.broadcast_as(before.shape())?.contiguous()?,
+        Op::Mean => mean(&value, here)?.broadcast_as(before.shape())?.contiguous()?,
         Op::Freeze => gather(&required(sources.baseline)?.contiguous()?, &step.indices)?,
         Op::Patch => {
             let indices = step.contrast.as_ref().unwrap_or(&step.indices);
@@ -44,7 +50,7 @@ pub(super) fn apply(value: &Tensor, step: &Step, sources: &Sources<'_>) -> Resul
         }
     };
     let change = difference(&before, &after)?;
-    Ok((scatter(&value, &step.indices, after)?, change))
+    Ok((scatter(&value, here, after)?, change))
 }
 
 /// A reference activation that the engine promised to have captured.

@@ -48,6 +48,12 @@ impl Axis {
         Self::SELECTABLE.into_iter().find(|axis| axis.name() == name)
     }
 
+    /// Whether it counts what the pass computes position by position: what lies at an index depends on smaller ones alone.
+    #[must_use]
+    pub fn is_causal(self) -> bool {
+        matches!(self, Self::Pos | Self::Query)
+    }
+
     /// Whether the axis counts tokens of the prompt.
     #[must_use]
     pub fn is_position(self) -> bool {

@@ -108,6 +108,20 @@ impl Plan {
         };
         self.steps.iter().map(|step| block(step.point)).min().unwrap_or(Some(n_layers))
     }
+
+    /// The first position that an edit touches: at those before it everything is as in the unedited run. `n_pos` if there
+    /// are no edits.
+    #[must_use]
+    pub fn first_position(&self, n_pos: usize) -> usize {
+        let first = |step: &Step| match step.indices.axes.iter().position(|axis| axis.is_causal()) {
+            // a mean is over all positions
+            Some(axis) if step.op != Op::Mean => {
+                step.indices.along[axis].as_ref().map_or(0, |along| along.first().copied().unwrap_or(0))
+            }
+            _ => 0,
+        };
+        self.steps.iter().map(first).min().unwrap_or(n_pos)
+    }
 }
 
 /// The selection of a patch: where it writes, and the places in the contrast run that it reads, in the same order.
@@ -180,6 +194,8 @@ pub struct Interventions<'a> {
     lines: &'a [Edit],
     cancel: Option<&'a AtomicBool>,
     progress: Option<&'a (dyn Fn(usize) + 'a)>,
+    /// Positions that are not computed.
+    past: usize,
     /// The plan of each row that has joined, in the order in which they did.
     rows: Vec<usize>,
     /// The activations that `capture` asked for, as they were after the edits.
@@ -210,6 +226,7 @@ impl<'a> Interventions<'a> {
             lines,
             cancel: None,
             progress: None,
+            past: 0,
             rows: vec![0],
             cache,
             effects,
@@ -221,6 +238,13 @@ impl<'a> Interventions<'a> {
     #[must_use]
     pub fn cancelled_by(mut self, flag: &'a AtomicBool) -> Self {
         self.cancel = Some(flag);
+        self
+    }
+
+    /// The pass computes only what comes after so many positions; no plan touches those.
+    #[must_use]
+    pub fn after(mut self, past: usize) -> Self {
+        self.past = past;
         self
     }
 
@@ -256,7 +280,7 @@ impl<'a> Interventions<'a> {
             let (edited, change) = if point == HookPoint::Tokens {
                 self.edit_tokens(&value, step, &sources)?
             } else {
-                apply(&value, step, &sources)?
+                apply(&value, step, &sources, self.past)?
             };
             value = edited;
             let effect = &mut self.effects[plan][step.edit];
@@ -277,7 +301,7 @@ impl<'a> Interventions<'a> {
         let float = |t: Option<&Tensor>| t.map(|t| t.to_dtype(DType::F32)).transpose();
         let (baseline, contrast) = (float(sources.baseline)?, float(sources.contrast)?);
         let sources = Sources { baseline: baseline.as_ref(), contrast: contrast.as_ref() };
-        let (edited, change) = apply(&value.to_dtype(DType::F32)?, step, &sources)?;
+        let (edited, change) = apply(&value.to_dtype(DType::F32)?, step, &sources, self.past)?;
         #[allow(clippy::cast_precision_loss, reason = "vocabularies are far below 2^24")]
         let valid = |x: f32| x.fract() == 0.0 && x >= 0.0 && x < self.d_vocab as f32;
         if let Some(&value) = edited.flatten_all()?.to_vec1::<f32>()?.iter().find(|x| !valid(**x)) {

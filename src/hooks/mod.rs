@@ -17,6 +17,7 @@ mod select;
 mod target;
 
 pub use axis::Axis;
+pub(crate) use cache::with_rows;
 pub use cache::{ActivationCache, Capture};
 pub use describe::{Part, Source, description, formula, readers, sources};
 pub use edit::{Edit, Op};

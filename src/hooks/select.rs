@@ -35,6 +35,19 @@ impl Indices {
         self.along[i].as_ref().map_or(self.shape[i], Vec::len)
     }
 
+    /// The same places of an activation that lacks the first positions. What is selected lies after those.
+    #[must_use]
+    pub(super) fn without(&self, positions: usize) -> Self {
+        let mut rest = self.clone();
+        if let Some(i) = self.axes.iter().position(|axis| axis.is_causal()) {
+            rest.shape[i] -= positions;
+            for at in rest.along[i].iter_mut().flatten() {
+                *at -= positions;
+            }
+        }
+        rest
+    }
+
     /// How many values are selected in all.
     #[must_use]
     pub fn values(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{kernels, rotary::Rotary, weights::Linear};
+use super::{Past, kernels, rotary::Rotary, weights::Linear};
 use crate::hooks::{BlockHook, EditError, HookPoint, Hooks, Schema};
 
 type Result<T> = std::result::Result<T, EditError>;
@@ -18,13 +18,22 @@ pub(super) struct Attention {
 }
 
 impl Attention {
-    pub(super) fn forward(&self, [q, k, v]: [Tensor; 3], schema: &Schema, hooks: &mut dyn Hooks) -> Result<Tensor> {
+    pub(super) fn forward(
+        &self,
+        [q, k, v]: [Tensor; 3],
+        schema: &Schema,
+        hooks: &mut dyn Hooks,
+        past: Option<Past<'_>>,
+    ) -> Result<Tensor> {
+        let from = past.map_or(0, |past| past.positions);
         let point = |hook| HookPoint::Block(self.block, hook);
         let q = hooks.at(point(BlockHook::Q), q)?;
         let k = hooks.at(point(BlockHook::K), k)?;
         let v = hooks.at(point(BlockHook::V), v)?;
-        let q = hooks.at(point(BlockHook::RotQ), self.rotary.apply(&q, 0)?)?;
-        let k = hooks.at(point(BlockHook::RotK), self.rotary.apply(&k, 0)?)?;
+        let q = hooks.at(point(BlockHook::RotQ), self.rotary.apply(&q, from)?)?;
+        let k = hooks.at(point(BlockHook::RotK), self.rotary.apply(&k, from)?)?;
+        let k = Past::before(past, point(BlockHook::RotK), k)?;
+        let v = Past::before(past, point(BlockHook::V), v)?;
         let scores = hooks.at(point(BlockHook::AttnScores), kernels::scores(&q, &k)?)?;
         // a query whose scores are all -inf (only an edit can make one) has no softmax: its row is 0
         let (pattern, undefined) = kernels::softmax(&scores)?;
@@ -45,12 +54,15 @@ impl Attention {
     }
 
     /// Attention's output at the last position alone, of `x` `[batch, pos, d_model]`; no hooks.
-    pub(super) fn forward_last(&self, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward_last(&self, x: &Tensor, past: Option<Past<'_>>) -> Result<Tensor> {
+        let from = past.map_or(0, |past| past.positions);
         let last = x.dim(1)? - 1;
-        let q = self.rotary.apply(&self.part(0)?(&x.narrow(1, last, 1)?)?, last)?;
-        let k = self.rotary.apply(&self.part(1)?(x)?, 0)?;
+        let q = self.rotary.apply(&self.part(0)?(&x.narrow(1, last, 1)?)?, from + last)?;
+        let k = self.rotary.apply(&self.part(1)?(x)?, from)?;
+        let k = Past::before(past, HookPoint::Block(self.block, BlockHook::RotK), k)?;
+        let v = Past::before(past, HookPoint::Block(self.block, BlockHook::V), self.part(2)?(x)?)?;
         let (pattern, _) = kernels::softmax(&kernels::scores(&q, &k)?)?;
-        let z = kernels::mix(&pattern, &self.part(2)?(x)?)?;
+        let z = kernels::mix(&pattern, &v)?;
         Ok(self.out.forward(&z.flatten_from(2)?)?)
     }
 

@@ -16,7 +16,7 @@ mod weights;
 
 pub use config::Config;
 pub use error::ModelError;
-pub use neox::{Model, Start};
+pub use neox::{Model, Past, Start};
 pub use source::{Loaded, Source};
 pub use structure::{Module, module_of, modules};
 pub use tokenizer::Tokenizer;

@@ -13,7 +13,7 @@ use super::{
     rotary::Rotary,
     weights::{Affine, BlockWeights, Linear, Processing, Weights},
 };
-use crate::hooks::{BlockHook, EditError, HookPoint, Hooks, Schema};
+use crate::hooks::{ActivationCache, BlockHook, EditError, HookPoint, Hooks, Schema, with_rows};
 
 type Result<T> = std::result::Result<T, EditError>;
 
@@ -22,8 +22,29 @@ pub enum Start<'a> {
     /// Rows of token ids, all of one length.
     Tokens(&'a [Vec<u32>]),
     /// The residual stream `[batch, pos, d_model]` as it enters a block, before that block's `hook_resid_pre`; block
-    /// number `n_layers` is the end of the last block.
-    Residual { block: usize, stream: Tensor },
+    /// number `n_layers` is the end of the last block. With a past, the positions after it alone.
+    Residual { block: usize, stream: Tensor, past: Option<Past<'a>> },
+}
+
+/// The positions before those that a pass computes, as an earlier run left them.
+#[derive(Clone, Copy)]
+pub struct Past<'a> {
+    /// How many there are: the number of the first position that is computed.
+    pub positions: usize,
+    /// Holds `hook_rot_k` and `hook_v` of every block that is passed.
+    pub cache: &'a ActivationCache,
+}
+
+impl Past<'_> {
+    /// `value` `[batch, pos, ...]` of a hook, with what was before it.
+    pub(super) fn before(past: Option<Self>, point: HookPoint, value: Tensor) -> Result<Tensor> {
+        let Some(Past { positions, cache }) = past else { return Ok(value) };
+        let earlier = cache
+            .get(point)
+            .ok_or_else(|| EditError::Tensor(candle_core::Error::Msg(format!("the earlier run kept no {point}"))))?;
+        let earlier = with_rows(&earlier.narrow(1, 0, positions)?, value.dim(0)?)?;
+        Ok(Tensor::cat(&[&earlier.contiguous()?, &value], 1)?)
+    }
 }
 
 /// A GPT-NeoX model with hooks at TransformerLens's hook points.
@@ -75,17 +96,17 @@ impl Model {
     }
 
     fn pass(&self, start: Start<'_>, schema: &Schema, hooks: &mut dyn Hooks, last: bool) -> Result<Tensor> {
-        let (first, mut resid) = match start {
-            Start::Tokens(rows) => (0, self.embed(rows, schema, hooks)?),
-            Start::Residual { block, stream } => (block, stream),
+        let (first, mut resid, past) = match start {
+            Start::Tokens(rows) => (0, self.embed(rows, schema, hooks)?, None),
+            Start::Residual { block, stream, past } => (block, stream, past),
         };
         let end = [HookPoint::LnFinalScale, HookPoint::LnFinalNormalized].iter().any(|point| hooks.watches(*point));
         for block in &self.blocks[first.min(self.blocks.len())..] {
             hooks.entering(block.number)?;
             let watched = || BlockHook::ALL.iter().any(|hook| hooks.watches(block.point(*hook)));
             resid = match last && !end && block.number + 1 == self.blocks.len() && !watched() {
-                true => block.forward_last(&resid)?,
-                false => block.forward(&resid, schema, hooks)?,
+                true => block.forward_last(&resid, past)?,
+                false => block.forward(&resid, schema, hooks, past)?,
             };
         }
         hooks.entering(self.blocks.len())?;
@@ -184,11 +205,17 @@ impl Block {
         HookPoint::Block(self.number, hook)
     }
 
-    fn forward(&self, resid: &Tensor, schema: &Schema, hooks: &mut dyn Hooks) -> Result<Tensor> {
+    fn forward(
+        &self,
+        resid: &Tensor,
+        schema: &Schema,
+        hooks: &mut dyn Hooks,
+        past: Option<Past<'_>>,
+    ) -> Result<Tensor> {
         let resid_pre = hooks.at(self.point(BlockHook::ResidPre), resid.clone())?;
 
         let qkv = self.qkv(&resid_pre, schema, hooks)?;
-        let attn_out = self.attn.forward(qkv, schema, hooks)?;
+        let attn_out = self.attn.forward(qkv, schema, hooks, past)?;
         let attn_out = hooks.at(self.point(BlockHook::AttnOut), attn_out)?;
 
         // A parallel block's MLP reads what attention read; a sequential one's reads what attention wrote.
@@ -214,9 +241,9 @@ impl Block {
 
     /// The block's output at the last position alone, of a block whose hooks nobody watches: keys and values are needed of
     /// every position, the rest of the last.
-    fn forward_last(&self, resid: &Tensor) -> Result<Tensor> {
+    fn forward_last(&self, resid: &Tensor, past: Option<Past<'_>>) -> Result<Tensor> {
         let at_end = resid.narrow(1, resid.dim(1)? - 1, 1)?.contiguous()?;
-        let attn_out = self.attn.forward_last(&self.ln1.plain(resid)?)?;
+        let attn_out = self.attn.forward_last(&self.ln1.plain(resid)?, past)?;
         let resid_mid = if self.parallel { at_end.clone() } else { (&at_end + &attn_out)? };
         let post = kernels::gelu(&self.mlp.w_in.forward(&self.ln2.plain(&resid_mid)?)?)?;
         let mlp_out = self.mlp.w_out.forward(&post)?;

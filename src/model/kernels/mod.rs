@@ -18,6 +18,8 @@ mod norm;
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor};
 use pulp::Arch;
 
+use crate::hooks::with_rows;
+
 pub(super) use attention::{mix, rotate, scores, softmax};
 pub(super) use dot::linear;
 pub(super) use elementwise::{add, gelu};
@@ -34,18 +36,6 @@ fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
         candle_core::bail!("a kernel takes contiguous tensors only");
     };
     Ok(&storage.as_slice::<f32>()?[start..end])
-}
-
-/// `x` with `rows` rows: those it lacks are as its first.
-pub(super) fn with_rows(x: &Tensor, rows: usize) -> Result<Tensor> {
-    let have = x.dim(0)?;
-    if have >= rows {
-        return Ok(x.clone());
-    }
-    let mut shape = x.dims().to_vec();
-    shape[0] = rows - have;
-    let first = x.narrow(0, 0, 1)?.broadcast_as(shape)?;
-    if have == 1 { Tensor::cat(&[x, &first], 0) } else { Tensor::cat(&[x, &first.contiguous()?], 0) }
 }
 
 /// Which row of a batch of `have` stands for row `row`.
