@@ -42,3 +42,109 @@ fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
 fn row_of(row: usize, have: usize) -> usize {
     if row < have { row } else { 0 }
 }
+
+/// Every kernel against what candle makes of the same in f64, which takes the other way through each function here.
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hooks::random_bits;
+
+    /// Values in -2 to 2 of a shape, some of them 0.
+    fn tensor(seed: u64, shape: &[usize]) -> Tensor {
+        #[allow(clippy::cast_precision_loss)]
+        let value = |i: u64| match random_bits(seed, i) {
+            bits if bits % 16 == 0 => 0.0,
+            bits => (bits >> 40) as f32 / (1u64 << 22) as f32 - 2.0,
+        };
+        let n: usize = shape.iter().product();
+        Tensor::from_iter((0..n as u64).map(value), &Device::Cpu).unwrap().reshape(shape).unwrap()
+    }
+
+    fn wide(x: &Tensor) -> Tensor {
+        x.to_dtype(DType::F64).unwrap()
+    }
+
+    /// The largest difference, relative to the largest value.
+    fn error(ours: &Tensor, theirs: &Tensor) -> f64 {
+        assert_eq!(ours.dims(), theirs.dims());
+        let values = |x: &Tensor| wide(x).flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let (ours, theirs) = (values(ours), values(theirs));
+        #[allow(clippy::float_cmp)]
+        let off = ours.iter().zip(&theirs).map(|(a, b)| if a == b { 0.0 } else { (a - b).abs() });
+        let off = off.fold(0.0, f64::max);
+        off / theirs.iter().filter(|x| x.is_finite()).fold(1.0, |most: f64, x| most.max(x.abs()))
+    }
+
+    /// 5000 cases of each stay below half of it.
+    const TOLERANCE: f64 = 1e-6;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+        #[test]
+        fn products(seed: u64, rows in 1usize..140, out in 1usize..130, d_in in 1usize..90, biased: bool) {
+            let (x, w) = (tensor(seed, &[rows, d_in]), tensor(seed ^ 1, &[out, d_in]));
+            let bias = biased.then(|| tensor(seed ^ 2, &[out]));
+            let ours = linear(&x, &w, bias.as_ref()).unwrap();
+            let theirs = linear(&wide(&x), &wide(&w), bias.as_ref().map(wide).as_ref()).unwrap();
+            prop_assert!(error(&ours, &theirs) < TOLERANCE, "{}", error(&ours, &theirs));
+        }
+
+        #[test]
+        fn attention_with_rows_that_are_not_there(
+            seed: u64, more in 0usize..3, less in 1usize..3, before in 0usize..9, n in 1usize..23, heads in 1usize..4, width in 1usize..40, swap: bool,
+        ) {
+            let d_head = 2 * width;
+            let rows = if swap { [less, less + more] } else { [less + more, less] };
+            let q = tensor(seed, &[rows[0], n, heads, d_head]);
+            let [k, v] = [1, 2].map(|i| tensor(seed ^ i, &[rows[1], before + n, heads, d_head]));
+            let ours = scores(&q, &k).unwrap();
+            let theirs = scores(&wide(&q), &wide(&k)).unwrap();
+            prop_assert!(error(&ours, &theirs) < TOLERANCE, "scores {}", error(&ours, &theirs));
+            let (pattern, undefined) = softmax(&ours).unwrap();
+            let (theirs, _) = softmax(&wide(&ours)).unwrap();
+            prop_assert!(undefined == 0 && error(&pattern, &theirs) < TOLERANCE, "softmax {}", error(&pattern, &theirs));
+            let (ours, theirs) = (mix(&pattern, &v).unwrap(), mix(&wide(&pattern), &wide(&v)).unwrap());
+            prop_assert!(error(&ours, &theirs) < TOLERANCE, "mix {}", error(&ours, &theirs));
+        }
+
+        #[test]
+        fn norms_with_rows_that_are_not_there(seed: u64, more in 0usize..3, less in 1usize..3, n in 1usize..9, width in 2usize..200, swap: bool) {
+            let rows = if swap { [less, less + more] } else { [less + more, less] };
+            let (x, other) = (tensor(seed, &[rows[0], n, width]), tensor(seed ^ 1, &[rows[1], n, width]));
+            let (ours, theirs) = (scale(&other, 1e-5).unwrap(), scale(&wide(&other), 1e-5).unwrap());
+            prop_assert!(error(&ours, &theirs) < TOLERANCE, "scale {}", error(&ours, &theirs));
+            // as far as the divisors are not tiny
+            let divisor = (ours + 0.5).unwrap();
+            let (ours, theirs) = (normalize(&x, &divisor).unwrap(), normalize(&wide(&x), &wide(&divisor)).unwrap());
+            prop_assert!(error(&ours, &theirs) < TOLERANCE, "norm {}", error(&ours, &theirs));
+            let (ours, theirs) = (add(&x, &other).unwrap(), add(&wide(&x), &wide(&other)).unwrap());
+            prop_assert!(error(&ours, &theirs) < TOLERANCE, "sum {}", error(&ours, &theirs));
+        }
+
+        #[test]
+        fn activation_and_rotation(seed: u64, rows in 1usize..3, n in 1usize..9, heads in 1usize..4, half in 1usize..20, rest in 0usize..9) {
+            let x = (tensor(seed, &[rows, n, heads, 2 * half + rest]) * 3.0).unwrap();
+            let (ours, theirs) = (gelu(&x).unwrap(), gelu(&wide(&x)).unwrap());
+            prop_assert!(error(&ours, &theirs) < TOLERANCE, "gelu {}", error(&ours, &theirs));
+            let [cos, sin] = [1, 2].map(|i| tensor(seed ^ i, &[n, 2 * half]));
+            let ours = rotate(&x, &cos, &sin).unwrap();
+            let theirs = rotate(&wide(&x), &wide(&cos), &wide(&sin)).unwrap();
+            prop_assert!(error(&ours, &theirs) < TOLERANCE, "rotation {}", error(&ours, &theirs));
+        }
+    }
+
+    #[test]
+    fn a_vector_without_softmax_becomes_0_and_is_counted() {
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        let rows = [[1.0, -inf, 0.0], [-inf, -inf, -inf], [nan, 0.0, 0.0], [inf, 0.0, 0.0], [0.0, 0.0, -200.0]];
+        let (pattern, undefined) = softmax(&Tensor::new(&rows, &Device::Cpu).unwrap()).unwrap();
+        let pattern = pattern.to_vec2::<f32>().unwrap();
+        assert_eq!(undefined, 3);
+        assert_eq!((pattern[0][1], pattern[1].clone(), pattern[4].clone()), (0.0, vec![0.0; 3], vec![0.5, 0.5, 0.0]));
+        assert_eq!((pattern[2].clone(), pattern[3].clone()), (vec![0.0; 3], vec![0.0; 3]));
+    }
+}
