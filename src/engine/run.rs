@@ -197,15 +197,16 @@ impl Engine {
     }
 
     /// Where a pass with these plans can begin: at the first block, and the first position, that one of them touches.
-    /// None if that is the beginning, or if the baseline does not hold what it takes.
-    pub(super) fn resume<'a>(&self, baseline: &'a Run, plans: &[Plan]) -> Option<Start<'a>> {
+    /// None if that is the beginning, or if the baseline does not hold what it takes. Unless `causal`, at the first position
+    /// of all.
+    pub(super) fn resume<'a>(&self, baseline: &'a Run, plans: &[Plan], causal: bool) -> Option<Start<'a>> {
         let (n_layers, n_pos) = (self.schema.dims.n_layers, baseline.tokens.len());
         let block = plans.iter().map(|plan| plan.first_block(n_layers)).min()??;
         let stream = baseline.cache.get(self.stream_into(block)?)?;
         let first = plans.iter().map(|plan| plan.first_position(n_pos)).min()?.min(n_pos - 1);
         let kept = self.keys_and_values().filter(|point| point.block().is_some_and(|of| of >= block));
         let past = Past { positions: first, cache: &baseline.cache };
-        if first == 0 || kept.into_iter().any(|point| baseline.cache.get(point).is_none()) {
+        if !causal || first == 0 || kept.into_iter().any(|point| baseline.cache.get(point).is_none()) {
             return Some(Start::Residual { block, stream: stream.clone(), past: None });
         }
         let stream = stream.narrow(1, first, n_pos - first).and_then(|rest| rest.contiguous()).ok()?;
@@ -253,6 +254,7 @@ impl Engine {
         Ok(run)
     }
 
+    /// The edited run, from where it can begin.
     fn edited(
         &self,
         edits: &[Edit],
@@ -262,8 +264,23 @@ impl Engine {
         references: References<'_>,
         control: Control<'_>,
     ) -> Result<(Run, Vec<Effect>), EditError> {
+        let edited = |causal| self.edited_from(causal, edits, plan, keep, baseline, references, control);
+        edited(true).or_else(|error| if matches!(error, EditError::NotCausal) { edited(false) } else { Err(error) })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "those of `edited`, and one more")]
+    fn edited_from(
+        &self,
+        causal: bool,
+        edits: &[Edit],
+        plan: &Plan,
+        keep: &Capture,
+        baseline: &Run,
+        references: References<'_>,
+        control: Control<'_>,
+    ) -> Result<(Run, Vec<Effect>), EditError> {
         let rows = [baseline.tokens.clone()];
-        let start = self.resume(baseline, std::slice::from_ref(plan)).unwrap_or(Start::Tokens(&rows));
+        let start = self.resume(baseline, std::slice::from_ref(plan), causal).unwrap_or(Start::Tokens(&rows));
         let (block, past) = match &start {
             Start::Residual { block, past, .. } => (Some(*block), past.map_or(0, |past| past.positions)),
             Start::Tokens(_) => (None, 0),

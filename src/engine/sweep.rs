@@ -119,8 +119,19 @@ impl Engine {
 
     /// The logits after the last position with each plan, `[plan][vocab]`.
     fn rows(&self, base: &Base, plans: &[Plan], control: Control<'_>) -> Result<Vec<Vec<f32>>, EditError> {
+        let rows = |causal| self.rows_from(causal, base, plans, control);
+        rows(true).or_else(|error| if matches!(error, EditError::NotCausal) { rows(false) } else { Err(error) })
+    }
+
+    fn rows_from(
+        &self,
+        causal: bool,
+        base: &Base,
+        plans: &[Plan],
+        control: Control<'_>,
+    ) -> Result<Vec<Vec<f32>>, EditError> {
         let tokens = [base.baseline.tokens.clone()];
-        let start = self.resume(&base.baseline, plans).unwrap_or(Start::Tokens(&tokens));
+        let start = self.resume(&base.baseline, plans, causal).unwrap_or(Start::Tokens(&tokens));
         let past = if let Start::Residual { past: Some(past), .. } = &start { past.positions } else { 0 };
         let hooks = Interventions::new(plans, &[], Capture::None, base.references(), self.schema.dims.d_vocab);
         let hooks = hooks.after(past);

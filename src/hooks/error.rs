@@ -71,6 +71,9 @@ pub enum EditError {
     NotAToken { edit: String, value: f32, d_vocab: usize },
     #[error("the run was cancelled")]
     Cancelled,
+    /// A value that is not finite, which reaches earlier positions too: 0 times it is not 0. The engine runs all positions.
+    #[error("a value that is not finite reaches positions that were left out")]
+    NotCausal,
     #[error("{0}")]
     Tensor(#[from] candle_core::Error),
 }

@@ -1,6 +1,6 @@
 //! Attention, hook by hook.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::{Past, kernels, rotary::Rotary, weights::Linear};
 use crate::hooks::{BlockHook, EditError, HookPoint, Hooks, Schema};
@@ -32,8 +32,7 @@ impl Attention {
         let v = hooks.at(point(BlockHook::V), v)?;
         let q = hooks.at(point(BlockHook::RotQ), self.rotary.apply(&q, from)?)?;
         let k = hooks.at(point(BlockHook::RotK), self.rotary.apply(&k, from)?)?;
-        let k = Past::before(past, point(BlockHook::RotK), k)?;
-        let v = Past::before(past, point(BlockHook::V), v)?;
+        let (k, v) = self.with_past(past, k, v)?;
         let scores = hooks.at(point(BlockHook::AttnScores), kernels::scores(&q, &k)?)?;
         // a query whose scores are all -inf (only an edit can make one) has no softmax: its row is 0
         let (pattern, undefined) = kernels::softmax(&scores)?;
@@ -59,11 +58,21 @@ impl Attention {
         let last = x.dim(1)? - 1;
         let q = self.rotary.apply(&self.part(0)?(&x.narrow(1, last, 1)?)?, from + last)?;
         let k = self.rotary.apply(&self.part(1)?(x)?, from)?;
-        let k = Past::before(past, HookPoint::Block(self.block, BlockHook::RotK), k)?;
-        let v = Past::before(past, HookPoint::Block(self.block, BlockHook::V), self.part(2)?(x)?)?;
+        let (k, v) = self.with_past(past, k, self.part(2)?(x)?)?;
         let (pattern, _) = kernels::softmax(&kernels::scores(&q, &k)?)?;
         let z = kernels::mix(&pattern, &v)?;
         Ok(self.out.forward(&z.flatten_from(2)?)?)
+    }
+
+    /// Keys and values with those of the earlier positions before them.
+    fn with_past(&self, past: Option<Past<'_>>, k: Tensor, v: Tensor) -> Result<(Tensor, Tensor)> {
+        let Some(past) = past else { return Ok((k, v)) };
+        // an earlier query's pattern is 0 at these keys, and 0 times a value is 0 only if that is finite
+        if !v.sum_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?.is_finite() {
+            return Err(EditError::NotCausal);
+        }
+        let point = |hook| HookPoint::Block(self.block, hook);
+        Ok((past.before(point(BlockHook::RotK), &k)?, past.before(point(BlockHook::V), &v)?))
     }
 
     /// Queries, keys and values of all heads from one input `[batch, pos, d_model]`.

@@ -37,13 +37,13 @@ pub struct Past<'a> {
 
 impl Past<'_> {
     /// `value` `[batch, pos, ...]` of a hook, with what was before it.
-    pub(super) fn before(past: Option<Self>, point: HookPoint, value: Tensor) -> Result<Tensor> {
-        let Some(Past { positions, cache }) = past else { return Ok(value) };
-        let earlier = cache
+    pub(super) fn before(self, point: HookPoint, value: &Tensor) -> Result<Tensor> {
+        let earlier = self
+            .cache
             .get(point)
             .ok_or_else(|| EditError::Tensor(candle_core::Error::Msg(format!("the earlier run kept no {point}"))))?;
-        let earlier = with_rows(&earlier.narrow(1, 0, positions)?, value.dim(0)?)?;
-        Ok(Tensor::cat(&[&earlier.contiguous()?, &value], 1)?)
+        let earlier = with_rows(&earlier.narrow(1, 0, self.positions)?, value.dim(0)?)?;
+        Ok(Tensor::cat(&[&earlier.contiguous()?, value], 1)?)
     }
 }
 

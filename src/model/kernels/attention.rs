@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, DType, Layout, Result, Sh
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{dot::tile, here, norm::sum, row_of, values, with_rows};
+use super::{here, norm::sum, row_of, values, with_rows};
 
 /// Turn the first dimensions of each head by its position's angles: dimension `i` with `i + dims / 2`.
 ///
@@ -190,6 +190,72 @@ impl WithSimd for HeadScores<'_> {
             }
         }
     }
+}
+
+/// Values in the widest register.
+const LANES: usize = 16;
+
+/// The dot product of each of `x` with each of `w`, all of one length.
+///
+/// Plain loops over arrays: closures given to `map` were not compiled for the vector instructions.
+#[inline(always)]
+fn tile<S: Simd, const M: usize, const N: usize>(simd: S, x: [&[f32]; M], w: [&[f32]; N]) -> [[f32; N]; M] {
+    let zero = simd.splat_f32s(0.0);
+    let mut sums = [[zero; N]; M];
+    let steps = x[0].len() / S::F32_LANES;
+    let mut body_x: [&[S::f32s]; M] = [&[]; M];
+    let mut body_w: [&[S::f32s]; N] = [&[]; N];
+    for row in 0..M {
+        body_x[row] = &S::as_simd_f32s(x[row]).0[..steps];
+    }
+    for column in 0..N {
+        body_w[column] = &S::as_simd_f32s(w[column]).0[..steps];
+    }
+    for step in 0..steps {
+        let mut values = [zero; M];
+        for row in 0..M {
+            values[row] = body_x[row][step];
+        }
+        for column in 0..N {
+            let w = body_w[column][step];
+            for row in 0..M {
+                sums[row][column] = simd.mul_add_e_f32s(values[row], w, sums[row][column]);
+            }
+        }
+    }
+    let mut totals = [[0.0; N]; M];
+    for row in 0..M {
+        // by way of memory of its own: registers whose address is taken are kept in memory all along
+        let mut lanes = [0.0; LANES * 4];
+        S::as_mut_simd_f32s(&mut lanes).0[..N].copy_from_slice(&sums[row]);
+        for column in 0..N {
+            totals[row][column] = total(&lanes[column * S::F32_LANES..(column + 1) * S::F32_LANES]);
+        }
+    }
+    // what does not fill a register
+    for at in steps * S::F32_LANES..x[0].len() {
+        for row in 0..M {
+            for column in 0..N {
+                totals[row][column] += x[row][at] * w[column][at];
+            }
+        }
+    }
+    totals
+}
+
+/// The sum of a register's lanes, pairwise.
+#[inline(always)]
+fn total(lanes: &[f32]) -> f32 {
+    if !lanes.len().is_multiple_of(8) {
+        return lanes.iter().sum();
+    }
+    let mut sums = [0.0f32; 8];
+    for part in lanes.chunks_exact(8) {
+        for lane in 0..8 {
+            sums[lane] += part[lane];
+        }
+    }
+    ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
 }
 
 /// Softmax over the last axis. A row that has none, because all of it is -inf or something is NaN, becomes 0; returns how

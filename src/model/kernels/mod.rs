@@ -11,8 +11,8 @@
 #![allow(clippy::needless_range_loop, reason = "small arrays that are to lie in registers")]
 
 mod attention;
-mod dot;
 mod elementwise;
+mod linear;
 mod norm;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor};
@@ -21,8 +21,8 @@ use pulp::Arch;
 use crate::hooks::with_rows;
 
 pub(super) use attention::{mix, rotate, scores, softmax};
-pub(super) use dot::linear;
 pub(super) use elementwise::{add, gelu};
+pub(super) use linear::linear;
 pub(super) use norm::{normalize, scale};
 
 /// Whether the kernels here do it, rather than candle: not on a processor without vector instructions either.
