@@ -150,8 +150,10 @@ fn check_sweep(checkpoint: &str) {
             let control = Control { cancel: &cancel, progress: &|_, _| {} };
             let mut found = vec![None; cells.len()];
             let mut each = |swept| {
-                if let Swept::Cell(i, measure) = swept {
-                    found[i] = Some(measure);
+                if let Swept::Cells(cells) = swept {
+                    for (i, measure) in cells {
+                        found[i] = Some(measure);
+                    }
                 }
             };
             engine.sweep(&spec, &cells, question, control, &mut each).unwrap();

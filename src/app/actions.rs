@@ -8,7 +8,7 @@ use super::{
     update::{keep_shown, refuse, run_again, say},
     views::maps,
 };
-use crate::engine::{Compare, Metric, WhichAttention};
+use crate::engine::{Compare, Metric, View, WhichAttention};
 
 /// Carry out an action, whether a key asked for it or the command line.
 pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
@@ -74,6 +74,13 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
                 state.phase = Phase::Cancelled;
                 keep_shown(state);
                 say(state, "the run was cancelled; the screen shows the one before it".into());
+                return vec![Effect::Cancel];
+            }
+            if let Some(View::Sweep(filling)) = state.view()
+                && filling.is_filling()
+            {
+                let again = state.keys.key(Action::Rerun);
+                say(state, format!("the sweep was stopped where it is; {again} goes on"));
                 return vec![Effect::Cancel];
             }
             if state.maximised {

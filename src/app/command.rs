@@ -104,6 +104,12 @@ fn carry_out(state: &mut State, line: &str) -> Vec<Effect> {
     if let Some(binding) = BINDINGS.iter().find(|binding| binding.name == line.trim()) {
         return act(state, binding.action);
     }
+    if std::path::Path::new(line.trim()).extension().is_some_and(|e| e == "toml")
+        && !COMMANDS.iter().any(|(name, ..)| *name == command.trim())
+    {
+        // a name alone, where `open` was rubbed out with what stood behind it
+        return vec![Effect::Open(line.trim().into())];
+    }
     let Some((name, takes, _)) = COMMANDS.iter().find(|(name, ..)| *name == command.trim()) else {
         if !command.trim().is_empty() {
             let names = COMMANDS.iter().map(|(name, ..)| *name).chain(BINDINGS.iter().map(|b| b.name));

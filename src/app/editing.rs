@@ -33,8 +33,8 @@ pub(super) fn alter(edits: &mut Vec<EditLine>, at: &mut usize, action: Action) {
     match (action, other) {
         (Action::ToggleEdit, _) => line.on = !line.on,
         (Action::DeleteEdit, _) => drop(edits.remove(*at)),
-        (Action::More, _) => line.edit.op = slide(line.edit.op, 0.1),
-        (Action::Less, _) => line.edit.op = slide(line.edit.op, -0.1),
+        (Action::More, _) => line.edit.op = slide(line.edit.op, true),
+        (Action::Less, _) => line.edit.op = slide(line.edit.op, false),
         (_, Some(other)) => {
             edits.swap(*at, other);
             *at = other;
@@ -43,9 +43,22 @@ pub(super) fn alter(edits: &mut Vec<EditLine>, at: &mut usize, action: Action) {
     }
 }
 
-/// An operation with its number moved by a tenth, kept to tenths so that it returns to where it was.
-fn slide(op: Op, by: f32) -> Op {
-    let moved = |x: f32| ((x + by) * 10.0).round() / 10.0;
+/// An operation with its number moved a step: a tenth, or as much as suits a number that is far smaller or larger.
+fn slide(op: Op, up: bool) -> Op {
+    let moved = |x: f32| {
+        let size = f64::from(x.abs()).log10().floor();
+        let step = match size {
+            size if size >= 2.0 => 10f64.powf(size - 1.0),
+            size if size < -1.0 && size.is_finite() => 10f64.powf(size),
+            _ => 0.1,
+        };
+        // to a thousandth of a step, so that it returns to where it was
+        let units = ((f64::from(x) + if up { step } else { -step }) / step * 1000.0).round();
+        #[allow(clippy::cast_possible_truncation, reason = "numbers of edits are f32")]
+        let moved = (units / 1000.0 * step).clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
+        // an infinite number stays
+        if x.is_finite() { moved } else { x }
+    };
     match op {
         Op::Set(x) => Op::Set(moved(x)),
         Op::Scale(x) => Op::Scale(moved(x)),
@@ -64,6 +77,11 @@ pub(super) fn time_travel(
     let (from, to) = sides(&mut state.undone);
     let Some(edits) = from.pop() else { return refuse(state, "there is nothing to go back to".into()) };
     to.push(std::mem::replace(&mut state.edits, edits));
+    // the prompts may be others than those that the list was made for
+    let unfit = drop_unfit(state);
+    if unfit > 0 {
+        say(state, format!("{unfit} of the edits do not fit the prompts and stay off"));
+    }
     if state.active_edits() != active {
         run_again(state);
     }

@@ -24,6 +24,8 @@ pub enum Event {
     Opened(PathBuf, Result<Box<Setup>, String>),
     /// The model of the experiment is being loaded.
     Loading(String),
+    /// The session can't be kept, and why.
+    NotKept(String),
     /// A signal or a closed terminal: leave.
     Quit,
 }

@@ -159,7 +159,7 @@ fn set_tokens(state: &mut State, tokens: Vec<Token>) {
     state.seen = None;
     let unfit = drop_unfit(state);
     if unfit > 0 {
-        say(state, format!("{unfit} of the edits do not fit this prompt and were switched off"));
+        say(state, format!("{unfit} of the edits do not fit the prompts and were switched off"));
     }
     run_again(state);
 }

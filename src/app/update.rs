@@ -47,6 +47,10 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             say(state, format!("loading {model} ..."));
             vec![]
         }
+        Event::NotKept(why) => {
+            refuse(state, format!("this session can't be kept: {why}; write it elsewhere"));
+            vec![]
+        }
         Event::Quit => vec![Effect::Quit],
     };
     if state.point() != before {

@@ -35,6 +35,9 @@ pub(super) struct ModelArgs {
     /// `demo`, a directory in the published layout, or a name in the local Hugging Face cache
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
+    /// A branch, tag or commit of the model, such as `step3000`, that is in the cache [default: main]
+    #[arg(long, value_name = "REVISION")]
+    pub revision: Option<String>,
     /// Use the weights as they are (TransformerLens's `from_pretrained_no_processing`)
     #[arg(long)]
     pub no_processing: bool,
@@ -109,7 +112,7 @@ pub(super) struct SweepArgs {
     /// What is done to each head and MLP: `= 0`, `= mean`, `= patch`, `*= 0.5` [default: the experiment's, else `= 0`]
     #[arg(long, value_name = "OP", allow_hyphen_values = true, conflicts_with = "patch")]
     pub op: Option<String>,
-    /// Instead, a map of `transformer_lens.patching`: `resid_pre`, `attn_out`, `attn_head_out_all_pos`, ...
+    /// Instead, a map of `transformer_lens.patching`: `resid_pre`, `attn_head_out_all_pos`, `block_every`, ...
     #[arg(long, value_name = "MAP")]
     pub patch: Option<String>,
     /// What is measured [default: kl; with --patch logit-diff]

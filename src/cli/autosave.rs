@@ -1,13 +1,14 @@
 //! The session that is under way, kept as an experiment: written whenever it changes, so that no way out loses it.
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     sync::mpsc::{self, Sender},
     thread::{self, JoinHandle},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use etcetera::BaseStrategy;
-use rustix::process::{Pid, test_kill_process};
 
 use crate::{
     app::{Experiment, Offer},
@@ -17,29 +18,35 @@ use crate::{
 /// Earlier sessions that are kept.
 const KEPT: usize = 20;
 
-/// Writes on a thread of its own, since a home directory can be far away. Dropping it waits for the last write.
+/// Writes on a thread of its own, since a home directory can be far away.
 pub(super) struct Autosave {
     texts: Option<Sender<String>>,
     writer: Option<JoinHandle<Result<(), String>>>,
     /// What was written last, or stands at the beginning: nobody made it here.
     known: Experiment,
+    path: Option<PathBuf>,
 }
 
 impl Autosave {
-    /// Keep what comes to differ from how the session begins.
-    pub fn begin(known: Experiment) -> Self {
+    /// Keep what comes to differ from how the session begins; `failed` is told when that begins to fail.
+    pub fn begin(known: Experiment, failed: impl Fn(String) + Send + 'static) -> Self {
         let (texts, received) = mpsc::channel::<String>();
+        let path = directory().map(|directory| directory.join(name()));
+        let of = path.clone();
         let write = move || {
-            let mut result = Ok(());
+            let (mut result, mut kept) = (Ok(()), None);
             while let Ok(mut text) = received.recv() {
                 // of those that piled up, the latest
                 text = received.try_iter().last().unwrap_or(text);
-                result = write(&text);
+                let before = std::mem::replace(&mut result, write(of.as_deref(), &text, &mut kept));
+                if let (Ok(()), Err(why)) = (&before, &result) {
+                    failed(why.clone());
+                }
             }
             result
         };
         let writer = thread::Builder::new().name("autosave".into()).spawn(write).ok();
-        Self { texts: Some(texts), writer, known }
+        Self { texts: Some(texts), writer, known, path }
     }
 
     /// Write `now` if it differs in what decides the run, not only in where one looks.
@@ -57,28 +64,45 @@ impl Autosave {
         }
     }
 
-    /// Wait for what is being written; what went wrong with it.
-    pub fn end(mut self) -> Result<(), String> {
+    /// Wait for what is being written: where the session is kept, if it had anything to keep, or what went wrong.
+    pub fn end(mut self) -> Result<Option<PathBuf>, String> {
         self.texts = None;
         match self.writer.take().map(JoinHandle::join) {
-            Some(Ok(result)) => result,
+            Some(Ok(result)) => result.map(|()| self.path.filter(|path| path.exists())),
             Some(Err(_)) => Err("the writer panicked".into()),
             None => Err("its thread could not be started".into()),
         }
     }
 }
 
-/// Where sessions are kept: a file for each process.
+/// A name that no other session has.
+fn name() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!("{now}-{}.toml", std::process::id())
+}
+
+/// Where sessions are kept, a file for each.
 fn directory() -> Option<PathBuf> {
     let base = etcetera::choose_base_strategy().ok()?;
     Some(base.state_dir().unwrap_or_else(|| base.data_dir()).join("pythia-tui").join("sessions"))
 }
 
-fn write(text: &str) -> Result<(), String> {
-    let directory = directory().ok_or("there is no home directory")?;
-    let path = directory.join(format!("{}.toml", std::process::id()));
-    std::fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
-    write_whole(&path, |partial| std::fs::write(partial, text)).map_err(|e| format!("{}: {e}", path.display()))
+/// Write the session's file. `lock` is held as long as the session lasts, so that others see that it does.
+fn write(path: Option<&Path>, text: &str, lock: &mut Option<File>) -> Result<(), String> {
+    let path = path.ok_or("there is no home directory")?;
+    let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    if lock.is_none() {
+        std::fs::create_dir_all(path.parent().unwrap_or(path)).map_err(|e| failed(&e))?;
+        let file = File::create(lock_of(path)).map_err(|e| failed(&e))?;
+        // a file system without locks has the session offered while it lasts, and no more
+        let _ = file.try_lock();
+        *lock = Some(file);
+    }
+    write_whole(path, |partial| std::fs::write(partial, text)).map_err(|e| failed(&e))
+}
+
+fn lock_of(path: &Path) -> PathBuf {
+    path.with_extension("lock")
 }
 
 /// The session that ended last, if it left one; of the others, all but the newest are removed.
@@ -88,28 +112,28 @@ pub(super) fn offer() -> Option<Offer> {
         .filter_map(|entry| {
             let path = entry.ok()?.path();
             let modified = path.metadata().ok()?.modified().ok()?;
-            (is_session(&path) && !is_running(&path)).then_some((modified, path))
+            (path.extension().is_some_and(|e| e == "toml") && has_ended(&path)).then_some((modified, path))
         })
         .collect();
     ended.sort();
     for (_, path) in ended.iter().rev().skip(KEPT) {
         // one that can't be removed is tried again the next time
-        let _ = std::fs::remove_file(path);
+        let _ = std::fs::remove_file(path).and_then(|()| std::fs::remove_file(lock_of(path)));
     }
     ended.into_iter().rev().find_map(|(_, path)| {
         let experiment = Experiment::parse(&std::fs::read_to_string(&path).ok()?).ok()?;
-        Some(Offer { path, what: describe(&experiment) })
+        Some(offer_of(path, &experiment))
     })
 }
 
-fn is_session(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "toml")
+/// Whether a session's file is that of one that ended: nobody holds its lock.
+fn has_ended(path: &Path) -> bool {
+    File::open(lock_of(path)).is_ok_and(|lock| !matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
-/// Whether the process that a file is named after is there.
-fn is_running(path: &Path) -> bool {
-    let id = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
-    id.and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid).is_ok())
+/// What a session left, to be gone on with.
+pub(super) fn offer_of(path: PathBuf, experiment: &Experiment) -> Offer {
+    Offer { path, what: describe(experiment) }
 }
 
 /// `demo, "When Mary and", 2 edits`

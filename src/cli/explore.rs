@@ -57,7 +57,7 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
     let size = screen.size()?;
     let (mut state, subject) = open(prepared, &settings.keys, theme, size, 0, &sender)?;
     state.offer(offer);
-    let autosave = Autosave::begin(state.experiment());
+    let autosave = keep(&state, &sender);
     let mut explorer =
         Explorer { screen, state, subject, sender, happenings, theme, keys: settings.keys, autosave, regions: vec![] };
     let ended = explorer.run();
@@ -117,6 +117,15 @@ fn prepare(model: &ModelArgs, prompt: &PromptArgs, edits: &EditArgs) -> Result<P
     Plan::resolve(&spec.edits, schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len))
         .map_err(|e| Usage(e.to_string()))?;
     Ok(prepared)
+}
+
+/// Keep the session that begins.
+fn keep(state: &State, sender: &Sender<Happening>) -> Autosave {
+    let sender = sender.clone();
+    Autosave::begin(state.experiment(), move |why| {
+        // the screen is gone when nobody receives any more
+        let _ = sender.send(Event::NotKept(why).into());
+    })
 }
 
 /// The model that is explored: the worker that has it, and what texts are checked against.
@@ -194,7 +203,7 @@ impl Explorer {
                         }
                         Effect::Copy(text) => self.screen.copy(&text)?,
                         Effect::Save { path, replace } => {
-                            let result = files::save(&self.state, self.theme, &path, replace);
+                            let result = files::save(&self.state, self.theme, &files::expanded(path.clone()), replace);
                             pending.push_back(Event::Saved(path, result).into());
                         }
                         Effect::Open(path) => pending.push_back(self.open(path).into()),
@@ -238,7 +247,8 @@ impl Explorer {
     /// Go on with the experiment in a file. If it is of another model, that is loaded meanwhile, and comes as a happening.
     fn open(&self, path: PathBuf) -> Event {
         let Subject { source, tokenizer, config, .. } = &self.subject;
-        let none = ModelArgs { model: None, no_processing: false };
+        let path = files::expanded(path);
+        let none = ModelArgs { model: None, revision: None, no_processing: false };
         let prompt = PromptArgs { prompt: None, tokens: None, prepend_bos: false, enable: vec![] };
         let file = match File::read(&path) {
             Ok(file) => file,
@@ -269,10 +279,15 @@ impl Explorer {
     /// Explore another model, and leave this one.
     fn take_up(&mut self, prepared: Result<Box<Prepared>, String>) -> Result<(), String> {
         let number = self.subject.number + 1;
+        let before = self.state.experiment();
         let opened = open(*prepared?, &self.keys, self.theme, self.state.size, number, &self.sender);
         let (state, subject) = opened.map_err(|e| format!("{e:#}"))?;
         self.state = state;
         self.subject = subject;
+        let kept = std::mem::replace(&mut self.autosave, keep(&self.state, &self.sender)).end();
+        if let Some(path) = kept? {
+            self.state.offer(Some(autosave::offer_of(path, &before)));
+        }
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Files that the explorer writes: a view as a picture, its table, its numbers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 
@@ -9,6 +9,14 @@ use crate::{
     engine::{Ran, python, write_whole},
     ui::{self, Theme},
 };
+
+/// A path with the home directory in place of a `~/` at its beginning, as shells have it.
+pub(super) fn expanded(path: PathBuf) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path,
+    }
+}
 
 /// Write what the view shows; the ending of the name tells how. A file that exists is replaced only if `replace`.
 pub(super) fn save(state: &State, theme: Theme, path: &Path, replace: bool) -> Result<(), NotSaved> {

@@ -28,16 +28,19 @@ fn processing(args: &ModelArgs) -> Processing {
 pub(super) fn source(args: &ModelArgs) -> Result<Source, ModelError> {
     let name = args.model.as_deref().unwrap_or(DEFAULT);
     let path = PathBuf::from(name);
+    let revision = args.revision.as_deref();
     if args.model.is_none() {
-        return hub_cache::find(name);
+        return hub_cache::find(name, revision.unwrap_or("main"));
     }
     match name {
+        "demo" | "." | ".." if revision.is_some() => Err(ModelError::NoRevisions(name.into())),
+        _ if revision.is_some() && path.is_absolute() => Err(ModelError::NoRevisions(name.into())),
         "demo" => Ok(Source::Demo),
         _ if path.is_dir() || path.is_absolute() || name.starts_with('.') || name.starts_with('~') => {
             // as it is found from anywhere
             Ok(Source::Directory(std::path::absolute(&path).unwrap_or(path)))
         }
-        _ => hub_cache::find(name),
+        _ => hub_cache::find(name, revision.unwrap_or("main")),
     }
 }
 
@@ -76,9 +79,6 @@ pub(super) fn prepare(
         source => (source?, None),
     };
     let loaded = source.load(processing(&chosen), Device::Cpu)?;
-    if let (Some(file), None) = (&file, &model.model) {
-        same_revision(file, &loaded)?;
-    }
     let mut prompt = prompt.clone();
     if file.is_none() && prompt.prompt.is_none() && prompt.tokens.is_none() {
         prompt.prompt = demo.map(String::from);
@@ -96,21 +96,13 @@ pub(super) fn prepare(
 pub(super) fn choose(args: &ModelArgs, file: Option<&File>) -> ModelArgs {
     let mut chosen = args.clone();
     if let Some(File { experiment, .. }) = file {
-        chosen.model.get_or_insert_with(|| experiment.model.clone());
+        if chosen.model.is_none() {
+            chosen.model = Some(experiment.model.clone());
+            chosen.revision = chosen.revision.or_else(|| experiment.revision.clone());
+        }
         chosen.no_processing |= !experiment.processing.is_folded();
     }
     chosen
-}
-
-/// Refuse a model whose weights are of another revision than the experiment's.
-fn same_revision(file: &File, loaded: &Loaded) -> Result<(), Usage> {
-    match (&file.experiment.revision, &loaded.revision) {
-        (Some(wanted), Some(there)) if wanted != there => Err(file.wrong(
-            0..0,
-            format!("this is of revision {wanted}, and {} here is {there}; --model runs it all the same", loaded.name),
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// An engine with the opt-in hooks of a setup.

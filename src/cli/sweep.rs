@@ -16,7 +16,7 @@ use super::{
 use crate::{
     analysis::{short_number, top_k},
     app::{Distractor, Setup},
-    engine::{Control, Engine, Filling, Map, Measure, Metric, Question, Spec},
+    engine::{Control, Engine, Filling, Map, Measure, Metric, Patch, Question, Spec},
     hooks::{Capture, Op, ParseError},
 };
 
@@ -30,26 +30,41 @@ struct Filled {
 pub(super) fn main(args: &SweepArgs) -> Result<()> {
     let Prepared { mut engine, setup, .. } = prompt::prepare(&args.model, &args.prompt, &args.edits, None)?;
     let spec = setup.spec();
-    let swept = sweep(&mut engine, &spec, &setup, args)?;
+    // what TransformerLens puts together from three maps
+    let every = args.patch.as_deref().is_some_and(|name| name.trim_start_matches("get_act_patch_") == "block_every");
+    let maps = match every {
+        true => [Patch::ResidPre, Patch::AttnOut, Patch::MlpOut].map(Map::Patch).to_vec(),
+        false => vec![map(&setup, args)?],
+    };
+    let swept = maps.into_iter().map(|map| sweep(&mut engine, &spec, &setup, map, args)).collect::<Result<Vec<_>>>()?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     if args.json {
-        writeln!(out, "{}", to_json(&swept, &engine))?;
-    } else if args.csv {
-        write_csv(&mut out, &swept)?;
+        let all: Vec<Value> = swept.iter().map(|swept| to_json(swept, &engine)).collect();
+        let json = if every { Value::from(all) } else { all.into_iter().next().unwrap_or_default() };
+        writeln!(out, "{json}")?;
     } else {
-        print(&mut out, &swept, &engine)?;
+        for (number, swept) in swept.iter().enumerate() {
+            if number > 0 {
+                writeln!(out)?;
+            }
+            if args.csv { write_csv(&mut out, swept)? } else { print(&mut out, swept, &engine)? }
+        }
     }
     out.flush()?;
     Ok(())
 }
 
-fn sweep(engine: &mut Engine, spec: &Spec, setup: &Setup, args: &SweepArgs) -> Result<Filled> {
-    let map = match (&args.patch, &args.op, setup.view) {
-        (Some(name), ..) => Map::Patch(name.parse().map_err(|e| Usage(format!("--patch: {e}")))?),
+/// The map that was asked for.
+fn map(setup: &Setup, args: &SweepArgs) -> Result<Map> {
+    Ok(match (&args.patch, &args.op, setup.view) {
+        (Some(name), ..) => Map::Patch(name.parse().map_err(|e| Usage(format!("--patch: {e}; or block_every")))?),
         (None, Some(op), _) => Map::Ablate(operation(op)?),
         (None, None, Some(place)) => place.map,
         (None, None, None) => Map::Ablate(Op::Set(0.0)),
-    };
+    })
+}
+
+fn sweep(engine: &mut Engine, spec: &Spec, setup: &Setup, map: Map, args: &SweepArgs) -> Result<Filled> {
     if map.is_patch() && spec.contrast.is_none() {
         return Err(Usage("--patch takes values from a contrast prompt: give --contrast".into()).into());
     }
@@ -67,6 +82,14 @@ fn sweep(engine: &mut Engine, spec: &Spec, setup: &Setup, args: &SweepArgs) -> R
     let filled = engine.fill(spec, question, metric, &mut filling, control, &mut |filling| progress.tell(filling));
     progress.end();
     filled.map_err(classify)?;
+    if let (Metric::LogitDiff, Some(contrast)) = (metric, &filling.contrast)
+        && (contrast.logit_diff - filling.before.logit_diff).abs() <= 1e-5 * contrast.logit_diff.abs().max(1.0)
+    {
+        let diff = contrast.logit_diff;
+        return Err(
+            Usage(format!("both prompts have the logit difference {diff:.4}: there is nothing from 0 to 1")).into()
+        );
+    }
     Ok(Filled { filling, metric, question })
 }
 

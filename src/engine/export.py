@@ -1,4 +1,4 @@
-import copy, sys
+import copy, pathlib, sys
 import numpy as np, torch
 from transformers import GPTNeoXForCausalLM
 from transformer_lens import HookedTransformer, HookedTransformerConfig
@@ -14,6 +14,8 @@ FLAGS = {"hook_attn_in": "use_attn_in", "hook_q_input": "use_split_qkv_input", "
 
 def load(name):
     """TransformerLens's model of a checkpoint on the hub, or of a directory that holds one."""
+    if (LOCAL or name != MODEL) and not pathlib.Path(name).is_dir():
+        sys.exit(f"{name} is no directory: give that of the checkpoint as the argument")
     hf = GPTNeoXForCausalLM.from_pretrained(name, revision=REVISION if name == MODEL else None).float()
     c = hf.config
     d_head = c.hidden_size // c.num_attention_heads

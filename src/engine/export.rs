@@ -47,11 +47,12 @@ pub fn python(spec: &Spec, schema: &Schema, ran: &Ran<'_>) -> Result<String, Edi
         edits.push_str("    ]),\n");
     }
     let (model, note) = repository(ran.model);
+    let local = if ran.model == "demo" || std::path::Path::new(ran.model).is_absolute() { "True" } else { "False" };
     let revision = ran.revision.map_or("None".into(), text);
     let enabled: Vec<String> = spec.enabled.iter().map(|point| text(&point.to_string())).collect();
     let baseline = if ran.baseline.is_empty() { ran.logits } else { ran.baseline };
     let facts = format!(
-        "MODEL, REVISION = {model}, {revision}{note}\n\
+        "MODEL, REVISION, LOCAL = {model}, {revision}, {local}{note}\n\
          PROCESSED = {}\n\
          TOKENS = {:?}\n\
          CONTRAST = {}      # the prompt that patches are taken from\n\
@@ -77,7 +78,7 @@ pub fn python(spec: &Spec, schema: &Schema, ran: &Ran<'_>) -> Result<String, Edi
          \"\"\"Repeats a run of pythia-tui {} with TransformerLens, and asserts what it computed.\n\n    \
          pip install transformer-lens==2.18.0 'transformers<5'\n    \
          python THIS_FILE [MODEL]\n\n\
-         MODEL is a name on the Hugging Face hub or a directory with a checkpoint; without it, the one below.\n\
+         MODEL is a directory with a checkpoint; without it, the model below.\n\
          \"\"\"\n",
         env!("CARGO_PKG_VERSION")
     );

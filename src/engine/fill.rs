@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Comparison, Control, Engine, Grid, Map, Measure, Metric, Question, Spec, Swept, strongest};
-use crate::hooks::{Edit, EditError, Schema};
+use crate::hooks::{Axis, Edit, EditError, Schema};
 
 /// How often a sweep that is under way is told of.
 const EVERY: Duration = Duration::from_millis(60);
@@ -43,6 +43,12 @@ impl Filling {
         }
     }
 
+    /// Whether there are cells to come.
+    #[must_use]
+    pub fn is_filling(&self) -> bool {
+        self.measures.iter().any(Option::is_none)
+    }
+
     #[must_use]
     pub fn done(&self) -> usize {
         self.measures.iter().filter(|measure| measure.is_some()).count()
@@ -72,6 +78,17 @@ impl Engine {
         tell: &mut dyn FnMut(&Filling),
     ) -> Result<(), EditError> {
         let map = filling.grid.map;
+        if let (true, Some(contrast)) = (map.patches(), &spec.contrast)
+            && contrast.len() != spec.tokens.len()
+        {
+            // position by position, since places of one and the same number are not of one and the same token
+            return Err(EditError::ContrastLength {
+                edit: map.name(),
+                prompt: spec.tokens.len(),
+                contrast: contrast.len(),
+                axis: Axis::Pos,
+            });
+        }
         let missing: Vec<usize> = (0..filling.measures.len()).filter(|i| filling.measures[*i].is_none()).collect();
         let cells: Vec<Vec<Edit>> = missing.iter().map(|i| filling.grid.edit(*i).into_iter().collect()).collect();
         let (began, mut told) = (Instant::now(), Instant::now());
@@ -80,8 +97,10 @@ impl Engine {
                 (filling.before, filling.contrast) = (before, contrast.filter(|_| map.is_patch()));
                 tell(filling);
             }
-            Swept::Cell(number, measure) => {
-                filling.measures[missing[number]] = Some(measure);
+            Swept::Cells(cells) => {
+                for (number, measure) in cells {
+                    filling.measures[missing[number]] = Some(measure);
+                }
                 if told.elapsed() > EVERY {
                     told = Instant::now();
                     filling.left = Some(left(began, missing.len(), filling.measures.len() - filling.done()));
@@ -96,6 +115,9 @@ impl Engine {
             let value = |cell| filling.value(cell, metric).unwrap_or(0.0);
             let values: Vec<f64> = (0..filling.measures.len()).map(value).collect();
             let heads = strongest(&filling.grid, &values, STRONGEST.min(self.schema.dims.n_heads));
+            if heads.is_empty() {
+                return Ok(());
+            }
             filling.comparison = Some(self.compare_heads(spec, &heads, op, metric, question, SEEDS, control)?);
         }
         Ok(())

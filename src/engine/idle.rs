@@ -13,6 +13,8 @@ pub enum Idle {
     Already(Op),
     /// Another edit sets everything that its change could reach.
     Overwritten(Edit),
+    /// By itself it changes no prediction: a constant that LayerNorm or softmax takes out, or what nothing reads.
+    Unfelt,
 }
 
 impl fmt::Display for Idle {
@@ -20,6 +22,7 @@ impl fmt::Display for Idle {
         match self {
             Self::Masked => f.write_str("masked: the keys come after their queries"),
             Self::Overwritten(by) => write!(f, "overwritten by {by}"),
+            Self::Unfelt => f.write_str("no prediction moves: LayerNorm or softmax takes it out, or nothing reads it"),
             Self::Already(Op::Set(x)) => write!(f, "already {x}"),
             Self::Already(Op::Scale(1.0)) => f.write_str("a factor of 1"),
             Self::Already(Op::Scale(_)) => f.write_str("already 0 or infinite"),
@@ -34,12 +37,14 @@ impl fmt::Display for Idle {
 }
 
 /// Why the edit of a number makes no difference, if that can be told from the plan and from what it did.
-pub(super) fn idle(number: usize, edits: &[Edit], plan: &Plan, effect: &Effect, schema: &Schema) -> Option<Idle> {
+pub(super) fn idle(number: usize, edits: &[Edit], plan: &Plan, effects: &[Effect], schema: &Schema) -> Option<Idle> {
     let own = || plan.steps.iter().filter(|step| step.edit == number);
-    if effect.changed == 0 {
+    if effects[number].changed == 0 {
         return Some(if own().all(is_masked) { Idle::Masked } else { Idle::Already(edits[number].op) });
     }
-    let lost = lost(plan, schema);
+    // what changed nothing overwrote nothing
+    let sets = |step: &Step| sets(step) && effects[step.edit].changed > 0;
+    let lost = lost(plan, schema, &sets);
     let mut by = None;
     for step in own() {
         let at_once = plan.steps.iter().find(|later| {
@@ -51,7 +56,7 @@ pub(super) fn idle(number: usize, edits: &[Edit], plan: &Plan, effect: &Effect, 
 }
 
 /// The hook points of which nothing reaches the logits, each with an edit that is the reason.
-fn lost(plan: &Plan, schema: &Schema) -> BTreeMap<HookPoint, usize> {
+fn lost(plan: &Plan, schema: &Schema, sets: &dyn Fn(&Step) -> bool) -> BTreeMap<HookPoint, usize> {
     let set_whole = |point: HookPoint| {
         let whole = |step: &&Step| step.point == point && sets(step) && step.indices.along.iter().all(Option::is_none);
         plan.steps.iter().find(whole).map(|step| step.edit)
@@ -104,8 +109,9 @@ mod tests {
         let schema = Schema::new(dims);
         let edits: Vec<Edit> = lines.iter().map(|line| line.parse().unwrap()).collect();
         let plan = Plan::resolve(&edits, &schema, 5, Some(5)).unwrap();
-        let effect = Effect { touched: 1, changed, delta_l2: 0.0 };
-        idle(0, &edits, &plan, &effect, &schema).map(|idle| idle.to_string())
+        let mut effects = vec![Effect { touched: 1, changed: 1, delta_l2: 1.0 }; edits.len()];
+        effects[0].changed = changed;
+        idle(0, &edits, &plan, &effects, &schema).map(|idle| idle.to_string())
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The maps that a sweep fills in: which intervention each cell is.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use super::{Measure, Question, Swept};
 use crate::{
@@ -214,6 +214,12 @@ impl Map {
         matches!(self, Self::Patch(_))
     }
 
+    /// Whether a cell takes values from the contrast prompt.
+    #[must_use]
+    pub fn patches(self) -> bool {
+        self.is_patch() || self == Self::Ablate(Op::Patch)
+    }
+
     /// Lay the map out for a model and a prompt of `n_pos` tokens.
     #[must_use]
     pub fn grid(self, schema: &Schema, n_pos: usize) -> Grid {
@@ -318,11 +324,14 @@ impl Comparison {
 pub fn strongest(grid: &Grid, values: &[f64], count: usize) -> Vec<(usize, usize)> {
     let places = grid.rows.iter().flat_map(|row| grid.columns.iter().map(move |column| (row.layer, *column)));
     let heads = places.zip(values).filter_map(|((layer, column), value)| match column {
-        Column::Head(head) => Some((layer, head, value.abs())),
+        Column::Head(head) if value.is_finite() => Some((layer, head, *value)),
         _ => None,
     });
     let mut heads: Vec<(usize, usize, f64)> = heads.collect();
-    heads.sort_by(|a, b| b.2.total_cmp(&a.2));
+    heads.sort_by(|a, b| b.2.abs().total_cmp(&a.2.abs()));
+    // those that pull the other way would take from what the rest does together
+    let up = heads.first().is_some_and(|first| first.2 > 0.0);
+    heads.retain(|head| (head.2 > 0.0) == up);
     heads.into_iter().take(count).map(|(layer, head, _)| (layer, head)).collect()
 }
 
@@ -373,12 +382,26 @@ impl super::Engine {
         control: super::Control<'_>,
     ) -> Result<Comparison, crate::hooks::EditError> {
         let n_heads = self.schema.dims.n_heads;
-        let random = (1..=seeds).map(|seed| ablate_heads(&random_heads(heads, n_heads, seed), op));
+        // a layer has only so many sets of heads, and each counts once
+        let mut sets: Vec<Vec<(usize, usize)>> =
+            vec![heads.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()];
+        for seed in 1..=20 * seeds {
+            let set: BTreeSet<(usize, usize)> = random_heads(heads, n_heads, seed).into_iter().collect();
+            let set = set.into_iter().collect();
+            if !sets.contains(&set) && sets.len() <= usize::try_from(seeds).unwrap_or(usize::MAX) {
+                sets.push(set);
+            }
+        }
+        let random = sets[1..].iter().map(|heads| ablate_heads(heads, op));
         let cells: Vec<Vec<Edit>> = std::iter::once(ablate_heads(heads, op)).chain(random).collect();
         let (mut measures, mut begun) = (vec![None; cells.len()], None);
         self.sweep(spec, &cells, question, control, &mut |swept| match swept {
             Swept::Begun { before, .. } => begun = Some(before),
-            Swept::Cell(number, measure) => measures[number] = Some(measure),
+            Swept::Cells(cells) => {
+                for (number, measure) in cells {
+                    measures[number] = Some(measure);
+                }
+            }
         })?;
         let value = |m: &Option<Measure>| {
             m.as_ref().zip(begun.as_ref()).map_or(f64::NAN, |(m, before)| metric.of(m, before, None))

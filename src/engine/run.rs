@@ -11,13 +11,13 @@ use rayon::prelude::*;
 use crate::{
     analysis::kl_divergence,
     hooks::{
-        ActivationCache, BlockHook, Capture, Edit, EditError, Effect, HookPoint, Interventions, Plan, References,
+        ActivationCache, BlockHook, Capture, Edit, EditError, Effect, HookPoint, Interventions, Op, Plan, References,
         Schema,
     },
     model::{Loaded, Past, Start},
 };
 
-use super::{EditEffect, idle::idle};
+use super::{EditEffect, Idle, idle::idle};
 
 /// What to run: everything that decides the numbers, given a model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -91,6 +91,9 @@ pub struct Engine {
     unedited: Vec<Arc<Run>>,
 }
 
+/// A divergence in nats that is rounding.
+const UNFELT: f64 = 1e-10;
+
 /// How many unedited runs are kept.
 const KEPT: usize = 2;
 
@@ -144,14 +147,17 @@ impl Engine {
         };
         let kl = kl_of(&run)?;
         let mut effects = Vec::with_capacity(spec.edits.len());
-        for (number, effect) in applied.into_iter().enumerate() {
+        for (number, effect) in applied.iter().copied().enumerate() {
             let alone = std::slice::from_ref(&spec.edits[number]);
             let kl = if spec.edits.len() == 1 {
                 kl.clone()
             } else {
                 kl_of(&self.edited(alone, &plans[number], &Capture::None, &baseline, references, control)?.0)?
             };
-            let idle = idle(number, &spec.edits, &plan, &effect, &self.schema);
+            // freezing shows only beside other edits
+            let unfelt = spec.edits[number].op != Op::Freeze && kl.iter().all(|kl| *kl < UNFELT);
+            let idle = idle(number, &spec.edits, &plan, &applied, &self.schema);
+            let idle = idle.or_else(|| unfelt.then_some(Idle::Unfelt));
             effects.push(EditEffect { effect, kl, idle });
         }
         Ok(Outcome { spec: spec.clone(), baseline, run: Arc::new(run), kl, effects })

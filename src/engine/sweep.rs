@@ -44,12 +44,12 @@ impl Question {
 }
 
 /// What a sweep tells while it is under way.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Swept {
     /// The measure without the interventions, and with a contrast prompt that one's.
     Begun { before: Measure, contrast: Option<Measure> },
-    /// A cell's number and its measure.
-    Cell(usize, Measure),
+    /// Cells that were run together: the number of each and its measure.
+    Cells(Vec<(usize, Measure)>),
 }
 
 /// Multiplications that are done between two looks at whether to go on, about.
@@ -103,9 +103,7 @@ impl Engine {
             let logits = self.rows(&base, &batch, control)?;
             let measures: Vec<Measure> =
                 logits[1..].par_iter().map(|logits| question.measure(&before, logits)).collect();
-            for (number, measure) in chunk.iter().zip(measures) {
-                each(Swept::Cell(*number, measure));
-            }
+            each(Swept::Cells(chunk.iter().copied().zip(measures).collect()));
         }
         Ok(())
     }

@@ -140,7 +140,12 @@ fn patch_indices(
     let (here, there) = (schema.shape(point, n_pos), schema.shape(point, n_contrast));
     let length = |axis| EditError::ContrastLength { edit: line.to_string(), prompt: n_pos, contrast: n_contrast, axis };
     let mut to = edit.selection.resolve(line, point, &axes, &here)?;
-    let mut from = edit.selection.resolve(line, point, &axes, &there)?;
+    // what is there in this prompt and not in the other is a matter of their lengths
+    let too_short = |error| match error {
+        EditError::OutOfRange { axis, .. } | EditError::Empty { axis, .. } => length(axis),
+        other => other,
+    };
+    let mut from = edit.selection.resolve(line, point, &axes, &there).map_err(too_short)?;
     for (i, &axis) in axes.iter().enumerate() {
         let Some(selected) = edit.selection.0.iter().find(|selected| selected.axis == axis) else {
             if here[i] != there[i] {
@@ -148,7 +153,8 @@ fn patch_indices(
             }
             continue;
         };
-        let (to_slots, from_slots) = (selected.slots(line, point, here[i])?, selected.slots(line, point, there[i])?);
+        let (to_slots, from_slots) =
+            (selected.slots(line, point, here[i])?, selected.slots(line, point, there[i]).map_err(too_short)?);
         if to_slots.len() != from_slots.len() {
             return Err(length(axis));
         }

@@ -6,10 +6,12 @@ pub enum ModelError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     #[error(
-        "no model `{name}`: it is not `demo`, not a directory, and not in the Hugging Face cache at {cache}; \
-         name one with --model (this version does not download models)"
+        "no model `{name}` at revision `{revision}`: it is not `demo`, not a directory, and not in the Hugging Face cache at \
+         {cache}; name one with --model (this version does not download models)"
     )]
-    NotCached { name: String, cache: PathBuf },
+    NotCached { name: String, revision: String, cache: PathBuf },
+    #[error("`{0}` has no revisions; those are of models on the Hugging Face hub")]
+    NoRevisions(String),
     #[error(
         "no model directory at {0}; a model is `demo` or a directory with config.json, *.safetensors and tokenizer.json"
     )]

@@ -4,16 +4,18 @@ use std::path::PathBuf;
 
 use super::{ModelError, Source};
 
-/// The snapshot of a model's `main` in the cache: `pythia-70m-deduped`, or `OWNER/NAME`.
+/// The snapshot of a model's revision (a branch, a tag or a commit) in the cache: `pythia-70m-deduped`, or `OWNER/NAME`.
 ///
 /// # Errors
 /// It is not there.
-pub fn find(name: &str) -> Result<Source, ModelError> {
+pub fn find(name: &str, revision: &str) -> Result<Source, ModelError> {
     let repository = if name.contains('/') { name.to_string() } else { format!("EleutherAI/{name}") };
     let cache = directory();
-    let not_there = || ModelError::NotCached { name: name.to_string(), cache: cache.clone() };
+    let not_there =
+        || ModelError::NotCached { name: name.to_string(), revision: revision.to_string(), cache: cache.clone() };
     let folder = cache.join(format!("models--{}", repository.replace('/', "--")));
-    let commit = std::fs::read_to_string(folder.join("refs").join("main")).map_err(|_| not_there())?;
+    // what is no branch or tag can be a commit
+    let commit = std::fs::read_to_string(folder.join("refs").join(revision)).unwrap_or_else(|_| revision.to_string());
     let snapshot = folder.join("snapshots").join(commit.trim());
     if !snapshot.join("config.json").is_file() {
         return Err(not_there());

@@ -79,6 +79,7 @@ fn proof(line: &EditLine, number: usize, room: usize, state: &State, theme: Them
         let short = match why {
             Idle::Masked => "masked".into(),
             Idle::Overwritten(_) => "overwritten".into(),
+            Idle::Unfelt => "on the prediction".into(),
             Idle::Already(_) => why.to_string(),
         };
         let forms = [format!("no effect on {}: {why}", e.effect.touched), format!("no effect: {short}"), short];

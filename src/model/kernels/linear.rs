@@ -161,11 +161,12 @@ impl WithSimd for Columns<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match (S::REGISTER_COUNT >= 32, self.x.width == S::F32_LANES) {
-            (true, true) => self.multiply::<S, 1, { SUMS / 2 }>(simd),
-            (true, false) => self.multiply::<S, WIDE, { SUMS / WIDE }>(simd),
-            (false, true) => self.multiply::<S, 1, { SUMS / 2 }>(simd),
-            (false, false) => self.multiply::<S, WIDE, { SUMS / WIDE / 2 }>(simd),
+        if self.x.width == S::F32_LANES {
+            self.multiply::<S, 1, { SUMS / 2 }>(simd);
+        } else if S::REGISTER_COUNT >= 32 {
+            self.multiply::<S, WIDE, { SUMS / WIDE }>(simd);
+        } else {
+            self.multiply::<S, WIDE, { SUMS / WIDE / 2 }>(simd);
         }
     }
 }
