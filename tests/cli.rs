@@ -471,3 +471,40 @@ fn an_experiment_runs_as_its_arguments_would() {
     wrong("\"#4\"", "\"#400\"", "line 8, column 10");
     refused(&["run", "--experiment", "/nonexistent/a.toml"], 2, "can't read /nonexistent/a.toml");
 }
+
+#[test]
+fn a_patching_map_wants_prompts_that_match() {
+    let model = micro();
+    let sweep = |rest: &[&str]| -> Vec<String> {
+        let args = ["sweep", "--model", &model, "--tokens", "5,6,7", "--contrast-tokens"]
+            .into_iter()
+            .chain(rest.iter().copied());
+        args.map(String::from).collect()
+    };
+    let refused_sweep = |rest: &[&str], expected: &str| {
+        let args = sweep(rest);
+        refused(&args.iter().map(String::as_str).collect::<Vec<_>>(), 2, expected);
+    };
+    // also where every position of the prompt is there in the other
+    refused_sweep(&["5,9,7,8", "--patch", "resid_pre"], "the contrast prompt has 4 tokens and the prompt 3");
+    refused_sweep(&["5", "--patch", "resid_pre"], "the contrast prompt has 1 tokens and the prompt 3");
+    refused_sweep(&["5,6,7", "--patch", "resid_pre"], "nothing from 0 to 1");
+    refused_sweep(&["5,9,7", "--patch", "nothing"], "there is no patching map `nothing`");
+    let args = sweep(&["5,9,7", "--patch", "block_every", "--json"]);
+    let maps: Value = serde_json::from_str(&stdout(&args.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
+    let names: Vec<_> = maps.as_array().unwrap().iter().map(|map| map["patch"].as_str().unwrap()).collect();
+    assert_eq!(names, ["resid_pre", "attn_out", "mlp_out"]);
+}
+
+#[test]
+fn bench_measures_what_was_asked() {
+    let model = micro();
+    let report: Value =
+        serde_json::from_str(&stdout(&["bench", "--model", &model, "--lengths", "2,3", "--repeats", "1", "--json"]))
+            .unwrap();
+    assert_eq!(report.as_array().unwrap().len(), 2);
+    for key in ["forward_ms", "run_with_cache_ms", "rerun_last_block_ms", "sweep_heads_ms"] {
+        assert!(report[1][key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    refused(&["bench", "--model", &model, "--lengths", "2,9999"], 2, "expected 1 to 256");
+}

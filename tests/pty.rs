@@ -345,7 +345,15 @@ fn an_experiment_is_written_and_one_of_another_model_opened() {
     session.press(":open other.toml\r");
     session.wait_for("parallel-25 ·");
     session.wait_for("hook_embed[pos=1] = 0");
-    session.wait_for("L2 norm");
+    // the one before is not lost
+    session.wait_for("the last session was kept (demo, \"Two tokens\", 1 edit)");
+    session.press("o");
+    session.wait_for("Enter carries it out");
+    session.press("\r");
+    session.wait_for("hook_embed = 0");
+    session.wait_for("demo ·");
+    session.press(":open other.toml\r");
+    session.wait_for("parallel-25 ·");
     session.press(":open experiment.toml\r");
     session.wait_for("demo ·");
     session.wait_for("step 1 of 75");

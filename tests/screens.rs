@@ -1123,6 +1123,37 @@ fn an_experiment_that_is_opened_can_be_undone() {
 }
 
 #[test]
+fn going_back_never_leads_to_edits_that_can_not_run() {
+    let mut program = Program::start(SMALL, &["hook_embed[pos=8] = 0"]);
+    program.keys("Space Space");
+    command(&mut program, "prompt Two tokens");
+    assert!(program.state.active_edits().is_empty(), "there is no position 8 any more");
+    for key in ["u", "u", "u", "u", "C-r", "C-r"] {
+        program.keys(key);
+        assert!(program.state.active_edits().is_empty() && program.state.edits.len() == 1, "{key}");
+        assert_eq!(program.state.phase, Phase::Done);
+    }
+}
+
+#[test]
+fn a_sweep_is_stopped_where_it_is() {
+    let mut program = Program::start(SMALL, &[]);
+    program.keys("8");
+    let Some(View::Sweep(mut filling)) = program.state.view().cloned() else { panic!("no sweep") };
+    let first = filling.measures[0];
+    filling.measures.iter_mut().for_each(|measure| *measure = measure.or(first));
+    let mut partial = filling.clone();
+    partial.measures[3] = None;
+    let look = program.posted.last().unwrap().look.unwrap();
+    let run = program.state.run;
+    program.event(Event::Report(Report::Saw { run, look, view: Arc::new(View::Sweep(partial)) }));
+    assert_eq!(program.keys("Esc"), [Effect::Cancel]);
+    assert!(program.state.message.as_ref().unwrap().text.contains("stopped"));
+    program.event(Event::Report(Report::Saw { run, look, view: Arc::new(View::Sweep(filling)) }));
+    assert_eq!(program.keys("Esc"), []);
+}
+
+#[test]
 fn a_view_becomes_a_picture() {
     let mut program = Program::start(SMALL, &["blocks.1.attn.hook_z[head=2] = 0"]);
     for view in ["1", "2", "3", "4", "5", "6", "7", "8", "3", "m", "m"] {

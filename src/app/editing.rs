@@ -171,3 +171,23 @@ pub(super) fn ablate(state: &mut State) {
         (Some(_), _) | (None, None) => add_edit(state, edit),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_slide_by_what_suits_them_and_come_back() {
+        let up = |x: f32| slide(Op::Set(x), true);
+        let down = |op: Op| slide(op, false);
+        for x in [0.5, 1.04, -2.0, 0.05, 0.003, 250.0, 7e20] {
+            assert_ne!(up(x), Op::Set(x), "{x}");
+            assert_eq!(down(up(x)), Op::Set(x), "{x}");
+        }
+        assert_eq!([up(0.0), up(0.3), up(0.05), up(250.0)], [0.1, 0.4, 0.06, 260.0].map(Op::Set));
+        assert_eq!(up(f32::MAX), Op::Set(f32::MAX));
+        assert_eq!(up(f32::NEG_INFINITY), Op::Set(f32::NEG_INFINITY));
+        assert_eq!(slide(Op::Noise { sd: 0.1, seed: 3 }, false), Op::Noise { sd: 0.0, seed: 3 });
+        assert_eq!(slide(Op::Mean, true), Op::Mean);
+    }
+}

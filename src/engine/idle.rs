@@ -125,6 +125,17 @@ mod tests {
     }
 
     #[test]
+    fn what_changed_nothing_overwrote_nothing() {
+        let dims = Dims { n_layers: 1, n_heads: 1, d_head: 8, d_model: 8, d_mlp: 16, d_vocab: 50, parallel: true };
+        let schema = Schema::new(dims);
+        let edits = vec!["hook_embed = 0".parse::<Edit>().unwrap(); 2];
+        let plan = Plan::resolve(&edits, &schema, 5, None).unwrap();
+        let effects = [1, 0].map(|changed| Effect { touched: 1, changed, delta_l2: 0.0 });
+        assert_eq!(idle(0, &edits, &plan, &effects, &schema), None);
+        assert_eq!(idle(1, &edits, &plan, &effects, &schema), Some(Idle::Already(Op::Set(0.0))));
+    }
+
+    #[test]
     fn a_change_of_which_nothing_is_left_names_the_edit_that_took_it() {
         let by = |lines: &[&str]| why(lines, 1);
         let over = |line: &str| Some(format!("overwritten by {line}"));
