@@ -5,7 +5,7 @@ use std::{
 };
 
 use crate::{
-    engine::{Look, Spec, Summary, View, Want},
+    engine::{EditEffect, Look, Spec, Summary, View, Want},
     hooks::{Axis, Edit, HookPoint, Schema},
     model::{Module, Processing},
 };
@@ -335,6 +335,14 @@ impl State {
     pub fn edited(&self) -> BTreeSet<HookPoint> {
         let points = |line: &EditLine| line.edit.target.points(&self.schema.dims).unwrap_or_default();
         self.edits.iter().filter(|line| line.on).flat_map(points).collect()
+    }
+
+    /// What an edit of the list did, if it is on and the run on the screen is of just these edits.
+    #[must_use]
+    pub fn effect(&self, at: usize) -> Option<&EditEffect> {
+        let shown =
+            self.shown.as_ref().filter(|shown| shown.run == self.run && self.edits.get(at).is_some_and(|l| l.on))?;
+        shown.summary.effects.get(self.edits[..at].iter().filter(|line| line.on).count())
     }
 
     /// Where the panels lie.

@@ -43,12 +43,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
         );
     }
     let below = state.areas().rows_per_edit() == 2;
-    let mut number = state.edits[..visible.start].iter().filter(|l| l.on).count();
     let mut y = inner.y;
     for (i, edit) in state.edits.iter().enumerate().take(visible.end).skip(visible.start) {
         let room = usize::from(inner.width).saturating_sub(4);
-        let proof = proof(edit, number, if below { room } else { room * 3 / 5 }, state, theme);
-        number += usize::from(edit.on);
+        let proof = proof(i, if below { room } else { room * 3 / 5 }, state, theme);
         for line in lines(edit, proof, i == state.edit_cursor, inner.width.into(), below, state, theme) {
             if y < inner.bottom() {
                 frame.render_widget(line, Rect::new(inner.x, y, inner.width, 1));
@@ -58,16 +56,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     }
 }
 
-/// What the edit did, if the run on the screen had just these edits; `number` counts the edits that are on. Whole facts
-/// are left out where there is no room, rather than cut.
-fn proof(line: &EditLine, number: usize, room: usize, state: &State, theme: Theme) -> Span<'static> {
-    if !line.on {
+/// What the edit did, if the run on the screen had just these edits. Whole facts are left out where there is no room, rather
+/// than cut.
+fn proof(at: usize, room: usize, state: &State, theme: Theme) -> Span<'static> {
+    if !state.edits[at].on {
         return Span::styled("off", theme.dim());
     }
-    let shown = state.shown.as_ref().filter(|shown| shown.run == state.run);
     let delta = if theme.ascii { "|d|" } else { "|Δ|" };
-    let effect = match (shown, &state.phase) {
-        (Some(shown), _) => shown.summary.effects.get(number),
+    let effect = match (state.effect(at), &state.phase) {
+        (Some(effect), _) => Some(effect),
         (None, Phase::Failed(_) | Phase::Cancelled) => {
             return Span::styled(format!("not run ({} runs)", state.keymap().key(Action::Rerun)), theme.changed());
         }
@@ -79,7 +76,7 @@ fn proof(line: &EditLine, number: usize, room: usize, state: &State, theme: Them
         let short = match why {
             Idle::Masked => "masked".into(),
             Idle::Overwritten(_) => "overwritten".into(),
-            Idle::Unfelt => "on the prediction".into(),
+            Idle::Unfelt => "no prediction moves".into(),
             Idle::Already(_) => why.to_string(),
         };
         let forms = [format!("no effect on {}: {why}", e.effect.touched), format!("no effect: {short}"), short];

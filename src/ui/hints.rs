@@ -35,9 +35,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     let said = match (&state.message, &state.phase) {
         (Some(message), _) => Some((message.text.clone(), if message.error { theme.error() } else { theme.accent() })),
         (None, Phase::Failed(message)) => Some((message.clone(), theme.error())),
-        // the whole line of an edit that the panel may have cut
+        // the whole line of an edit that the panel may have cut, and why it does nothing
         (None, _) if state.focus == Focus::Edits => {
-            state.edits.get(state.edit_cursor).map(|line| (line.edit.to_string(), theme.accent()))
+            let why = state.effect(state.edit_cursor).and_then(|effect| effect.idle.as_ref());
+            let why = why.map(|why| format!("   no effect: {why}")).unwrap_or_default();
+            state.edits.get(state.edit_cursor).map(|line| (format!("{}{why}", line.edit), theme.accent()))
         }
         (None, _) => None,
     };
