@@ -1102,7 +1102,7 @@ fn an_experiment_that_is_opened_can_be_undone() {
     let setup = Setup {
         prompt: ("Other words".into(), tokens),
         edits: vec![EditLine { edit: "hook_embed = 0".parse().unwrap(), on: false }],
-        view: Some(Place { position: 9, tab: Tab::Values, ..read.view.unwrap() }),
+        view: Some(Place { position: 9, tab: Tab::Values, ..*read.view.unwrap().get_ref() }),
         ..Setup::default()
     };
     let path = std::path::PathBuf::from("other.toml");

@@ -55,7 +55,7 @@ pub struct Experiment {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edit: Vec<Line>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub view: Option<Place>,
+    pub view: Option<Spanned<Place>>,
 }
 
 /// An edit of the list.
@@ -262,15 +262,18 @@ impl State {
                 Distractor::Chosen(token) => Some(id(token)),
             },
             edit: self.edits.iter().map(line).collect(),
-            view: Some(Place {
-                tab: self.tab,
-                hook: self.point(),
-                head: self.head,
-                position: self.cell.0,
-                key: self.cell.1,
-                compare: self.looks.compare,
-                map: self.looks.map,
-            }),
+            view: Some(Spanned::new(
+                0..0,
+                Place {
+                    tab: self.tab,
+                    hook: self.point(),
+                    head: self.head,
+                    position: self.cell.0,
+                    key: self.cell.1,
+                    compare: self.looks.compare,
+                    map: self.looks.map,
+                },
+            )),
         }
     }
 

@@ -181,7 +181,23 @@ pub(super) fn setup(words: Words<'_>, prompt: &PromptArgs, edits: &EditArgs, fil
             Some(text) if text.get_ref().is_empty() => Distractor::None,
             Some(text) => Distractor::Chosen(token(text)?),
         };
-        (setup.metric, setup.view) = (Some(experiment.metric), experiment.view);
+        setup.metric = Some(experiment.metric);
+        if let Some(place) = &experiment.view {
+            let (at, place) = (place.span(), *place.get_ref());
+            if !schema.all_points().contains(&place.hook) {
+                return Err(file.wrong(at, format!("this model has no `{}`", place.hook)).into());
+            }
+            // another prompt may be shorter, and then the cursor is at its end
+            let own = !given(&prompt.prompt, &prompt.tokens);
+            let heads = words.config.n_heads;
+            let places = [("head", place.head, heads), ("position", place.position, n_pos), ("key", place.key, n_pos)];
+            if let Some((what, value, n)) =
+                places.into_iter().find(|(what, value, n)| value >= n && (own || *what == "head"))
+            {
+                return Err(file.wrong(at, format!("{what} {value} is out of range: expected 0 to {}", n - 1)).into());
+            }
+            setup.view = Some(place);
+        }
     }
     let added = edits.edit.iter().map(|line| line.parse::<Edit>()).collect::<Result<Vec<_>, _>>();
     let added = added.map_err(|e| Usage(format!("--edit: {e}")))?;

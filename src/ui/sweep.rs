@@ -4,6 +4,7 @@ use ratatui::{
     Frame,
     layout::Rect,
     text::{Line, Span},
+    widgets::{Paragraph, Wrap},
 };
 
 use super::{Theme, grid::Grid, row, say, scale::Scale, shape::waiting, text};
@@ -51,13 +52,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         cursor: Some(state.swept),
         hit: Hit::Cell,
     };
-    let foot = 4.min(area.height.saturating_sub(3));
+    let details = details(filling, scale, state, theme);
+    // below a map there is room for lines that are wider than the view
+    let needs: usize = details.iter().map(|line| text::wrap(&line.to_string(), area.width.into()).len()).sum();
+    let foot = u16::try_from(needs).unwrap_or(4).min(area.height.saturating_sub(3));
     let below = Rect { y: area.y + 2.min(area.height), height: area.height.saturating_sub(2 + foot), ..area };
     grid.draw(frame, below, hits, theme);
     let foot = Rect { y: area.bottom().saturating_sub(foot), height: foot, ..area };
-    for (line, number) in details(filling, scale, state, theme).into_iter().zip(0..) {
-        frame.render_widget(line, row(foot, number));
-    }
+    frame.render_widget(Paragraph::new(details).wrap(Wrap { trim: false }), foot);
 }
 
 /// What the numbers are.
@@ -107,7 +109,8 @@ fn details(filling: &Filling, scale: Scale, state: &State, theme: Theme) -> Vec<
     let keys = state.keymap();
     if done < all {
         let left = filling.left.map(|left| format!(", {left:.0} s left")).unwrap_or_default();
-        let said = format!("{done} of {all} runs{left}; another view stops it, coming back goes on");
+        let (stop, on) = (keys.key(Action::Escape), keys.key(Action::Rerun));
+        let said = format!("{done} of {all} runs{left}; {stop} stops it, {on} goes on");
         lines.push(Line::from(Span::styled(said, theme.changed())));
     } else if let Some(c) = &filling.comparison {
         let (mean, sd) = c.spread();
