@@ -1,10 +1,9 @@
 //! The one declaration of keys, from which dispatch, the hint bar, the help overlay, the command line's names and README's
 //! table come.
 
-use std::str::FromStr;
+use crossterm::event::{KeyCode, KeyEvent};
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-
+use super::key::{Key, ch, ctrl, key};
 use crate::names::nearest;
 
 /// What a key can ask for.
@@ -75,101 +74,6 @@ pub enum Action {
     Redraw,
     Suspend,
     Quit,
-}
-
-/// A key with its modifiers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key(KeyCode, KeyModifiers);
-
-const fn ch(c: char) -> Key {
-    Key(KeyCode::Char(c), KeyModifiers::NONE)
-}
-
-const fn ctrl(c: char) -> Key {
-    Key(KeyCode::Char(c), KeyModifiers::CONTROL)
-}
-
-const fn key(code: KeyCode) -> Key {
-    Key(code, KeyModifiers::NONE)
-}
-
-impl Key {
-    fn matches(self, event: &KeyEvent) -> bool {
-        // A terminal may or may not report Shift with a character that needs it.
-        let modifiers = match event.code {
-            KeyCode::Char(_) | KeyCode::BackTab => event.modifiers.difference(KeyModifiers::SHIFT),
-            _ => event.modifiers,
-        };
-        event.code == self.0 && modifiers == self.1
-    }
-}
-
-/// Keys that have a name, as help shows them and the configuration file writes them.
-const NAMED: [(&str, KeyCode); 15] = [
-    ("Space", KeyCode::Char(' ')),
-    ("Enter", KeyCode::Enter),
-    ("Esc", KeyCode::Esc),
-    ("Tab", KeyCode::Tab),
-    ("Shift-Tab", KeyCode::BackTab),
-    ("Up", KeyCode::Up),
-    ("Down", KeyCode::Down),
-    ("Left", KeyCode::Left),
-    ("Right", KeyCode::Right),
-    ("PgUp", KeyCode::PageUp),
-    ("PgDn", KeyCode::PageDown),
-    ("Home", KeyCode::Home),
-    ("End", KeyCode::End),
-    ("Del", KeyCode::Delete),
-    ("Backspace", KeyCode::Backspace),
-];
-
-impl std::fmt::Display for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.1.contains(KeyModifiers::CONTROL) {
-            f.write_str("Ctrl-")?;
-        }
-        if self.1.contains(KeyModifiers::ALT) {
-            f.write_str("Alt-")?;
-        }
-        match (self.0, NAMED.iter().find(|(_, code)| *code == self.0)) {
-            (_, Some((name, _))) => f.write_str(name),
-            (KeyCode::Char(c), _) if self.1.contains(KeyModifiers::CONTROL) => write!(f, "{}", c.to_ascii_uppercase()),
-            (KeyCode::Char(c), _) => write!(f, "{c}"),
-            (other, _) => write!(f, "{other}"),
-        }
-    }
-}
-
-impl FromStr for Key {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (mut rest, mut modifiers) = (text, KeyModifiers::NONE);
-        for (prefix, modifier) in [("Ctrl-", KeyModifiers::CONTROL), ("Alt-", KeyModifiers::ALT)] {
-            if let Some(after) = rest.strip_prefix(prefix).filter(|after| !after.is_empty()) {
-                (rest, modifiers) = (after, modifiers | modifier);
-            }
-        }
-        if let Some((_, code)) = NAMED.iter().find(|(name, _)| name.eq_ignore_ascii_case(rest)) {
-            return Ok(Self(*code, modifiers));
-        }
-        let mut chars = rest.chars();
-        match (chars.next(), chars.as_str()) {
-            (Some(c), "") if modifiers.contains(KeyModifiers::CONTROL) => {
-                Ok(Self(KeyCode::Char(c.to_ascii_lowercase()), modifiers))
-            }
-            (Some(c), "") => Ok(Self(KeyCode::Char(c), modifiers)),
-            (Some('F'), number) if matches!(number.parse(), Ok(1..=12u8)) => {
-                Ok(Self(KeyCode::F(number.parse().unwrap_or(1)), modifiers))
-            }
-            _ => {
-                let names = NAMED.map(|(name, _)| name).join(", ");
-                Err(format!(
-                    "`{text}` is no key; expected a character, {names} or F1 to F12, with Ctrl- or Alt- before"
-                ))
-            }
-        }
-    }
 }
 
 /// An action with its name, its keys and what is said of it.
@@ -406,6 +310,8 @@ pub fn key_table() -> String {
 
 #[cfg(test)]
 mod tests {
+    use crossterm::event::KeyModifiers;
+
     use super::*;
 
     #[test]

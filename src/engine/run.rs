@@ -270,38 +270,32 @@ impl Engine {
         references: References<'_>,
         control: Control<'_>,
     ) -> Result<(Run, Vec<Effect>), EditError> {
-        let edited = |causal| self.edited_from(causal, edits, plan, keep, baseline, references, control);
-        edited(true).or_else(|error| if matches!(error, EditError::NotCausal) { edited(false) } else { Err(error) })
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "those of `edited`, and one more")]
-    fn edited_from(
-        &self,
-        causal: bool,
-        edits: &[Edit],
-        plan: &Plan,
-        keep: &Capture,
-        baseline: &Run,
-        references: References<'_>,
-        control: Control<'_>,
-    ) -> Result<(Run, Vec<Effect>), EditError> {
-        let rows = [baseline.tokens.clone()];
-        let start = self.resume(baseline, std::slice::from_ref(plan), causal).unwrap_or(Start::Tokens(&rows));
-        let (block, past) = match &start {
-            Start::Residual { block, past, .. } => (Some(*block), past.map_or(0, |past| past.positions)),
-            Start::Tokens(_) => (None, 0),
-        };
-        let hooks =
-            Interventions::new(std::slice::from_ref(plan), edits, keep.clone(), references, self.schema.dims.d_vocab);
-        let (mut run, effects) = self.pass(start, &baseline.tokens, hooks.after(past), keep.clone(), control)?;
-        if past > 0 {
-            run.cache.complete(&baseline.cache, past, &self.schema)?;
-            run.logits = Tensor::cat(&[&baseline.logits.narrow(1, 0, past)?, &run.logits], 1)?;
+        let (plans, rows) = (std::slice::from_ref(plan), [baseline.tokens.clone()]);
+        let mut causal = true;
+        loop {
+            let start = self.resume(baseline, plans, causal).unwrap_or(Start::Tokens(&rows));
+            let (block, past) = match &start {
+                Start::Residual { block, past, .. } => (Some(*block), past.map_or(0, |past| past.positions)),
+                Start::Tokens(_) => (None, 0),
+            };
+            let hooks = Interventions::new(plans, edits, keep.clone(), references, self.schema.dims.d_vocab);
+            let (mut run, effects) = match self.pass(start, &baseline.tokens, hooks.after(past), keep.clone(), control)
+            {
+                Err(EditError::NotCausal) if causal => {
+                    causal = false;
+                    continue;
+                }
+                passed => passed?,
+            };
+            if past > 0 {
+                run.cache.complete(&baseline.cache, past, &self.schema)?;
+                run.logits = Tensor::cat(&[&baseline.logits.narrow(1, 0, past)?, &run.logits], 1)?;
+            }
+            if let (Some(block), Capture::All) = (block, keep) {
+                run.cache.share_before(&baseline.cache, block, self.schema.dims.n_layers);
+            }
+            return Ok((run, effects));
         }
-        if let (Some(block), Capture::All) = (block, keep) {
-            run.cache.share_before(&baseline.cache, block, self.schema.dims.n_layers);
-        }
-        Ok((run, effects))
     }
 
     fn pass(

@@ -117,27 +117,24 @@ impl Engine {
 
     /// The logits after the last position with each plan, `[plan][vocab]`.
     fn rows(&self, base: &Base, plans: &[Plan], control: Control<'_>) -> Result<Vec<Vec<f32>>, EditError> {
-        let rows = |causal| self.rows_from(causal, base, plans, control);
-        rows(true).or_else(|error| if matches!(error, EditError::NotCausal) { rows(false) } else { Err(error) })
-    }
-
-    fn rows_from(
-        &self,
-        causal: bool,
-        base: &Base,
-        plans: &[Plan],
-        control: Control<'_>,
-    ) -> Result<Vec<Vec<f32>>, EditError> {
         let tokens = [base.baseline.tokens.clone()];
-        let start = self.resume(&base.baseline, plans, causal).unwrap_or(Start::Tokens(&tokens));
-        let past = if let Start::Residual { past: Some(past), .. } = &start { past.positions } else { 0 };
-        let hooks = Interventions::new(plans, &[], Capture::None, base.references(), self.schema.dims.d_vocab);
-        let hooks = hooks.after(past);
-        let mut hooks = hooks.cancelled_by(control.cancel);
-        let logits = self.loaded.model.forward_last(start, &self.schema, &mut hooks)?;
-        let (rows, of_plan) = (last_row(&logits)?, hooks.row_of_plan());
-        // a row that is not there is as the first
-        Ok(of_plan.into_iter().map(|row| rows.get(row).unwrap_or(&rows[0]).clone()).collect())
+        let mut causal = true;
+        loop {
+            let start = self.resume(&base.baseline, plans, causal).unwrap_or(Start::Tokens(&tokens));
+            let past = if let Start::Residual { past: Some(past), .. } = &start { past.positions } else { 0 };
+            let hooks = Interventions::new(plans, &[], Capture::None, base.references(), self.schema.dims.d_vocab);
+            let mut hooks = hooks.after(past).cancelled_by(control.cancel);
+            let logits = match self.loaded.model.forward_last(start, &self.schema, &mut hooks) {
+                Err(EditError::NotCausal) if causal => {
+                    causal = false;
+                    continue;
+                }
+                passed => passed?,
+            };
+            let (rows, of_plan) = (last_row(&logits)?, hooks.row_of_plan());
+            // a row that is not there is as the first
+            return Ok(of_plan.into_iter().map(|row| rows.get(row).unwrap_or(&rows[0]).clone()).collect());
+        }
     }
 }
 

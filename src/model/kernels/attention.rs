@@ -1,65 +1,10 @@
-//! Rotary embedding, scores, softmax and the mixing of values, on activations as they lie: `[batch, pos, head, d_head]`.
+//! Scores and the mixing of values, on activations as they lie: `[batch, pos, head, d_head]`.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{here, norm::sum, row_of, values, with_rows};
-
-/// Turn the first dimensions of each head by its position's angles: dimension `i` with `i + dims / 2`.
-///
-/// # Shapes
-/// `x`: `[batch, pos, head, d_head]`; `cos` and `sin`: `[pos, dims]`, each half the same angles.
-pub(in crate::model) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
-    let (_, n_pos, _, d_head) = x.dims4()?;
-    let dims = cos.dim(1)?;
-    if here(x) {
-        let angles = Tensor::cat(&[cos, sin], 1)?;
-        return x.contiguous()?.apply_op2_no_bwd(&angles, &Rotate { dims });
-    }
-    let at = |table: &Tensor| table.reshape((1, n_pos, 1, dims));
-    let part = |from: usize, n: usize| x.narrow(D::Minus1, from, n);
-    let (first, second) = (part(0, dims / 2)?, part(dims / 2, dims / 2)?);
-    let flipped = Tensor::cat(&[&second.neg()?, &first], D::Minus1)?;
-    let turned = (part(0, dims)?.broadcast_mul(&at(cos)?)? + flipped.broadcast_mul(&at(sin)?)?)?;
-    if dims == d_head { Ok(turned) } else { Tensor::cat(&[&turned, &part(dims, d_head - dims)?], D::Minus1) }
-}
-
-struct Rotate {
-    dims: usize,
-}
-
-impl CustomOp2 for Rotate {
-    fn name(&self) -> &'static str {
-        "rotary embedding"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_at: &Layout,
-        angles: &CpuStorage,
-        angles_at: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (_, n_pos, heads, d_head) = x_at.shape().dims4()?;
-        let (x, angles) = (values(x, x_at)?, values(angles, angles_at)?);
-        let (dims, half) = (self.dims, self.dims / 2);
-        let mut out = x.to_vec();
-        out.par_chunks_mut(heads * d_head).zip(x.par_chunks(heads * d_head)).enumerate().for_each(|(row, (out, x))| {
-            let (cos, sin) = angles[row % n_pos * 2 * dims..][..2 * dims].split_at(dims);
-            for (out, x) in out.chunks_exact_mut(d_head).zip(x.chunks_exact(d_head)) {
-                for i in 0..half {
-                    let (a, b) = (x[i], x[i + half]);
-                    out[i] = a * cos[i] - b * sin[i];
-                    out[i + half] = b * cos[i + half] + a * sin[i + half];
-                }
-            }
-        });
-        Ok((CpuStorage::F32(out), x_at.shape().clone()))
-    }
-}
+use super::{here, row_of, values, with_rows};
 
 /// Causal attention scores: `q · k / sqrt(d_head)`, and -inf for keys after their query.
 ///
@@ -256,110 +201,6 @@ fn total(lanes: &[f32]) -> f32 {
         }
     }
     ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
-}
-
-/// Softmax over the last axis. A row that has none, because all of it is -inf or something is NaN, becomes 0; returns how
-/// many there were.
-pub(in crate::model) fn softmax(scores: &Tensor) -> Result<(Tensor, usize)> {
-    if here(scores) {
-        let undefined = AtomicUsize::new(0);
-        let pattern = scores.contiguous()?.apply_op1_no_bwd(&Softmax { undefined: &undefined })?;
-        return Ok((pattern, undefined.into_inner()));
-    }
-    let pattern = candle_nn::ops::softmax_last_dim(&scores.contiguous()?)?;
-    let undefined = pattern.ne(&pattern)?;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of rows")]
-    let rows = undefined.max(D::Minus1)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()? as usize;
-    if rows == 0 {
-        return Ok((pattern, 0));
-    }
-    Ok((undefined.where_cond(&pattern.zeros_like()?, &pattern)?, rows))
-}
-
-struct Softmax<'a> {
-    undefined: &'a AtomicUsize,
-}
-
-impl CustomOp1 for Softmax<'_> {
-    fn name(&self) -> &'static str {
-        "softmax"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, at: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = values(x, at)?;
-        let width = at.dims().last().copied().unwrap_or(1).max(1);
-        let mut out = vec![0.0; x.len()];
-        let arch = Arch::new();
-        let few = (4096 / width).max(1);
-        out.par_chunks_mut(width).zip(x.par_chunks(width)).with_min_len(few).for_each(|(out, x)| {
-            if !arch.dispatch(Exponents { x, out }) {
-                self.undefined.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        Ok((CpuStorage::F32(out), at.shape().clone()))
-    }
-}
-
-/// The softmax of one vector; whether it has one.
-struct Exponents<'a> {
-    x: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl WithSimd for Exponents<'_> {
-    type Output = bool;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> bool {
-        let mut lanes = [f32::NEG_INFINITY; 16];
-        let parts = self.x.chunks_exact(16);
-        let rest = parts.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        for part in parts {
-            for (lane, x) in lanes.iter_mut().zip(part) {
-                *lane = lane.max(*x);
-            }
-        }
-        let most = lanes.into_iter().fold(rest, f32::max);
-        for (out, x) in self.out.iter_mut().zip(self.x) {
-            *out = exp(x - most);
-        }
-        let total = sum(self.out, |x| x);
-        // NaN where something was, or where the largest is infinite
-        if !(total > 0.0 && total < f32::INFINITY) {
-            self.out.fill(0.0);
-            return false;
-        }
-        for out in self.out.iter_mut() {
-            *out /= total;
-        }
-        true
-    }
-}
-
-/// e to the power of a number that is at most 0, or NaN; below the smallest normal number it is 0.
-///
-/// By powers of two: `e^x = 2^n e^r` with `|r| <= ln 2 / 2`, and Taylor's series for the rest. No branches, so that it is done
-/// many at a time.
-#[inline(always)]
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "n is between -126 and 0")]
-fn exp(x: f32) -> f32 {
-    const LOWEST: f32 = -87.0;
-    // ln 2 in two parts, the first exact in few bits
-    const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
-    let bound = x.max(LOWEST);
-    let n = (bound * std::f32::consts::LOG2_E).round_ties_even();
-    let r = n.mul_add(-LN_2.1, n.mul_add(-LN_2.0, bound));
-    let series = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0f32];
-    let mut power = 0.0f32;
-    for c in series {
-        power = power.mul_add(r, c);
-    }
-    let two = f32::from_bits(((n as i32 + 127) as u32) << 23);
-    match x {
-        x if x.is_nan() => x,
-        x if x < LOWEST => 0.0,
-        _ => power * two,
-    }
 }
 
 /// Each query's mix of the values.

@@ -14,16 +14,20 @@ mod attention;
 mod elementwise;
 mod linear;
 mod norm;
+mod rotation;
+mod softmax;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor};
 use pulp::Arch;
 
 use crate::hooks::with_rows;
 
-pub(super) use attention::{mix, rotate, scores, softmax};
+pub(super) use attention::{mix, scores};
 pub(super) use elementwise::{add, gelu};
 pub(super) use linear::linear;
 pub(super) use norm::{normalize, scale};
+pub(super) use rotation::rotate;
+pub(super) use softmax::softmax;
 
 /// Whether the kernels here do it, rather than candle: not on a processor without vector instructions either.
 fn here(x: &Tensor) -> bool {

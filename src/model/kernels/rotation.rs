@@ -1,0 +1,59 @@
+//! Rotary position embedding.
+
+use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::{here, values};
+
+/// Turn the first dimensions of each head by its position's angles: dimension `i` with `i + dims / 2`.
+///
+/// # Shapes
+/// `x`: `[batch, pos, head, d_head]`; `cos` and `sin`: `[pos, dims]`, each half the same angles.
+pub(in crate::model) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+    let (_, n_pos, _, d_head) = x.dims4()?;
+    let dims = cos.dim(1)?;
+    if here(x) {
+        let angles = Tensor::cat(&[cos, sin], 1)?;
+        return x.contiguous()?.apply_op2_no_bwd(&angles, &Rotate { dims });
+    }
+    let at = |table: &Tensor| table.reshape((1, n_pos, 1, dims));
+    let part = |from: usize, n: usize| x.narrow(D::Minus1, from, n);
+    let (first, second) = (part(0, dims / 2)?, part(dims / 2, dims / 2)?);
+    let flipped = Tensor::cat(&[&second.neg()?, &first], D::Minus1)?;
+    let turned = (part(0, dims)?.broadcast_mul(&at(cos)?)? + flipped.broadcast_mul(&at(sin)?)?)?;
+    if dims == d_head { Ok(turned) } else { Tensor::cat(&[&turned, &part(dims, d_head - dims)?], D::Minus1) }
+}
+
+struct Rotate {
+    dims: usize,
+}
+
+impl CustomOp2 for Rotate {
+    fn name(&self) -> &'static str {
+        "rotary embedding"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_at: &Layout,
+        angles: &CpuStorage,
+        angles_at: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (_, n_pos, heads, d_head) = x_at.shape().dims4()?;
+        let (x, angles) = (values(x, x_at)?, values(angles, angles_at)?);
+        let (dims, half) = (self.dims, self.dims / 2);
+        let mut out = x.to_vec();
+        out.par_chunks_mut(heads * d_head).zip(x.par_chunks(heads * d_head)).enumerate().for_each(|(row, (out, x))| {
+            let (cos, sin) = angles[row % n_pos * 2 * dims..][..2 * dims].split_at(dims);
+            for (out, x) in out.chunks_exact_mut(d_head).zip(x.chunks_exact(d_head)) {
+                for i in 0..half {
+                    let (a, b) = (x[i], x[i + half]);
+                    out[i] = a * cos[i] - b * sin[i];
+                    out[i + half] = b * cos[i + half] + a * sin[i + half];
+                }
+            }
+        });
+        Ok((CpuStorage::F32(out), x_at.shape().clone()))
+    }
+}
