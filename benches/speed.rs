@@ -1,0 +1,158 @@
+//! What takes time: the forward pass and its parts, capture, edits, re-runs, sweeps, and a frame of each view.
+//!
+//!     cargo bench
+//!     BENCH_MODEL=DIR cargo bench -- forward
+//!
+//! On the demo, or on the checkpoint in `BENCH_MODEL`. Nothing here is a test; the numbers are the machine's.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
+
+use std::{cell::RefCell, hint::black_box, path::PathBuf, sync::atomic::AtomicBool};
+
+use candle_core::Device;
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use pythia_tui::{
+    app::{Effect, Event, Keymap, ModelInfo, Opening, Setup, State, Tab, Token, update},
+    engine::{Answer, Control, Engine, Live, Question, Spec, Stop},
+    hooks::{
+        ActivationCache, Axis, BlockHook, Capture, Edit, HookPoint, Hooks, Interventions, Op, Plan, References, Schema,
+    },
+    model::{Processing, Source, Start, modules},
+    ui::{self, ColorDepth, Theme},
+};
+use ratatui::{Terminal, backend::TestBackend};
+
+const LENGTHS: [usize; 3] = [2, 16, 64];
+
+fn engine() -> Engine {
+    let source = std::env::var_os("BENCH_MODEL").map_or(Source::Demo, |dir| Source::Directory(PathBuf::from(dir)));
+    let loaded = source.load(Processing::Folded, Device::Cpu).unwrap();
+    let schema = Schema::new(loaded.model.config.dims());
+    Engine::new(loaded, schema)
+}
+
+fn tokens(n: usize) -> Vec<u32> {
+    (1..).take(n).collect()
+}
+
+fn head(layer: usize, head: usize) -> Edit {
+    Edit::at(HookPoint::Block(layer, BlockHook::Z), &[(Axis::Head, head)], Op::Set(0.0))
+}
+
+/// A forward pass; what it kept.
+fn pass(engine: &Engine, start: Start<'_>, capture: Capture) -> ActivationCache {
+    let plans = [Plan::default()];
+    let mut hooks = Interventions::new(&plans, &[], capture, References::default(), engine.schema.dims.d_vocab);
+    black_box(engine.loaded.model.forward(start, &engine.schema, &mut hooks).unwrap());
+    hooks.cache
+}
+
+fn forward(c: &mut Criterion) {
+    let engine = engine();
+    let last = engine.schema.dims.n_layers - 1;
+    let mut group = c.benchmark_group("forward");
+    for n in LENGTHS {
+        let rows = [tokens(n)];
+        for (name, capture) in [("nothing kept", Capture::None), ("everything kept", Capture::All)] {
+            group.bench_function(BenchmarkId::new(name, n), |b| {
+                b.iter(|| pass(&engine, Start::Tokens(&rows), capture.clone()));
+            });
+        }
+        let kept = pass(&engine, Start::Tokens(&rows), Capture::All);
+        let stream = kept.get(HookPoint::Block(last, BlockHook::ResidPre)).unwrap();
+        group.bench_function(BenchmarkId::new("last block and unembedding", n), |b| {
+            b.iter(|| {
+                pass(&engine, Start::Residual { block: last, stream: stream.clone(), past: None }, Capture::None)
+            });
+        });
+        let z = kept.get(HookPoint::Block(0, BlockHook::Z)).unwrap();
+        let edits = [head(0, 0)];
+        let plans = [Plan::resolve(&edits, &engine.schema, n, None).unwrap()];
+        group.bench_function(BenchmarkId::new("an edit of one head", n), |b| {
+            let hooks = || Interventions::new(&plans, &edits, Capture::None, References::default(), 0);
+            let point = HookPoint::Block(0, BlockHook::Z);
+            b.iter_batched(hooks, |mut hooks| hooks.at(point, z.clone()).unwrap(), BatchSize::SmallInput);
+        });
+    }
+}
+
+fn again(c: &mut Criterion) {
+    let engine = RefCell::new(engine());
+    let dims = engine.borrow().schema.dims;
+    let cancel = AtomicBool::new(false);
+    let control = Control { cancel: &cancel, progress: &|_, _| {} };
+    let mut group = c.benchmark_group("again");
+    group.sample_size(10);
+    for n in LENGTHS {
+        let spec = Spec { tokens: tokens(n), ..Spec::default() };
+        let edited = |edit: Edit| Spec { edits: vec![edit], ..spec.clone() };
+        let at_end = Edit::at(HookPoint::Block(0, BlockHook::ResidPre), &[(Axis::Pos, n - 1)], Op::Set(0.0));
+        for (name, edit) in
+            [("last block", head(dims.n_layers - 1, 0)), ("first block", head(0, 0)), ("last position", at_end)]
+        {
+            let spec = edited(edit);
+            group.bench_function(BenchmarkId::new(name, n), |b| {
+                b.iter(|| engine.borrow_mut().run(&spec, &Capture::All, control).unwrap());
+            });
+        }
+        let cells: Vec<Vec<Edit>> =
+            (0..dims.n_layers).flat_map(|layer| (0..dims.n_heads).map(move |h| vec![head(layer, h)])).collect();
+        let question = Question { target: 1, distractor: None };
+        group.bench_function(BenchmarkId::new("sweep of all heads", n), |b| {
+            b.iter(|| engine.borrow_mut().sweep(&spec, &cells, question, control, &mut |_| {}).unwrap());
+        });
+    }
+}
+
+/// The explorer on a prompt, with answers from the engine itself.
+fn explorer(size: (u16, u16)) -> State {
+    let engine = engine();
+    let (loaded, config) = (&engine.loaded, engine.loaded.model.config.clone());
+    let named = |id: u32| Token { id, text: loaded.tokenizer.token(id) };
+    let prompt: Vec<Token> = tokens(14).into_iter().map(named).collect();
+    let model = ModelInfo {
+        name: loaded.name.clone(),
+        source: "demo".into(),
+        revision: None,
+        processing: Processing::Folded,
+        device: "cpu f32".into(),
+        context: config.context,
+        note: None,
+    };
+    let setup = Setup { prompt: (String::new(), prompt), ..Setup::default() };
+    let (schema, modules) = (engine.schema.clone(), modules(&config));
+    State::new(Opening { model, schema, modules, keys: Keymap::default(), halves: true, setup, size })
+}
+
+fn frames(c: &mut Criterion) {
+    let size = (160, 45);
+    let theme = Theme { depth: ColorDepth::True, ascii: false, light: false };
+    let mut live = Live::new(engine());
+    let mut state = explorer(size);
+    let mut happen = |state: &mut State, event: Event| {
+        for effect in update(state, event) {
+            if let Effect::Post(want) = effect {
+                let reports = RefCell::new(vec![]);
+                live.answer(&want, &Stop::default(), &|report| reports.borrow_mut().push(report)).unwrap();
+                for report in reports.into_inner() {
+                    update(state, Event::Report(report));
+                }
+            }
+        }
+    };
+    happen(&mut state, Event::Resize(size.0, size.1));
+    let mut group = c.benchmark_group("frame");
+    for (tab, key) in Tab::ALL.into_iter().zip('1'..) {
+        happen(&mut state, Event::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
+        // what the first answer made known may be asked about
+        happen(&mut state, Event::Resize(size.0, size.1));
+        assert!(state.view().is_some(), "{tab} has no answer");
+        let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
+        group.bench_function(tab.to_string(), |b| {
+            b.iter(|| terminal.draw(|frame| drop(ui::draw(frame, &state, theme))).unwrap().count);
+        });
+    }
+}
+
+criterion_group!(benches, forward, again, frames);
+criterion_main!(benches);
