@@ -212,7 +212,8 @@ impl Engine {
         let first = plans.iter().map(|plan| plan.first_position(n_pos)).min()?.min(n_pos - 1);
         let kept = self.keys_and_values().filter(|point| point.block().is_some_and(|of| of >= block));
         let past = Past { positions: first, cache: &baseline.cache };
-        if !causal || first == 0 || kept.into_iter().any(|point| baseline.cache.get(point).is_none()) {
+        let exact = self.loaded.model.is_exact_by_position();
+        if !causal || !exact || first == 0 || kept.into_iter().any(|point| baseline.cache.get(point).is_none()) {
             return Some(Start::Residual { block, stream: stream.clone(), past: None });
         }
         let stream = stream.narrow(1, first, n_pos - first).and_then(|rest| rest.contiguous()).ok()?;

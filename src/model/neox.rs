@@ -118,6 +118,13 @@ impl Model {
         Ok(self.unembed.forward(&at_end(normalized)?)?)
     }
 
+    /// Whether what is computed for some positions alone equals to the bit what a whole pass computes there. Where it does
+    /// not (on another device, or a processor without vector instructions), an edit that changes nothing could seem to.
+    #[must_use]
+    pub fn is_exact_by_position(&self) -> bool {
+        kernels::here(&self.embed)
+    }
+
     /// Each head's contribution to the residual stream: `hook_result` from `hook_z`.
     ///
     /// # Shapes

@@ -30,7 +30,7 @@ pub(super) use rotation::rotate;
 pub(super) use softmax::softmax;
 
 /// Whether the kernels here do it, rather than candle: not on a processor without vector instructions either.
-fn here(x: &Tensor) -> bool {
+pub(super) fn here(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32 && !matches!(Arch::new(), Arch::Scalar)
 }
 
