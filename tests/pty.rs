@@ -364,3 +364,16 @@ fn an_experiment_is_written_and_one_of_another_model_opened() {
     let written = std::fs::read_to_string(dir.path().join("experiment.toml")).unwrap();
     assert!(written.contains("line = \"hook_embed = 0\"") && written.contains("model = \"demo\""), "{written}");
 }
+
+#[test]
+fn an_edit_just_before_the_way_out_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = [("XDG_STATE_HOME", dir.path().to_str().unwrap())];
+    let mut session = Session::start(&["--model", "demo", "Two tokens"], &env);
+    session.wait_for("L2 norm");
+    session.press("aq");
+    session.ends_clean();
+    let files = std::fs::read_dir(dir.path().join("pythia-tui/sessions")).unwrap().flatten();
+    let texts: Vec<String> = files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
+    assert!(texts.iter().any(|text| text.contains("line = \"hook_embed = 0\"")), "{texts:?}");
+}

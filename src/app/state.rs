@@ -12,7 +12,7 @@ use crate::{
 
 use super::{
     Action, Areas, Arrangement, CommandLine, Component, Editor, Finder, Keymap, Looks, PromptLine, SaveLine, Setup,
-    Tab, Tree, areas, editor::Setting, update::say, views::maps,
+    Tab, Tree, areas, editor::Setting, update::say,
 };
 
 /// A token of the prompt.
@@ -421,10 +421,9 @@ impl State {
         if self.looks.order.is_some_and(|row| row >= self.schema.size(slice.rows, n_pos)) {
             self.looks.order = None;
         }
-        let maps = maps(self.contrast.is_some());
-        if !maps.contains(&self.looks.map) {
-            // the contrast prompt that it patched from is gone
-            self.looks.map = maps[0];
+        if self.looks.map.patches() && self.contrast.is_none() {
+            // what it patched from is gone
+            self.looks.map = Looks::default().map;
         }
         let grid = self.looks.map.grid(&self.schema, n_pos);
         let (rows, columns) = (grid.rows.len().saturating_sub(1), grid.columns.len().saturating_sub(1));

@@ -22,7 +22,7 @@ const KEPT: usize = 20;
 pub(super) struct Autosave {
     texts: Option<Sender<String>>,
     writer: Option<JoinHandle<Result<(), String>>>,
-    /// What was written last, or stands at the beginning: nobody made it here.
+    /// What was written last, or stands at the beginning, which nobody made here; without its view.
     known: Experiment,
     path: Option<PathBuf>,
 }
@@ -46,18 +46,17 @@ impl Autosave {
             result
         };
         let writer = thread::Builder::new().name("autosave".into()).spawn(write).ok();
-        Self { texts: Some(texts), writer, known, path }
+        Self { texts: Some(texts), writer, known: Experiment { view: None, ..known }, path }
     }
 
     /// Write `now` if it differs in what decides the run, not only in where one looks.
-    pub fn keep(&mut self, now: &Experiment) {
-        let same = |a: &Experiment, b: &Experiment| {
-            Experiment { view: None, ..a.clone() } == Experiment { view: None, ..b.clone() }
-        };
-        if same(now, &self.known) {
+    pub fn keep(&mut self, mut now: Experiment) {
+        let view = now.view.take();
+        if now == self.known {
             return;
         }
         self.known = now.clone();
+        now.view = view;
         if let Some(texts) = &self.texts {
             // a writer that could not start has nobody to tell
             let _ = texts.send(now.to_string());

@@ -61,7 +61,9 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
     let mut explorer =
         Explorer { screen, state, subject, sender, happenings, theme, keys: settings.keys, autosave, regions: vec![] };
     let ended = explorer.run();
-    let Explorer { screen, subject, autosave, .. } = explorer;
+    let Explorer { screen, state, subject, mut autosave, .. } = explorer;
+    // what was done last may not have been drawn any more
+    autosave.keep(state.experiment());
     // the terminal first: whoever leaves need not wait for a run to end
     drop(screen);
     if let Err(why) = autosave.end() {
@@ -227,7 +229,7 @@ impl Explorer {
             }
             let (state, theme) = (&self.state, self.theme);
             self.regions = self.screen.draw(|frame| ui::draw(frame, state, theme))?.unwrap_or_default();
-            self.autosave.keep(&self.state.experiment());
+            self.autosave.keep(self.state.experiment());
             match self.happenings.recv() {
                 Ok(happening) => pending.push_back(happening),
                 Err(_) => return Ok(()),
@@ -280,6 +282,7 @@ impl Explorer {
     fn take_up(&mut self, prepared: Result<Box<Prepared>, String>) -> Result<(), String> {
         let number = self.subject.number + 1;
         let before = self.state.experiment();
+        self.autosave.keep(before.clone());
         let opened = open(*prepared?, &self.keys, self.theme, self.state.size, number, &self.sender);
         let (state, subject) = opened.map_err(|e| format!("{e:#}"))?;
         self.state = state;

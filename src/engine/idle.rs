@@ -13,7 +13,7 @@ pub enum Idle {
     Already(Op),
     /// Another edit sets everything that its change could reach.
     Overwritten(Edit),
-    /// By itself it changes no prediction: a constant that LayerNorm or softmax takes out, or what nothing reads.
+    /// The only edit, and no prediction changes: a constant that LayerNorm or softmax takes out, or what nothing reads.
     Unfelt,
 }
 

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::{
     analysis::kl_divergence,
     hooks::{
-        ActivationCache, BlockHook, Capture, Edit, EditError, Effect, HookPoint, Interventions, Op, Plan, References,
+        ActivationCache, BlockHook, Capture, Edit, EditError, Effect, HookPoint, Interventions, Plan, References,
         Schema,
     },
     model::{Loaded, Past, Start},
@@ -154,8 +154,8 @@ impl Engine {
             } else {
                 kl_of(&self.edited(alone, &plans[number], &Capture::None, &baseline, references, control)?.0)?
             };
-            // freezing shows only beside other edits
-            let unfelt = spec.edits[number].op != Op::Freeze && kl.iter().all(|kl| *kl < UNFELT);
+            // beside others an edit may well be felt that is not by itself
+            let unfelt = spec.edits.len() == 1 && kl.iter().all(|kl| *kl < UNFELT);
             let idle = idle(number, &spec.edits, &plan, &applied, &self.schema);
             let idle = idle.or_else(|| unfelt.then_some(Idle::Unfelt));
             effects.push(EditEffect { effect, kl, idle });

@@ -60,7 +60,7 @@ const ROWS: usize = 128;
 
 impl Engine {
     /// Measure each of `cells`, a list of edits that are made on top of those of `spec`; `each` is told what it begins from,
-    /// then the cells as they come, in the order of the blocks they begin at.
+    /// then the cells as they come, in the order of the positions and blocks they begin at.
     ///
     /// # Errors
     /// An edit that this model or prompt can't carry out, cancellation, tensor errors.

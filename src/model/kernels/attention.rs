@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{here, row_of, values, with_rows};
+use super::{LANES, here, row_of, values, with_rows};
 
 /// Causal attention scores: `q · k / sqrt(d_head)`, and -inf for keys after their query.
 ///
@@ -136,9 +136,6 @@ impl WithSimd for HeadScores<'_> {
         }
     }
 }
-
-/// Values in the widest register.
-const LANES: usize = 16;
 
 /// The dot product of each of `x` with each of `w`, all of one length.
 ///

@@ -8,7 +8,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tenso
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{here, values};
+use super::{LANES, here, values};
 
 /// Registers of sums that are kept at once, where there are 32 registers; half as many where there are 16, or where one
 /// holds all rows: then reading the matrix is what takes time, and more of its rows at once are read more slowly.
@@ -16,9 +16,6 @@ const SUMS: usize = 16;
 
 /// Registers of rows side by side; one where one holds all rows.
 const WIDE: usize = 2;
-
-/// Values in the widest register.
-const LANES: usize = 16;
 
 /// Rows that stay in the second cache while outputs go by.
 const BLOCK: usize = 256;

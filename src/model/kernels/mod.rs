@@ -29,6 +29,9 @@ pub(super) use norm::{normalize, scale};
 pub(super) use rotation::rotate;
 pub(super) use softmax::softmax;
 
+/// Values in the widest register.
+const LANES: usize = 16;
+
 /// Whether the kernels here do it, rather than candle: not on a processor without vector instructions either.
 pub(super) fn here(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32 && !matches!(Arch::new(), Arch::Scalar)
