@@ -8,7 +8,6 @@
 
 use std::{cell::RefCell, hint::black_box, path::PathBuf, sync::atomic::AtomicBool};
 
-use candle_core::Device;
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use pythia_tui::{
@@ -17,7 +16,7 @@ use pythia_tui::{
     hooks::{
         ActivationCache, Axis, BlockHook, Capture, Edit, HookPoint, Hooks, Interventions, Op, Plan, References, Schema,
     },
-    model::{Processing, Source, Start, modules},
+    model::{Placement, Processing, Source, Start, modules},
     ui::{self, ColorDepth, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend};
@@ -26,7 +25,7 @@ const LENGTHS: [usize; 3] = [2, 16, 64];
 
 fn engine() -> Engine {
     let source = std::env::var_os("BENCH_MODEL").map_or(Source::Demo, |dir| Source::Directory(PathBuf::from(dir)));
-    let loaded = source.load(Processing::Folded, Device::Cpu).unwrap();
+    let loaded = source.load(Processing::Folded, Placement::cpu()).unwrap();
     let schema = Schema::new(loaded.model.config.dims());
     Engine::new(loaded, schema)
 }

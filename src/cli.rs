@@ -9,6 +9,8 @@ mod experiment;
 mod explore;
 mod files;
 mod hooks;
+mod models;
+mod progress;
 mod prompt;
 mod run;
 mod structure;
@@ -16,6 +18,7 @@ mod sweep;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
+use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use args::{Args, Command};
@@ -31,15 +34,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(args) => args,
         Err(error) => return explain(&error),
     };
-    let result = match args.command {
+    let result = set_up(&args).and_then(|()| match args.command {
         Some(Command::Hooks(args)) => hooks::main(&args),
         Some(Command::Run(args)) => run::main(&args),
         Some(Command::Sweep(args)) => sweep::main(&args),
         Some(Command::Bench(args)) => bench::main(&args),
         Some(Command::Structure(args)) => structure::main(&args),
+        Some(Command::Models(args)) => models::main(&args),
         Some(Command::Completions { shell }) => completions::main(shell, Args::command()),
         None => explore::main(&args.explore),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // whoever read our output has had enough of it
@@ -50,6 +54,33 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
+}
+
+/// What holds for the whole process: threads, and the log.
+fn set_up(args: &Args) -> Result<()> {
+    let model = match &args.command {
+        Some(Command::Hooks(args)) => &args.model,
+        Some(Command::Run(args)) => &args.model,
+        Some(Command::Sweep(args)) => &args.model,
+        Some(Command::Bench(args)) => &args.model,
+        Some(Command::Structure(args)) => &args.model,
+        Some(Command::Models(_) | Command::Completions { .. }) => return Ok(()),
+        None => &args.explore.model,
+    };
+    if let Some(threads) = model.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global().context("--threads")?;
+    }
+    if let Some(path) = &model.log {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let file = file.with_context(|| format!("--log {}", path.display()))?;
+        env_logger::Builder::new()
+            .parse_filters("info,pythia_tui=debug")
+            .target(env_logger::Target::Pipe(Box::new(file)))
+            .try_init()
+            .context("--log")?;
+        log::info!("pythia-tui {} {:?}", env!("CARGO_PKG_VERSION"), std::env::args().skip(1).collect::<Vec<_>>());
+    }
+    Ok(())
 }
 
 fn explain(error: &clap::Error) -> ExitCode {

@@ -16,7 +16,8 @@ use serde_json::Value;
 fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pythia-tui"));
     // no model may come from the machine that runs the tests
-    command.args(args).env("HF_HUB_CACHE", "/nonexistent").env("XDG_CONFIG_HOME", "/nonexistent").stdin(Stdio::null());
+    command.args(args).env("HF_HUB_CACHE", "/nonexistent").env("HF_HUB_OFFLINE", "1");
+    command.env("XDG_CONFIG_HOME", "/nonexistent").stdin(Stdio::null());
     command
 }
 
@@ -195,7 +196,9 @@ fn output_that_cannot_be_written_is_an_error_and_no_panic() {
 #[test]
 fn broken_models_are_refused_by_name() {
     refused(&["run", "--model", "./no/such/dir", "x"], 1, "no model directory");
-    refused(&["run", "--model", "no-such-model", "x"], 1, "not `demo`, not a directory");
+    refused(&["run", "--model", "no-such-model", "x"], 1, "no-such-model at revision `main` is not in the");
+    refused(&["run", "--model", "no such model", "x"], 1, "expected `demo`, a directory, or a name on the");
+    refused(&["run", "--model", "a/b/c", "x"], 1, "expected `demo`, a directory, or a name on the");
     refused(&["run", "x"], 1, "pythia-70m-deduped");
     refused_model(tempfile::tempdir().unwrap().path(), "has no config.json");
     let config = |text: &str| {
@@ -215,7 +218,7 @@ fn broken_models_are_refused_by_name() {
         refused_model(cut.path(), "truncated");
     }
     let noise = copy_of_micro(|dir| fs::write(dir.join("model.safetensors"), vec![0x7f; 4096]).unwrap());
-    refused_model(noise.path(), "not a readable safetensors file");
+    refused_model(noise.path(), "not a readable file of weights");
     let broken_tokenizer = copy_of_micro(|dir| fs::write(dir.join("tokenizer.json"), "[]").unwrap());
     refused_model(broken_tokenizer.path(), "tokenizer.json");
 }

@@ -42,6 +42,7 @@ impl Session {
         command.env("TERM", "xterm-256color");
         command.env("COLORTERM", "truecolor");
         command.env("HF_HUB_CACHE", "/nonexistent");
+        command.env("HF_HUB_OFFLINE", "1");
         command.env("XDG_CONFIG_HOME", "/nonexistent");
         let state = tempfile::tempdir().unwrap();
         command.env("XDG_STATE_HOME", state.path());

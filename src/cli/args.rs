@@ -2,7 +2,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::ui::ColorDepth;
+use crate::{
+    model::{Dtype, Place},
+    ui::ColorDepth,
+};
 
 /// Step through the activations of a Pythia language model, and edit them live.
 #[derive(Debug, Parser)]
@@ -26,18 +29,36 @@ pub(super) enum Command {
     Bench(BenchArgs),
     /// The module trees, and how hooks map to modules
     Structure(StructureArgs),
+    /// The models that are known, and which of them are in the Hugging Face cache
+    Models(ModelsArgs),
     /// Shell completions, on stdout
     Completions { shell: clap_complete::Shell },
 }
 
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct ModelArgs {
-    /// `demo`, a directory in the published layout, or a name in the local Hugging Face cache
+    /// `demo`, a directory in the published layout, or a model on the Hugging Face hub: `pythia-160m`, `OWNER/NAME`
+    /// [default: pythia-70m-deduped]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
-    /// A branch, tag or commit of the model, such as `step3000`, that is in the cache [default: main]
+    /// A branch, tag or commit of the model: `step3000` [default: main]
     #[arg(long, value_name = "REVISION")]
     pub revision: Option<String>,
+    /// Download nothing: use what is in the Hugging Face cache
+    #[arg(long)]
+    pub offline: bool,
+    /// Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `metal`
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: Place,
+    /// In which type: `f32`, `f16`, `bf16`
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    pub dtype: Dtype,
+    /// How many threads compute on the CPU [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Write what happens to a file, with times
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
     /// Use the weights as they are (TransformerLens's `from_pretrained_no_processing`)
     #[arg(long)]
     pub no_processing: bool,
@@ -164,6 +185,13 @@ pub(super) struct StructureArgs {
     /// TransformerLens's hooks, each with its module (the default)
     #[arg(long)]
     pub hooks: bool,
+    /// A JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ModelsArgs {
     /// A JSON array
     #[arg(long)]
     pub json: bool,

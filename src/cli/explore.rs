@@ -19,13 +19,14 @@ use super::{
     config::Config as Settings,
     experiment::File,
     files,
+    progress::Bar,
     prompt::{self, Prepared, Words},
 };
 use crate::{
     app::{Effect, Event, Keymap, ModelInfo, Opening, Phase, Purpose, Region, State, Token, update},
     engine::{Live, Report, Worker},
     hooks::Plan,
-    model::{Config, Source, Tokenizer, modules},
+    model::{Config, Progress, Source, Tokenizer, modules},
     term::{self, Screen},
     ui::{self, Theme},
 };
@@ -48,7 +49,7 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
         ascii: args.ascii || settings.ascii,
         light: args.background.or(settings.background).unwrap_or(Background::Auto).is_light(),
     };
-    let prepared = prepare(&args.model, &args.prompt, &args.edits)?;
+    let prepared = prepare(&args.model, &args.prompt, &args.edits, &mut Bar::on_stdout().tell())?;
     let offer = if args.edits.experiment.is_none() { autosave::offer() } else { None };
 
     let (sender, happenings) = mpsc::channel();
@@ -58,8 +59,9 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
     let (mut state, subject) = open(prepared, &settings.keys, theme, size, 0, &sender)?;
     state.offer(offer);
     let autosave = keep(&state, &sender);
-    let mut explorer =
-        Explorer { screen, state, subject, sender, happenings, theme, keys: settings.keys, autosave, regions: vec![] };
+    let how = ModelArgs { model: None, revision: None, no_processing: false, ..args.model.clone() };
+    let (keys, regions) = (settings.keys, vec![]);
+    let mut explorer = Explorer { screen, state, subject, sender, happenings, theme, keys, how, autosave, regions };
     let ended = explorer.run();
     let Explorer { screen, state, subject, mut autosave, .. } = explorer;
     // what was done last may not have been drawn any more
@@ -90,7 +92,7 @@ fn open(
         source: name,
         revision: loaded.revision.clone(),
         processing: loaded.model.processing,
-        device: "cpu f32".into(),
+        device: loaded.model.place().to_string(),
         context: config.context,
         note,
     };
@@ -113,8 +115,13 @@ fn open(
 }
 
 /// Load what is to be explored, and refuse here rather than on the screen what its first run would refuse.
-fn prepare(model: &ModelArgs, prompt: &PromptArgs, edits: &EditArgs) -> Result<Prepared> {
-    let prepared = prompt::prepare(model, prompt, edits, Some(PROMPT))?;
+fn prepare(
+    model: &ModelArgs,
+    prompt: &PromptArgs,
+    edits: &EditArgs,
+    tell: &mut dyn FnMut(Progress),
+) -> Result<Prepared> {
+    let prepared = prompt::prepare(model, prompt, edits, Some(PROMPT), tell)?;
     let (spec, schema) = (prepared.setup.spec(), &prepared.engine.schema);
     Plan::resolve(&spec.edits, schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len))
         .map_err(|e| Usage(e.to_string()))?;
@@ -163,6 +170,8 @@ struct Explorer {
     happenings: Receiver<Happening>,
     theme: Theme,
     keys: Keymap,
+    /// How models are loaded here: device, type, with or without the network.
+    how: ModelArgs,
     autosave: Autosave,
     regions: Vec<Region>,
 }
@@ -250,7 +259,7 @@ impl Explorer {
     fn open(&self, path: PathBuf) -> Event {
         let Subject { source, tokenizer, config, .. } = &self.subject;
         let path = files::expanded(path);
-        let none = ModelArgs { model: None, revision: None, no_processing: false };
+        let none = self.how.clone();
         let prompt = PromptArgs { prompt: None, tokens: None, prepend_bos: false, enable: vec![] };
         let file = match File::read(&path) {
             Ok(file) => file,
@@ -258,7 +267,7 @@ impl Explorer {
         };
         let chosen = prompt::choose(&none, Some(&file));
         let same = file.experiment.processing == self.state.model.processing
-            && prompt::source(&chosen).is_ok_and(|other| other == *source);
+            && prompt::source_here(&chosen).is_ok_and(|other| other == *source);
         if same {
             let words = Words { tokenizer, config };
             let setup = prompt::setup(words, &prompt, &EditArgs::default(), Some(&file));
@@ -268,7 +277,7 @@ impl Explorer {
         let (sender, of) = (self.sender.clone(), path.clone());
         let load = move || {
             let edits = EditArgs { experiment: Some(path.clone()), ..EditArgs::default() };
-            let prepared = prepare(&none, &prompt, &edits).map(Box::new).map_err(|e| format!("{e:#}"));
+            let prepared = prepare(&none, &prompt, &edits, &mut |_| {}).map(Box::new).map_err(|e| format!("{e:#}"));
             // the screen is gone when nobody receives any more
             let _ = sender.send(Happening::Prepared(path, prepared));
         };

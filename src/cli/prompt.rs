@@ -3,19 +3,21 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use candle_core::Device;
 use toml::Spanned;
 
 use super::{
     Usage,
     args::{EditArgs, ModelArgs, PromptArgs},
     experiment::File,
+    progress::Bar,
 };
 use crate::{
     app::{Distractor, EditLine, Setup, Token},
     engine::Engine,
     hooks::{Edit, Plan, Schema},
-    model::{Config, Loaded, ModelError, Processing, Source, Tokenizer, hub_cache},
+    model::{
+        Config, Hub, HubError, Loaded, ModelError, Placement, Processing, Progress, Source, Tokenizer, repository,
+    },
 };
 
 /// The model that is meant when none is named.
@@ -25,28 +27,54 @@ fn processing(args: &ModelArgs) -> Processing {
     if args.no_processing { Processing::None } else { Processing::Folded }
 }
 
-pub(super) fn source(args: &ModelArgs) -> Result<Source, ModelError> {
+/// What a model's name leads to.
+enum Named {
+    Here(Source),
+    /// A repository and its revision.
+    Hub(String, String),
+}
+
+fn named(args: &ModelArgs) -> Result<Named, ModelError> {
     let name = args.model.as_deref().unwrap_or(DEFAULT);
     let path = PathBuf::from(name);
     let revision = args.revision.as_deref();
-    if args.model.is_none() {
-        return hub_cache::find(name, revision.unwrap_or("main"));
-    }
-    match name {
-        "demo" | "." | ".." if revision.is_some() => Err(ModelError::NoRevisions(name.into())),
-        _ if revision.is_some() && path.is_absolute() => Err(ModelError::NoRevisions(name.into())),
-        "demo" => Ok(Source::Demo),
-        _ if path.is_dir() || path.is_absolute() || name.starts_with('.') || name.starts_with('~') => {
+    let local = || path.is_dir() || path.is_absolute() || name.starts_with('.') || name.starts_with('~');
+    let source = match name {
+        "demo" => Source::Demo,
+        // a folder that happens to be called so is not what is meant when nothing is named
+        _ if args.model.is_some() && local() => {
             // as it is found from anywhere
-            Ok(Source::Directory(std::path::absolute(&path).unwrap_or(path)))
+            Source::Directory(std::path::absolute(&path).unwrap_or(path))
         }
-        _ => hub_cache::find(name, revision.unwrap_or("main")),
+        _ => return Ok(Named::Hub(repository(name)?, revision.unwrap_or("main").into())),
+    };
+    if revision.is_some() { Err(ModelError::NoRevisions(name.into())) } else { Ok(Named::Here(source)) }
+}
+
+/// The model that was named, or the default one; fetched if it is not here.
+pub(super) fn source(args: &ModelArgs, tell: &mut dyn FnMut(Progress)) -> Result<Source, ModelError> {
+    match named(args)? {
+        Named::Here(source) => Ok(source),
+        Named::Hub(repository, revision) => Hub::from_env(args.offline).get(&repository, &revision, tell),
     }
+}
+
+/// The same without asking the network.
+pub(super) fn source_here(args: &ModelArgs) -> Result<Source, ModelError> {
+    source(&ModelArgs { offline: true, ..args.clone() }, &mut |_| {})
+}
+
+/// The device and type that are asked for.
+pub(super) fn place(args: &ModelArgs) -> Result<Placement, ModelError> {
+    Ok(Placement { device: args.device.open()?, dtype: args.dtype.into() })
 }
 
 /// The model that was named, or the default one.
 pub(super) fn load(args: &ModelArgs) -> Result<Loaded> {
-    Ok(source(args)?.load(processing(args), Device::Cpu)?)
+    // before minutes are spent on a download
+    let place = place(args)?;
+    let source = source(args, &mut Bar::on_stderr().tell())?;
+    Ok(source.load(processing(args), place)?)
 }
 
 /// A model that was loaded, and what is to be run on it.
@@ -62,23 +90,30 @@ pub(super) struct Prepared {
 
 /// Load the model that the arguments or the experiment name, and check what is to be run.
 ///
-/// With `demo`, where no model was named and the default one is not here, it is the demo, with a note that says so; and a
-/// prompt that was not given is that one.
+/// With `demo`, where no model was named, the default one is not here and the hub can't be asked, it is the demo, with a note
+/// that says so; and a prompt that was not given is that one.
 pub(super) fn prepare(
     model: &ModelArgs,
     prompt: &PromptArgs,
     edits: &EditArgs,
     demo: Option<&str>,
+    tell: &mut dyn FnMut(Progress),
 ) -> Result<Prepared> {
     let file = edits.experiment.as_deref().map(File::read).transpose()?;
     let chosen = choose(model, file.as_ref());
-    let (source, note) = match source(&chosen) {
-        Err(_) if demo.is_some() && chosen.model.is_none() => {
-            (Source::Demo, Some(format!("not {DEFAULT}, which is not here")))
+    let place = place(&chosen)?;
+    let (source, note) = match source(&chosen, tell) {
+        Err(ModelError::Hub(why)) if demo.is_some() && chosen.model.is_none() && why.is_unreachable() => {
+            let because = match why {
+                HubError::Offline(..) => "which is not here",
+                HubError::Unreachable { .. } => "the hub can't be reached",
+                _ => "the hub has trouble",
+            };
+            (Source::Demo, Some(format!("not {DEFAULT}: {because}")))
         }
         source => (source?, None),
     };
-    let loaded = source.load(processing(&chosen), Device::Cpu)?;
+    let loaded = source.load(processing(&chosen), place)?;
     let mut prompt = prompt.clone();
     if file.is_none() && prompt.prompt.is_none() && prompt.tokens.is_none() {
         prompt.prompt = demo.map(String::from);
@@ -87,7 +122,7 @@ pub(super) fn prepare(
     let name = match &source {
         Source::Demo => "demo".into(),
         Source::Directory(path) => path.display().to_string(),
-        Source::Snapshot { name, .. } => chosen.model.unwrap_or_else(|| name.clone()),
+        Source::Snapshot { repository, .. } => chosen.model.unwrap_or_else(|| repository.clone()),
     };
     Ok(Prepared { engine: engine(loaded, &setup), setup, source, name, note })
 }

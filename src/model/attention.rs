@@ -33,14 +33,14 @@ impl Attention {
         let q = hooks.at(point(BlockHook::RotQ), self.rotary.apply(&q, from)?)?;
         let k = hooks.at(point(BlockHook::RotK), self.rotary.apply(&k, from)?)?;
         let (k, v) = self.with_past(past, k, v)?;
-        let scores = hooks.at(point(BlockHook::AttnScores), kernels::scores(&q, &k)?)?;
+        let scores = hooks.at(point(BlockHook::AttnScores), scores(&q, &k)?)?;
         // a query whose scores are all -inf (only an edit can make one) has no softmax: its row is 0
         let (pattern, undefined) = kernels::softmax(&scores)?;
         if undefined > 0 {
             hooks.undefined_rows(self.block, undefined);
         }
         let pattern = hooks.at(point(BlockHook::Pattern), pattern)?;
-        let z = hooks.at(point(BlockHook::Z), kernels::mix(&pattern, &v)?)?;
+        let z = hooks.at(point(BlockHook::Z), kernels::mix(&pattern.to_dtype(v.dtype())?, &v)?)?;
         if schema.is_enabled(point(BlockHook::Result)) {
             let result = hooks.at(point(BlockHook::Result), self.results(&z)?)?;
             let sum = result.sum(2)?;
@@ -59,8 +59,8 @@ impl Attention {
         let q = self.rotary.apply(&self.part(0)?(&x.narrow(1, last, 1)?)?, from + last)?;
         let k = self.rotary.apply(&self.part(1)?(x)?, from)?;
         let (k, v) = self.with_past(past, k, self.part(2)?(x)?)?;
-        let (pattern, _) = kernels::softmax(&kernels::scores(&q, &k)?)?;
-        let z = kernels::mix(&pattern, &v)?;
+        let (pattern, _) = kernels::softmax(&scores(&q, &k)?)?;
+        let z = kernels::mix(&pattern.to_dtype(v.dtype())?, &v)?;
         Ok(self.out.forward(&z.flatten_from(2)?)?)
     }
 
@@ -68,7 +68,7 @@ impl Attention {
     fn with_past(&self, past: Option<Past<'_>>, k: Tensor, v: Tensor) -> Result<(Tensor, Tensor)> {
         let Some(past) = past else { return Ok((k, v)) };
         // an earlier query's pattern is 0 at these keys, and 0 times a value is 0 only if that is finite
-        if !v.sum_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?.is_finite() {
+        if !v.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?.is_finite() {
             return Err(EditError::NotCausal);
         }
         let point = |hook| HookPoint::Block(self.block, hook);
@@ -117,4 +117,9 @@ impl Attention {
         let by_head = by_head.unsqueeze(0)?.broadcast_as((batch, heads, d_head, d_model))?.contiguous()?;
         Ok(z.transpose(1, 2)?.contiguous()?.matmul(&by_head)?.transpose(1, 2)?.contiguous()?)
     }
+}
+
+/// In f32 also where queries and keys have 16 bits, as TransformerLens computes them.
+fn scores(q: &Tensor, k: &Tensor) -> candle_core::Result<Tensor> {
+    kernels::scores(&q.to_dtype(DType::F32)?, &k.to_dtype(DType::F32)?)
 }

@@ -1,4 +1,4 @@
-//! Tensors of a checkpoint in safetensors files: one, or shards with an index.
+//! Tensors of a checkpoint: safetensors or `PyTorch` files, one or shards with an index.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,74 +8,80 @@ use std::{
 };
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
-use super::ModelError;
+use super::{ModelError, torch_file};
 
-enum Bytes {
-    Mapped(Mmap),
+/// A file that holds tensors.
+enum Shard {
+    File(File, PathBuf),
     Embedded(&'static [u8]),
 }
 
-impl Bytes {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Embedded(bytes) => bytes,
-        }
-    }
+/// Where a tensor lies in its file, row-major.
+pub(super) struct Entry {
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    pub bytes: Range<usize>,
 }
 
-struct Entry {
-    shard: usize,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Range<usize>,
-}
-
-/// Named tensors, read from memory-mapped files when asked for.
+/// Named tensors, read when asked for.
 pub(super) struct Checkpoint {
-    shards: Vec<Bytes>,
-    tensors: BTreeMap<String, Entry>,
+    shards: Vec<Shard>,
+    /// Each with the number of its shard.
+    tensors: BTreeMap<String, (usize, Entry)>,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Safetensors,
+    /// What `torch.save` writes: a zip archive with a pickle that says where the tensors lie.
+    Torch,
+}
+
+/// The files that hold a checkpoint's weights.
+pub(super) struct Files {
+    pub paths: Vec<PathBuf>,
+    format: Format,
+}
+
+/// The names under which weights are published, in the order in which they are taken.
+pub(super) const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 impl Checkpoint {
-    /// Open `model.safetensors` in `dir`, or the shards that `model.safetensors.index.json` names.
+    /// Open the weights of a checkpoint directory.
     pub(super) fn open(dir: &Path) -> Result<Self, ModelError> {
         let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
-        for path in files(dir)? {
+        let Files { paths, format } = files(dir)?;
+        for path in paths {
             let file = File::open(&path).map_err(ModelError::io(&path))?;
-            // SAFETY: the map is only read, and every read stays inside the length checked here. Should another process
-            // truncate the file meanwhile, the access faults, as it would for any program that maps its weights.
-            #[allow(unsafe_code, reason = "memory-mapping is what makes large checkpoints load without a second copy")]
-            let map = unsafe { Mmap::map(&file) }.map_err(ModelError::io(&path))?;
-            checkpoint.add(Bytes::Mapped(map), &path)?;
+            let broken = |reason| ModelError::Broken { path: path.clone(), reason };
+            let entries = match format {
+                Format::Safetensors => {
+                    let length = file.metadata().map_err(ModelError::io(&path))?.len();
+                    let length = usize::try_from(length).map_err(|e| broken(e.to_string()))?;
+                    entries(&map(&file, &(0..length)).map_err(ModelError::io(&path))?)
+                }
+                Format::Torch => torch_file::entries(&file),
+            };
+            checkpoint.add(Shard::File(file, path.clone()), entries.map_err(broken)?);
         }
         Ok(checkpoint)
     }
 
     pub(super) fn embedded(bytes: &'static [u8]) -> Result<Self, ModelError> {
         let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
-        checkpoint.add(Bytes::Embedded(bytes), Path::new("embedded model"))?;
+        let broken = |reason| ModelError::Broken { path: "embedded model".into(), reason };
+        checkpoint.add(Shard::Embedded(bytes), entries(bytes).map_err(broken)?);
         Ok(checkpoint)
     }
 
-    fn add(&mut self, bytes: Bytes, path: &Path) -> Result<(), ModelError> {
-        let broken = |reason: String| ModelError::Broken { path: path.to_path_buf(), reason };
-        let (header, metadata) = SafeTensors::read_metadata(bytes.as_slice()).map_err(|e| broken(e.to_string()))?;
-        let data = 8 + header;
-        for (name, info) in metadata.tensors() {
-            let range = data + info.data_offsets.0..data + info.data_offsets.1;
-            if range.end > bytes.as_slice().len() {
-                return Err(broken(format!("{name} ends beyond the file")));
-            }
-            let entry = Entry { shard: self.shards.len(), dtype: info.dtype, shape: info.shape.clone(), bytes: range };
-            self.tensors.insert(name, entry);
-        }
-        self.shards.push(bytes);
-        Ok(())
+    fn add(&mut self, shard: Shard, entries: Vec<(String, Entry)>) {
+        let number = self.shards.len();
+        self.tensors.extend(entries.into_iter().map(|(name, entry)| (name, (number, entry))));
+        self.shards.push(shard);
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
@@ -83,46 +89,74 @@ impl Checkpoint {
     }
 
     pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors.get(name).map(|entry| entry.shape.as_slice())
+        self.tensors.get(name).map(|(_, entry)| entry.shape.as_slice())
     }
 
     /// The values of a tensor, row-major, as f32 whatever they are stored as.
     pub(super) fn read(&self, name: &str) -> Result<Vec<f32>, ModelError> {
-        let Some(entry) = self.tensors.get(name) else {
+        let Some((shard, entry)) = self.tensors.get(name) else {
             return Err(ModelError::Tensors(vec![format!("  missing {name}")]));
         };
-        let bytes = &self.shards[entry.shard].as_slice()[entry.bytes.clone()];
-        match entry.dtype {
-            Dtype::F16 => Ok(widen(
-                bytes,
-                |b, out| {
-                    let half: Vec<f16> = b.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
-                    half.convert_to_f32_slice(out);
-                },
-                2,
-            )),
-            Dtype::BF16 => Ok(widen(
-                bytes,
-                |b, out| {
-                    for (b, x) in b.chunks_exact(2).zip(out) {
-                        *x = bf16::from_le_bytes([b[0], b[1]]).to_f32();
-                    }
-                },
-                2,
-            )),
-            Dtype::F32 => Ok(widen(
-                bytes,
-                |b, out| {
-                    for (b, x) in b.chunks_exact(4).zip(out) {
-                        *x = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-                    }
-                },
-                4,
-            )),
-            other => {
-                Err(ModelError::Tensors(vec![format!("  {name} is stored as {other:?}; expected F16, BF16 or F32")]))
-            }
+        match &self.shards[*shard] {
+            Shard::Embedded(bytes) => to_f32(&bytes[entry.bytes.clone()], entry.dtype),
+            // mapped only as long as it is read, so that no file stays in memory beside the weights made of it
+            Shard::File(file, path) => to_f32(&map(file, &entry.bytes).map_err(ModelError::io(path))?, entry.dtype),
         }
+        .map_err(|e| ModelError::Tensors(vec![format!("  {name} {e}")]))
+    }
+}
+
+#[allow(unsafe_code, reason = "memory-mapping is what makes large checkpoints load without a second copy")]
+fn map(file: &File, bytes: &Range<usize>) -> std::io::Result<Mmap> {
+    // SAFETY: the map is only read, inside the length that the file had when it was opened. Should another process truncate
+    // it meanwhile, the access faults, as it would for any program that maps its weights.
+    unsafe { MmapOptions::new().offset(bytes.start as u64).len(bytes.len()).map(file) }
+}
+
+/// The tensors of a safetensors file.
+fn entries(file: &[u8]) -> Result<Vec<(String, Entry)>, String> {
+    let (header, metadata) = SafeTensors::read_metadata(file).map_err(|e| e.to_string())?;
+    let data = 8 + header;
+    let entry = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
+        let bytes = data + info.data_offsets.0..data + info.data_offsets.1;
+        match bytes.end <= file.len() {
+            true => Ok((name, Entry { dtype: info.dtype, shape: info.shape.clone(), bytes })),
+            false => Err(format!("{name} ends beyond the file")),
+        }
+    };
+    metadata.tensors().into_iter().map(entry).collect()
+}
+
+/// Values row-major, whatever they are stored as.
+fn to_f32(bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>, String> {
+    match dtype {
+        Dtype::F16 => Ok(widen(
+            bytes,
+            |b, out| {
+                let half: Vec<f16> = b.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
+                half.convert_to_f32_slice(out);
+            },
+            2,
+        )),
+        Dtype::BF16 => Ok(widen(
+            bytes,
+            |b, out| {
+                for (b, x) in b.chunks_exact(2).zip(out) {
+                    *x = bf16::from_le_bytes([b[0], b[1]]).to_f32();
+                }
+            },
+            2,
+        )),
+        Dtype::F32 => Ok(widen(
+            bytes,
+            |b, out| {
+                for (b, x) in b.chunks_exact(4).zip(out) {
+                    *x = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+                }
+            },
+            4,
+        )),
+        other => Err(format!("is stored as {other:?}; expected F16, BF16 or F32")),
     }
 }
 
@@ -134,25 +168,42 @@ fn widen(bytes: &[u8], convert: impl Fn(&[u8], &mut [f32]) + Sync, width: usize)
     out
 }
 
-fn files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
-    let single = dir.join("model.safetensors");
-    if single.is_file() {
-        return Ok(vec![single]);
+/// The weights of a checkpoint directory: the first of [`WEIGHTS`] that is there, else the shards that its index names.
+pub(super) fn files(dir: &Path) -> Result<Files, ModelError> {
+    for (name, format) in WEIGHTS.into_iter().zip([Format::Safetensors, Format::Torch]) {
+        let single = dir.join(name);
+        if single.is_file() {
+            return Ok(Files { paths: vec![single], format });
+        }
+        let index = dir.join(index_of(name));
+        if index.is_file() {
+            let paths: Vec<PathBuf> = shards(&index)?.into_iter().map(|shard| dir.join(shard)).collect();
+            return match paths.iter().find(|path| !path.is_file()) {
+                Some(missing) => Err(ModelError::MissingShard(index, missing.clone())),
+                None => Ok(Files { paths, format }),
+            };
+        }
     }
-    let index = dir.join("model.safetensors.index.json");
-    if !index.is_file() {
-        return Err(ModelError::MissingFile(dir.to_path_buf(), "model.safetensors"));
-    }
-    let text = std::fs::read_to_string(&index).map_err(ModelError::io(&index))?;
+    Err(ModelError::MissingFile(dir.to_path_buf(), "model.safetensors or pytorch_model.bin"))
+}
+
+/// The name of the file that says which tensor lies in which shard.
+pub(super) fn index_of(weights: &str) -> String {
+    format!("{weights}.index.json")
+}
+
+/// The names of the shards in an index.
+pub(super) fn shards(index: &Path) -> Result<Vec<String>, ModelError> {
+    let text = std::fs::read_to_string(index).map_err(ModelError::io(index))?;
     let json: serde_json::Value =
-        serde_json::from_str(&text).map_err(|source| ModelError::Json { path: index.clone(), source })?;
-    let broken = |reason: &str| ModelError::Broken { path: index.clone(), reason: reason.into() };
+        serde_json::from_str(&text).map_err(|source| ModelError::Json { path: index.into(), source })?;
+    let broken = |reason: &str| ModelError::Broken { path: index.into(), reason: reason.into() };
     let map = json.get("weight_map").and_then(|m| m.as_object()).ok_or_else(|| broken("it has no weight_map"))?;
     let shards: Option<BTreeSet<&str>> = map.values().map(|file| file.as_str()).collect();
     let shards = shards.filter(|s| !s.is_empty()).ok_or_else(|| broken("its weight_map does not name files"))?;
     // A shard is a file beside the index; a path elsewhere is nothing that a checkpoint writer makes.
     match shards.iter().find(|name| Path::new(name).file_name().is_none_or(|f| f != **name)) {
         Some(name) => Err(broken(&format!("shard {name:?} is not a file name"))),
-        None => Ok(shards.into_iter().map(|shard| dir.join(shard)).collect()),
+        None => Ok(shards.into_iter().map(String::from).collect()),
     }
 }

@@ -92,6 +92,12 @@ impl Config {
         })
     }
 
+    /// How many numbers a checkpoint of it holds.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        super::structure::parameters(self).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    }
+
     #[must_use]
     pub fn dims(&self) -> Dims {
         Dims {

@@ -6,25 +6,28 @@ pub enum ModelError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     #[error(
-        "no model `{name}` at revision `{revision}`: it is not `demo`, not a directory, and not in the Hugging Face cache at \
-         {cache}; name one with --model (this version does not download models)"
+        "`{0}` is no model: expected `demo`, a directory, or a name on the Hugging Face hub such as pythia-160m or EleutherAI/pythia-160m"
     )]
+    NoName(String),
+    #[error("{name} at revision `{revision}` is not in the Hugging Face cache at {cache}")]
     NotCached { name: String, revision: String, cache: PathBuf },
+    #[error(transparent)]
+    Hub(#[from] super::hub::HubError),
     #[error("`{0}` has no revisions; those are of models on the Hugging Face hub")]
     NoRevisions(String),
-    #[error(
-        "no model directory at {0}; a model is `demo` or a directory with config.json, *.safetensors and tokenizer.json"
-    )]
+    #[error("no model directory at {0}; a model is `demo` or a directory with config.json, weights and tokenizer.json")]
     NoDirectory(PathBuf),
     #[error(
-        "{0} has no {1}; a checkpoint directory holds config.json, model.safetensors (or shards and their index) and tokenizer.json"
+        "{0} has no {1}; a checkpoint directory holds config.json, model.safetensors or pytorch_model.bin (or shards and their index) and tokenizer.json"
     )]
     MissingFile(PathBuf, &'static str),
+    #[error("{0} names {1}, which is not there; fetch the checkpoint again")]
+    MissingShard(PathBuf, PathBuf),
     #[error("{path}: not valid JSON: {source}")]
     Json { path: PathBuf, source: serde_json::Error },
     #[error("config.json: {0}")]
     Config(String),
-    #[error("{path}: not a readable safetensors file ({reason}); it may be truncated: fetch it again")]
+    #[error("{path}: not a readable file of weights ({reason}); it may be truncated: fetch it again")]
     Broken { path: PathBuf, reason: String },
     #[error("the checkpoint does not fit its config.json:\n{}", .0.join("\n"))]
     Tensors(Vec<String>),
@@ -40,6 +43,8 @@ pub enum ModelError {
     TooLong { tokens: usize, context: usize },
     #[error("token id {id} is out of range; this model's vocabulary has ids 0 to {}", .d_vocab - 1)]
     NoSuchToken { id: u32, d_vocab: usize },
+    #[error("{0}")]
+    NoDevice(String),
     #[error("{0}")]
     Tensor(#[from] candle_core::Error),
 }

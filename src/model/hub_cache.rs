@@ -1,33 +1,136 @@
-//! Models that are already in the local Hugging Face cache, in the layout that its Python library writes.
+//! The cache of models from the Hugging Face hub, in the layout that its Python library reads and writes.
 
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use super::{ModelError, Source};
+use super::{Config, ModelError, Source, checkpoint};
 
-/// The snapshot of a model's revision (a branch, a tag or a commit) in the cache: `pythia-70m-deduped`, or `OWNER/NAME`.
+/// A model on the hub: `pythia-70m-deduped` is `EleutherAI/pythia-70m-deduped`.
 ///
 /// # Errors
-/// It is not there.
-pub fn find(name: &str, revision: &str) -> Result<Source, ModelError> {
-    let repository = if name.contains('/') { name.to_string() } else { format!("EleutherAI/{name}") };
-    let cache = directory();
-    let not_there =
-        || ModelError::NotCached { name: name.to_string(), revision: revision.to_string(), cache: cache.clone() };
-    let folder = cache.join(format!("models--{}", repository.replace('/', "--")));
-    // what is no branch or tag can be a commit
-    let commit = std::fs::read_to_string(folder.join("refs").join(revision)).unwrap_or_else(|_| revision.to_string());
-    let snapshot = folder.join("snapshots").join(commit.trim());
-    if !snapshot.join("config.json").is_file() {
-        return Err(not_there());
+/// It is no name of a repository.
+pub fn repository(name: &str) -> Result<String, ModelError> {
+    let full = if name.contains('/') { name.to_string() } else { format!("EleutherAI/{name}") };
+    let part = |part: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        !part.is_empty() && part.chars().all(allowed) && !part.starts_with('.') && !part.contains("..")
+    };
+    match full.split_once('/') {
+        Some((owner, model)) if part(owner) && part(model) => Ok(full),
+        _ => Err(ModelError::NoName(name.into())),
     }
-    let name = repository.rsplit('/').next().unwrap_or(name).to_string();
-    Ok(Source::Snapshot { directory: snapshot, name, commit: commit.trim().to_string() })
 }
 
-/// `HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`.
-fn directory() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let home = || std::env::home_dir().unwrap_or_default();
-    let cache = || set("XDG_CACHE_HOME").unwrap_or_else(|| home().join(".cache"));
-    set("HF_HUB_CACHE").unwrap_or_else(|| set("HF_HOME").unwrap_or_else(|| cache().join("huggingface")).join("hub"))
+/// A revision of a model that is here in whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cached {
+    /// A branch or tag, such as `main` or `step3000`.
+    pub revision: String,
+    pub commit: String,
+    pub directory: PathBuf,
+    /// Of the files in use.
+    pub bytes: u64,
+}
+
+/// Where models are kept: `HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    pub directory: PathBuf,
+}
+
+impl Cache {
+    #[must_use]
+    pub fn from_env() -> Self {
+        let directory = set("HF_HUB_CACHE").or_else(|| set("HUGGINGFACE_HUB_CACHE"));
+        Self { directory: directory.unwrap_or_else(|| home().join("hub")) }
+    }
+
+    /// The folder of a repository, `OWNER/NAME`.
+    #[must_use]
+    pub fn folder(&self, repository: &str) -> PathBuf {
+        self.directory.join(format!("models--{}", repository.replace('/', "--")))
+    }
+
+    /// A revision (a branch, a tag or a commit) of a repository.
+    ///
+    /// # Errors
+    /// It is not here, or not in whole.
+    pub fn find(&self, repository: &str, revision: &str) -> Result<Source, ModelError> {
+        let folder = self.folder(repository);
+        let named = if is_path(revision) { fs::read_to_string(folder.join("refs").join(revision)).ok() } else { None };
+        // what is no branch or tag can be a commit
+        let commit = named.as_deref().map_or(revision, str::trim).to_string();
+        let directory = folder.join("snapshots").join(&commit);
+        if !is_path(&commit) || !is_whole(&directory) {
+            let (name, revision) = (repository.to_string(), revision.to_string());
+            return Err(ModelError::NotCached { name, revision, cache: self.directory.clone() });
+        }
+        Ok(Source::Snapshot { directory, repository: repository.into(), revision: revision.into(), commit })
+    }
+
+    /// Every revision of a repository that is here in whole, by name.
+    #[must_use]
+    pub fn revisions(&self, repository: &str) -> Vec<Cached> {
+        let mut all = Vec::new();
+        let names = fs::read_dir(self.folder(repository).join("refs")).into_iter().flatten().flatten();
+        for name in names.filter_map(|entry| entry.file_name().into_string().ok()) {
+            if let Ok(Source::Snapshot { directory, revision, commit, .. }) = self.find(repository, &name) {
+                let bytes = files(&directory).iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
+                all.push(Cached { revision, commit, directory, bytes });
+            }
+        }
+        all.sort_by(|a, b| a.revision.cmp(&b.revision));
+        all
+    }
+
+    /// The GPT-NeoX models that are here, by repository, each with its revisions.
+    #[must_use]
+    pub fn models(&self) -> BTreeMap<String, Vec<Cached>> {
+        let folders = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
+        let repositories = names.filter_map(|name| Some(name.strip_prefix("models--")?.replacen("--", "/", 1)));
+        let known = |cached: &Cached| {
+            let json = fs::read_to_string(cached.directory.join("config.json")).ok();
+            json.and_then(|json| serde_json::from_str(&json).ok()).is_some_and(|json| Config::from_json(&json).is_ok())
+        };
+        let cached = |repository: &str| self.revisions(repository).into_iter().filter(known).collect::<Vec<_>>();
+        let all = repositories.map(|repository| (cached(&repository), repository));
+        all.filter(|(cached, _)| !cached.is_empty()).map(|(cached, repository)| (repository, cached)).collect()
+    }
+}
+
+/// `HF_HOME`, else `~/.cache/huggingface`.
+pub(super) fn home() -> PathBuf {
+    let user = || std::env::home_dir().unwrap_or_default();
+    let cache = || set("XDG_CACHE_HOME").unwrap_or_else(|| user().join(".cache"));
+    set("HF_HOME").unwrap_or_else(|| cache().join("huggingface"))
+}
+
+fn set(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os(name).filter(|value| !value.is_empty())?);
+    // as its Python library does
+    match path.strip_prefix("~") {
+        Ok(rest) => Some(std::env::home_dir()?.join(rest)),
+        Err(_) => Some(path),
+    }
+}
+
+/// A name that leads nowhere else.
+fn is_path(name: &str) -> bool {
+    !name.is_empty() && Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)))
+}
+
+/// A download that broke off leaves a snapshot with some of its files.
+fn is_whole(directory: &Path) -> bool {
+    directory.join("config.json").is_file() && checkpoint::files(directory).is_ok()
+}
+
+/// Files of a snapshot that are in use.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let weights = checkpoint::files(directory).map(|files| files.paths).unwrap_or_default();
+    let others = ["config.json", "tokenizer.json"].map(|name| directory.join(name));
+    others.into_iter().chain(weights).collect()
 }

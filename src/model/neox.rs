@@ -6,7 +6,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::{
-    Config, ModelError,
+    Config, ModelError, Placement,
     attention::Attention,
     checkpoint::Checkpoint,
     kernels,
@@ -52,6 +52,9 @@ pub struct Model {
     pub config: Config,
     pub processing: Processing,
     pub device: Device,
+    /// Of weights and activations. As in TransformerLens, LayerNorm, scores and patterns are f32 also where this is a type of
+    /// 16 bits.
+    pub dtype: DType,
     embed: Tensor,
     blocks: Vec<Block>,
     ln_final: LayerNorm,
@@ -63,13 +66,14 @@ impl Model {
         config: Config,
         checkpoint: &Checkpoint,
         processing: Processing,
-        device: Device,
+        place: Placement,
     ) -> std::result::Result<Self, ModelError> {
-        let Weights { embed, blocks, ln_final, unembed } = Weights::load(checkpoint, &config, processing, &device)?;
-        let rotary = std::sync::Arc::new(Rotary::new(&config, &device)?);
+        let Weights { embed, blocks, ln_final, unembed } = Weights::load(checkpoint, &config, processing, &place)?;
+        let Placement { device, dtype } = place;
+        let rotary = std::sync::Arc::new(Rotary::new(&config, dtype, &device)?);
         let blocks = blocks.into_iter().enumerate().map(|(i, w)| Block::new(i, w, &config, &rotary)).collect();
         let ln_final = LayerNorm { affine: ln_final, eps: config.layer_norm_eps };
-        Ok(Self { config, processing, device, embed, blocks, ln_final, unembed })
+        Ok(Self { config, processing, device, dtype, embed, blocks, ln_final, unembed })
     }
 
     /// Run from `start` to the logits, showing every activation to `hooks` and going on with what it returns.
@@ -116,6 +120,12 @@ impl Model {
         }
         let normalized = self.ln_final.forward(&resid, HookPoint::LnFinalScale, HookPoint::LnFinalNormalized, hooks)?;
         Ok(self.unembed.forward(&at_end(normalized)?)?)
+    }
+
+    /// Where it lies, and in which type.
+    #[must_use]
+    pub fn place(&self) -> Placement {
+        Placement { device: self.device.clone(), dtype: self.dtype }
     }
 
     /// Whether what is computed for some positions alone equals to the bit what a whole pass computes there. Where it does
@@ -308,12 +318,13 @@ struct LayerNorm {
 impl LayerNorm {
     /// `x`: `[batch, pos, d_model]` or `[batch, pos, head, d_model]`.
     fn forward(&self, x: &Tensor, scale: HookPoint, normalized: HookPoint, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        let divisor = hooks.at(scale, kernels::scale(x, self.eps)?)?;
-        let mut out = kernels::normalize(x, &divisor)?;
+        let (dtype, x) = (x.dtype(), x.to_dtype(DType::F32)?);
+        let divisor = hooks.at(scale, kernels::scale(&x, self.eps)?)?;
+        let mut out = kernels::normalize(&x, &divisor)?;
         if let Some(Affine { weight, bias }) = &self.affine {
-            out = out.broadcast_mul(weight)?.broadcast_add(bias)?;
+            out = out.broadcast_mul(&weight.to_dtype(DType::F32)?)?.broadcast_add(&bias.to_dtype(DType::F32)?)?;
         }
-        hooks.at(normalized, out)
+        Ok(hooks.at(normalized, out)?.to_dtype(dtype)?)
     }
 
     /// The same without hooks.

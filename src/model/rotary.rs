@@ -1,4 +1,4 @@
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::{Config, kernels};
 
@@ -18,7 +18,7 @@ impl Rotary {
         clippy::cast_possible_truncation,
         reason = "positions and dimensions are small"
     )]
-    pub(super) fn new(config: &Config, device: &Device) -> candle_core::Result<Self> {
+    pub(super) fn new(config: &Config, dtype: DType, device: &Device) -> candle_core::Result<Self> {
         let half = config.rotary_dims / 2;
         let period: Vec<f32> = (0..half).map(|i| config.rotary_base.powf(i as f32 / half as f32)).collect();
         let table = |f: fn(f64) -> f64| {
@@ -26,7 +26,7 @@ impl Rotary {
                 let period = &period;
                 (0..config.rotary_dims).map(move |i| f(f64::from(pos as f32 / period[i % half])) as f32)
             });
-            Tensor::from_iter(angles, device)?.reshape((config.context, config.rotary_dims))
+            Tensor::from_iter(angles, device)?.reshape((config.context, config.rotary_dims))?.to_dtype(dtype)
         };
         Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)? })
     }

@@ -3,9 +3,7 @@ use std::{
     sync::Arc,
 };
 
-use candle_core::Device;
-
-use super::{Config, Model, ModelError, Processing, Tokenizer, checkpoint::Checkpoint, demo};
+use super::{Config, Model, ModelError, Placement, Processing, Tokenizer, checkpoint::Checkpoint, demo};
 
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +12,8 @@ pub enum Source {
     Demo,
     /// A directory in the published layout.
     Directory(PathBuf),
-    /// A snapshot in the Hugging Face cache.
-    Snapshot { directory: PathBuf, name: String, commit: String },
+    /// A snapshot in the Hugging Face cache, of a revision (a branch, a tag or a commit) of `OWNER/NAME`.
+    Snapshot { directory: PathBuf, repository: String, revision: String, commit: String },
 }
 
 /// A model with its tokenizer and the names it goes by.
@@ -42,12 +40,12 @@ impl Source {
 
     /// # Errors
     /// A missing or unreadable file, an unsupported config, tensors that do not fit.
-    pub fn load(&self, processing: Processing, device: Device) -> Result<Loaded, ModelError> {
+    pub fn load(&self, processing: Processing, place: Placement) -> Result<Loaded, ModelError> {
         match self {
             Self::Demo => {
                 let config = self.config()?;
                 let checkpoint = Checkpoint::embedded(demo::WEIGHTS)?;
-                let model = Model::new(config, &checkpoint, processing, device)?;
+                let model = Model::new(config, &checkpoint, processing, place)?;
                 let tokenizer = Arc::new(Tokenizer::from_bytes(demo::TOKENIZER)?);
                 Ok(Loaded { model, tokenizer, name: "demo".into(), revision: None })
             }
@@ -56,10 +54,11 @@ impl Source {
                 let name = absolute
                     .file_name()
                     .map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
-                load_directory(dir, name, None, processing, device)
+                load_directory(dir, name, None, processing, place)
             }
-            Self::Snapshot { directory, name, commit } => {
-                load_directory(directory, name.clone(), Some(commit.clone()), processing, device)
+            Self::Snapshot { directory, repository, commit, .. } => {
+                let name = repository.rsplit('/').next().unwrap_or(repository).to_string();
+                load_directory(directory, name, Some(commit.clone()), processing, place)
             }
         }
     }
@@ -70,11 +69,11 @@ fn load_directory(
     name: String,
     revision: Option<String>,
     processing: Processing,
-    device: Device,
+    place: Placement,
 ) -> Result<Loaded, ModelError> {
     let config = read_config(dir)?;
     let tokenizer = Arc::new(Tokenizer::open(dir)?);
-    let model = Model::new(config, &Checkpoint::open(dir)?, processing, device)?;
+    let model = Model::new(config, &Checkpoint::open(dir)?, processing, place)?;
     Ok(Loaded { model, tokenizer, name, revision })
 }
 

@@ -2,10 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{Config, ModelError, checkpoint::Checkpoint};
+use super::{Config, ModelError, Placement, checkpoint::Checkpoint};
 use crate::names;
 
 /// How weights are changed on loading.
@@ -86,10 +86,10 @@ impl Weights {
         checkpoint: &Checkpoint,
         config: &Config,
         processing: Processing,
-        device: &Device,
+        place: &Placement,
     ) -> Result<Self, ModelError> {
         check(checkpoint, config)?;
-        let reader = Reader { checkpoint, folded: processing.is_folded(), device };
+        let reader = Reader { checkpoint, folded: processing.is_folded(), place };
         let (vocab, d_model) = (config.d_vocab, config.d_model);
 
         let mut embed = reader.matrix("gpt_neox.embed_in.weight", vocab, d_model)?;
@@ -98,7 +98,7 @@ impl Weights {
         if reader.folded {
             embed.centre_rows();
         }
-        let embed = embed.tensor(device)?;
+        let embed = embed.tensor(place)?;
         let blocks = (0..config.n_layers).map(|i| reader.block(config, i)).collect::<Result<_, _>>()?;
         let (ln_final, unembed_bias) = if reader.folded {
             let mut bias = vec![0.0; vocab];
@@ -110,7 +110,7 @@ impl Weights {
         } else {
             (Some(reader.affine("gpt_neox.final_layer_norm")?), None)
         };
-        let unembed = linear(unembed, unembed_bias, device)?;
+        let unembed = linear(unembed, unembed_bias, place)?;
         Ok(Self { embed, blocks, ln_final, unembed })
     }
 }
@@ -118,7 +118,7 @@ impl Weights {
 struct Reader<'a> {
     checkpoint: &'a Checkpoint,
     folded: bool,
-    device: &'a Device,
+    place: &'a Placement,
 }
 
 impl Reader<'_> {
@@ -136,8 +136,7 @@ impl Reader<'_> {
 
     fn affine(&self, name: &str) -> Result<Affine, ModelError> {
         let (weight, bias) = self.norm(name)?;
-        let n = weight.len();
-        Ok(Affine { weight: Tensor::from_vec(weight, n, self.device)?, bias: Tensor::from_vec(bias, n, self.device)? })
+        Ok(Affine { weight: self.place.vector(weight)?, bias: self.place.vector(bias)? })
     }
 
     fn block(&self, config: &Config, number: usize) -> Result<BlockWeights, ModelError> {
@@ -174,19 +173,18 @@ impl Reader<'_> {
         }
         Ok(BlockWeights {
             ln1,
-            qkv: linear(qkv, Some(qkv_bias), self.device)?,
-            attn_out: linear(attn_out, Some(attn_out_bias), self.device)?,
+            qkv: linear(qkv, Some(qkv_bias), self.place)?,
+            attn_out: linear(attn_out, Some(attn_out_bias), self.place)?,
             ln2,
-            mlp_in: linear(mlp_in, Some(mlp_in_bias), self.device)?,
-            mlp_out: linear(mlp_out, Some(mlp_out_bias), self.device)?,
+            mlp_in: linear(mlp_in, Some(mlp_in_bias), self.place)?,
+            mlp_out: linear(mlp_out, Some(mlp_out_bias), self.place)?,
         })
     }
 }
 
-fn linear(weight: Matrix, bias: Option<Vec<f32>>, device: &Device) -> Result<Linear, ModelError> {
-    let rows = weight.rows;
-    let bias = bias.map(|bias| Tensor::from_vec(bias, rows, device)).transpose()?;
-    Ok(Linear { weight: weight.tensor(device)?, bias })
+fn linear(weight: Matrix, bias: Option<Vec<f32>>, place: &Placement) -> Result<Linear, ModelError> {
+    let bias = bias.map(|bias| place.vector(bias)).transpose()?;
+    Ok(Linear { weight: weight.tensor(place)?, bias })
 }
 
 /// Rows of a fused `query_key_value` tensor from the checkpoint's order `(head, q|k|v, d_head)` to
@@ -220,8 +218,8 @@ struct Matrix {
 }
 
 impl Matrix {
-    fn tensor(self, device: &Device) -> Result<Tensor, ModelError> {
-        Ok(Tensor::from_vec(self.data, (self.rows, self.columns), device)?)
+    fn tensor(self, place: &Placement) -> Result<Tensor, ModelError> {
+        Ok(place.vector(self.data)?.reshape((self.rows, self.columns))?)
     }
 
     fn unfuse(self, config: &Config) -> Self {
@@ -277,7 +275,7 @@ impl Matrix {
 }
 
 /// Buffers that checkpoints carry beside their parameters; they are computed from the config.
-fn is_buffer(name: &str) -> bool {
+pub(super) fn is_buffer(name: &str) -> bool {
     [".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq", "rotary_emb.inv_freq"]
         .iter()
         .any(|suffix| name.ends_with(suffix))

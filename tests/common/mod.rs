@@ -1,17 +1,18 @@
 //! What several test files need.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it; a test fails by panicking")]
 
+pub mod hub;
+
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
 
-use candle_core::Device;
 use pythia_tui::{
     engine::{Control, Engine, Outcome, Spec},
     hooks::{Capture, Edit, EditError, Schema},
-    model::{Processing, Source},
+    model::{Placement, Processing, Source},
 };
 
 pub fn fixture(name: &str) -> PathBuf {
@@ -21,7 +22,7 @@ pub fn fixture(name: &str) -> PathBuf {
 /// A micro checkpoint, or `demo`.
 pub fn engine(name: &str, processing: Processing, enable: &[String]) -> Engine {
     let source = if name == "demo" { Source::Demo } else { Source::Directory(fixture(name)) };
-    let loaded = source.load(processing, Device::Cpu).unwrap();
+    let loaded = source.load(processing, Placement::cpu()).unwrap();
     let mut schema = Schema::new(loaded.model.config.dims());
     for hook in enable {
         schema.enable(hook).unwrap();

@@ -19,7 +19,7 @@ pub(in crate::model) fn softmax(scores: &Tensor) -> Result<(Tensor, usize)> {
     let pattern = candle_nn::ops::softmax_last_dim(&scores.contiguous()?)?;
     let undefined = pattern.ne(&pattern)?;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of rows")]
-    let rows = undefined.max(D::Minus1)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()? as usize;
+    let rows = undefined.to_dtype(DType::F32)?.max(D::Minus1)?.sum_all()?.to_scalar::<f32>()? as usize;
     if rows == 0 {
         return Ok((pattern, 0));
     }

@@ -1,0 +1,90 @@
+//! The models that are known, and what of them is in the Hugging Face cache.
+
+use std::io::Write;
+
+use anyhow::Result;
+use indicatif::DecimalBytes;
+use serde_json::{Value, json};
+
+use super::args::ModelsArgs;
+use crate::model::{Cache, Cached, Config, Source, pythia};
+
+/// A model of the list.
+struct Known {
+    /// As `--model` takes it.
+    name: String,
+    n_layers: usize,
+    d_model: usize,
+    n_heads: usize,
+    parameters: usize,
+    cached: Vec<Cached>,
+}
+
+pub(super) fn main(args: &ModelsArgs) -> Result<()> {
+    let cache = Cache::from_env();
+    let known = known(&cache)?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    if args.json {
+        let all: Vec<Value> = known.iter().map(object).collect();
+        writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
+    } else {
+        let width = known.iter().map(|model| model.name.len()).max().unwrap_or(0);
+        writeln!(out, "{:width$}  layers  d_model  heads  parameters     f32  in the cache", "model")?;
+        for model in &known {
+            let Known { name, n_layers, d_model, n_heads, .. } = model;
+            let size = |n: usize| DecimalBytes(n as u64).to_string();
+            let f32 = size(4 * model.parameters);
+            let parameters = format!("{}.{} M", model.parameters / 1_000_000, model.parameters / 100_000 % 10);
+            let here = match name.as_str() {
+                "demo" => "in the program".into(),
+                _ => model.cached.iter().map(|c| c.revision.as_str()).collect::<Vec<_>>().join(" "),
+            };
+            let line =
+                format!("{name:width$}  {n_layers:>6}  {d_model:>7}  {n_heads:>5}  {parameters:>10}  {f32:>8}  {here}");
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        writeln!(out, "\nthe cache: {}", cache.directory.display())?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// The demo, the published sizes, and whatever else is in the cache.
+fn known(cache: &Cache) -> Result<Vec<Known>> {
+    let mut cached = cache.models();
+    let of = |name: &str, config: &Config, cached: Vec<Cached>| {
+        let (n_layers, d_model, n_heads) = (config.n_layers, config.d_model, config.n_heads);
+        Known { name: name.into(), n_layers, d_model, n_heads, parameters: config.parameters(), cached }
+    };
+    let mut all = vec![of("demo", &Source::Demo.config()?, vec![])];
+    for size in pythia::SIZES {
+        all.extend(size.models().map(|name| Known {
+            cached: cached.remove(&format!("EleutherAI/{name}")).unwrap_or_default(),
+            name,
+            n_layers: size.n_layers,
+            d_model: size.d_model,
+            n_heads: size.n_heads,
+            parameters: size.parameters(),
+        }));
+    }
+    for (repository, cached) in cached {
+        if let Some(first) = cached.first() {
+            let config = Source::Directory(first.directory.clone()).config()?;
+            let name = repository.strip_prefix("EleutherAI/").unwrap_or(&repository);
+            all.push(of(name, &config, cached));
+        }
+    }
+    Ok(all)
+}
+
+fn object(model: &Known) -> Value {
+    let cached = |c: &Cached| json!({"revision": c.revision, "commit": c.commit, "bytes": c.bytes});
+    json!({
+        "name": model.name,
+        "n_layers": model.n_layers,
+        "d_model": model.d_model,
+        "n_heads": model.n_heads,
+        "parameters": model.parameters,
+        "cached": model.cached.iter().map(cached).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,70 @@
+//! The bar that a download moves.
+
+use std::io::{IsTerminal, Write};
+
+use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::model::Progress;
+
+/// Drawn on a terminal; elsewhere one line says what is fetched.
+pub(super) struct Bar {
+    target: Option<ProgressDrawTarget>,
+    bar: Option<ProgressBar>,
+}
+
+impl Bar {
+    pub fn on_stderr() -> Self {
+        Self { target: std::io::stderr().is_terminal().then(ProgressDrawTarget::stderr), bar: None }
+    }
+
+    /// On the terminal that the explorer is about to take.
+    pub fn on_stdout() -> Self {
+        Self { target: Some(ProgressDrawTarget::stdout()), bar: None }
+    }
+
+    /// What a download reports to.
+    pub fn tell(mut self) -> impl FnMut(Progress) {
+        move |progress| self.show(&progress)
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        let Progress { repository, revision, done, total, waiting } = progress;
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = if let Some(target) = self.target.take() {
+                ProgressBar::with_draw_target(None, target)
+            } else {
+                let size = DecimalBytes(*total);
+                // stderr may be gone; the download goes on
+                let _ = writeln!(std::io::stderr(), "pythia-tui: fetching {repository} ({revision}, {size})");
+                ProgressBar::hidden()
+            };
+            // of what was here before, nobody measures the speed
+            bar.set_position(*done);
+            bar.reset_eta();
+            bar.set_message(format!("{repository} {revision}"));
+            bar
+        });
+        let rest = match waiting {
+            true => "another process fetches it",
+            false => "{decimal_bytes_per_sec}, {eta} left",
+        };
+        let template = format!("{{msg}} {{wide_bar}} {{decimal_bytes}} of {{decimal_total_bytes}}, {rest}");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            bar.set_style(style);
+        }
+        bar.set_length(*total);
+        bar.set_position(*done);
+        if done == total {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            // what comes next on the terminal begins on a line of its own
+            bar.finish_and_clear();
+        }
+    }
+}

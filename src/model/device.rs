@@ -1,0 +1,148 @@
+//! Where a model is computed, and in which type.
+
+use std::{fmt, str::FromStr};
+
+use candle_core::{DType, Device, Tensor};
+
+use super::ModelError;
+use crate::names;
+
+/// A device as `--device` names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// The first GPU that this build can use and that is there, else the CPU.
+    #[default]
+    Auto,
+    Cpu,
+    Cuda(usize),
+    Metal,
+}
+
+/// A floating-point type as `--dtype` names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dtype {
+    #[default]
+    F32,
+    F16,
+    Bf16,
+}
+
+/// A device that is there, and the type of what lies on it.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    pub device: Device,
+    pub dtype: DType,
+}
+
+impl Place {
+    /// Take the device.
+    ///
+    /// # Errors
+    /// It is not there, or this build does not know such devices.
+    pub fn open(self) -> Result<Device, ModelError> {
+        let missing = |place: &str, error: candle_core::Error| {
+            // the reason is the first line; what follows is where candle noticed
+            let reason = error.to_string().lines().next().unwrap_or_default().to_string();
+            ModelError::NoDevice(format!("there is no {place} here ({reason}); `--device cpu` always works"))
+        };
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Auto => {
+                let gpu = if cfg!(feature = "cuda") { Self::Cuda(0) } else { Self::Metal };
+                Ok(gpu.open().unwrap_or(Device::Cpu))
+            }
+            Self::Cuda(_) if !cfg!(feature = "cuda") => Err(not_built("CUDA", "cuda")),
+            Self::Cuda(number) => Device::new_cuda(number).map_err(|e| missing(&format!("CUDA device {number}"), e)),
+            Self::Metal if !cfg!(feature = "metal") => Err(not_built("Metal", "metal")),
+            Self::Metal => Device::new_metal(0).map_err(|e| missing("Metal device", e)),
+        }
+    }
+}
+
+fn not_built(what: &str, feature: &str) -> ModelError {
+    ModelError::NoDevice(format!(
+        "this pythia-tui was built without {what}; `cargo install --path . --features {feature}` builds it with"
+    ))
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name.split_once(':') {
+            Some(("cuda", number)) => {
+                let number = number.parse().map_err(|_| format!("`{number}` is no number of a CUDA device"));
+                number.map(Self::Cuda)
+            }
+            _ => names::find("device", name, &[Self::Auto, Self::Cpu, Self::Cuda(0), Self::Metal], Self::name),
+        }
+    }
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+            Self::Cuda(_) => "cuda",
+            Self::Metal => "metal",
+        }
+    }
+}
+
+impl Dtype {
+    const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
+impl FromStr for Dtype {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        names::find("type", name, &Self::ALL, Self::name)
+    }
+}
+
+impl From<Dtype> for DType {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 => Self::F32,
+            Dtype::F16 => Self::F16,
+            Dtype::Bf16 => Self::BF16,
+        }
+    }
+}
+
+impl Placement {
+    /// The CPU, in f32.
+    #[must_use]
+    pub fn cpu() -> Self {
+        Self { device: Device::Cpu, dtype: DType::F32 }
+    }
+
+    /// Values computed in f32, as they are kept here.
+    pub(super) fn vector(&self, values: Vec<f32>) -> candle_core::Result<Tensor> {
+        let n = values.len();
+        // converted before they travel: half of the bytes, and of the memory there
+        Tensor::from_vec(values, n, &Device::Cpu)?.to_dtype(self.dtype)?.to_device(&self.device)
+    }
+}
+
+/// `cpu f32`, `cuda:0 bf16`
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.device.location() {
+            candle_core::DeviceLocation::Cpu => write!(f, "cpu")?,
+            candle_core::DeviceLocation::Cuda { gpu_id } => write!(f, "cuda:{gpu_id}")?,
+            candle_core::DeviceLocation::Metal { .. } => write!(f, "metal")?,
+        }
+        write!(f, " {}", self.dtype.as_str())
+    }
+}

@@ -1,0 +1,289 @@
+//! A server on loopback that speaks the Hugging Face hub's paths, and fails as told.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use ring::digest::{SHA256, digest};
+use serde_json::json;
+
+/// What happens to a request instead of its answer.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    Status(u16),
+    /// The connection ends after so many bytes of the body.
+    Cut(usize),
+    /// Nothing more comes after so many bytes, and the connection stays.
+    Silence(usize),
+    /// The body comes in pieces of so many bytes, with a pause before each.
+    Slow(usize, Duration),
+    /// The range that is asked for is ignored: the whole file comes.
+    Whole,
+    /// So many bytes are missing, and the length is told to be without them.
+    Short(usize),
+    /// The first byte is another one.
+    Changed,
+    /// No body, as to HEAD.
+    Bodiless,
+}
+
+/// A fault, for requests whose path has this in it; so many times.
+struct Planned {
+    path: String,
+    fault: Fault,
+    times: usize,
+}
+
+/// A commit and its files.
+type Revision = (String, BTreeMap<String, Vec<u8>>);
+
+#[derive(Default)]
+struct State {
+    /// By name and revision.
+    revisions: BTreeMap<(String, String), Revision>,
+    /// Repositories that are seen with this token only.
+    token: Option<String>,
+    planned: Vec<Planned>,
+    requests: Vec<String>,
+    url: String,
+}
+
+#[derive(Clone)]
+pub struct FakeHub(Arc<Mutex<State>>);
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(digest(&SHA256, bytes).as_ref())
+}
+
+/// Files that the hub keeps apart, on another host.
+fn is_large(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|ending| ending == "safetensors" || ending == "bin")
+}
+
+/// Git names small files by another hash; any name of 40 digits does.
+fn blob(bytes: &[u8]) -> String {
+    sha256(bytes)[..40].into()
+}
+
+impl FakeHub {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let hub = Self(Arc::default());
+        hub.0.lock().unwrap().url = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
+        let serving = hub.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let hub = serving.clone();
+                // whoever hangs up has seen enough
+                thread::spawn(move || drop(hub.answer(stream)));
+            }
+        });
+        hub
+    }
+
+    pub fn url(&self) -> String {
+        self.0.lock().unwrap().url.clone()
+    }
+
+    /// Publish the files of a directory; returns the commit.
+    pub fn publish(&self, repository: &str, revision: &str, directory: &Path) -> String {
+        let read = |entry: fs::DirEntry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap());
+        let files: BTreeMap<String, Vec<u8>> =
+            fs::read_dir(directory).unwrap().map(|entry| read(entry.unwrap())).collect();
+        self.publish_files(repository, revision, files)
+    }
+
+    pub fn publish_files(&self, repository: &str, revision: &str, files: BTreeMap<String, Vec<u8>>) -> String {
+        let all: Vec<u8> = files.values().flatten().copied().chain(revision.bytes()).collect();
+        let commit = blob(&all);
+        let revisions = &mut self.0.lock().unwrap().revisions;
+        revisions.insert((repository.into(), revision.into()), (commit.clone(), files.clone()));
+        revisions.insert((repository.into(), commit.clone()), (commit.clone(), files));
+        commit
+    }
+
+    pub fn plan(&self, path: &str, fault: Fault, times: usize) {
+        self.0.lock().unwrap().planned.push(Planned { path: path.into(), fault, times });
+    }
+
+    pub fn require_token(&self, token: &str) {
+        self.0.lock().unwrap().token = Some(token.into());
+    }
+
+    /// `GET PATH RANGE` of each request since this was asked last.
+    pub fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap().requests)
+    }
+
+    fn fault(&self, path: &str) -> Option<Fault> {
+        let planned = &mut self.0.lock().unwrap().planned;
+        let at = planned.iter().position(|plan| plan.times > 0 && path.contains(&plan.path))?;
+        planned[at].times -= 1;
+        Some(planned[at].fault.clone())
+    }
+
+    fn answer(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        let first = lines.next().transpose()?.unwrap_or_default();
+        let mut headers = BTreeMap::new();
+        for line in lines {
+            let line = line?;
+            let Some((name, value)) = line.split_once(": ") else { break };
+            headers.insert(name.to_ascii_lowercase(), value.to_string());
+        }
+        let path = first.split(' ').nth(1).unwrap_or_default().split('?').next().unwrap_or_default().to_string();
+        let range = headers.get("range").map_or("", String::as_str).to_string();
+        self.0.lock().unwrap().requests.push(format!("{path} {range}"));
+        let allowed = {
+            let state = self.0.lock().unwrap();
+            state.token.as_ref().is_none_or(|token| headers.get("authorization") == Some(&format!("Bearer {token}")))
+        };
+        // what the hub is asked about a file is not what a fault is planned for: `bytes=0-0` asks for its length
+        let fault = match range.as_str() {
+            _ if first.starts_with("HEAD") => Some(Fault::Bodiless),
+            "bytes=0-0" => None,
+            _ => self.fault(&path),
+        };
+        if let Some(Fault::Status(status)) = fault {
+            return refuse(&mut stream, status, "");
+        }
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        match parts.as_slice() {
+            ["api", "models", owner, name, "revision", revision] => {
+                let repository = format!("{owner}/{name}");
+                if !allowed || !self.0.lock().unwrap().revisions.keys().any(|(known, _)| *known == repository) {
+                    return refuse(&mut stream, 401, "RepoNotFound");
+                }
+                let Some((commit, files)) = self.find(&repository, revision) else {
+                    return refuse(&mut stream, 404, "RevisionNotFound");
+                };
+                let siblings: Vec<_> = files.iter().map(|(name, bytes)| sibling(name, bytes)).collect();
+                let body = json!({"id": repository, "sha": commit, "siblings": siblings}).to_string();
+                send(&mut stream, "200 OK", &[("content-type", "application/json".into())], body.as_bytes(), None)
+            }
+            ["api", "models", owner, name, "refs"] => {
+                let state = self.0.lock().unwrap();
+                let names = state.revisions.iter().filter(|((known, _), _)| *known == format!("{owner}/{name}"));
+                let names = names.filter(|((_, revision), (commit, _))| revision != commit);
+                let branches: Vec<_> =
+                    names.map(|((_, name), (commit, _))| json!({"name": name, "targetCommit": commit})).collect();
+                drop(state);
+                let body = json!({"branches": branches, "tags": [], "converts": []}).to_string();
+                send(&mut stream, "200 OK", &[("content-type", "application/json".into())], body.as_bytes(), None)
+            }
+            [owner, name, "resolve", revision, file] if allowed => {
+                let Some((commit, files)) = self.find(&format!("{owner}/{name}"), revision) else {
+                    return refuse(&mut stream, 404, "RevisionNotFound");
+                };
+                let Some(bytes) = files.get(*file) else { return refuse(&mut stream, 404, "EntryNotFound") };
+                if is_large(file) {
+                    // another host, as far as the client can tell
+                    let host = self.url().replace("127.0.0.1", "localhost");
+                    let location = format!("{host}/cdn/{owner}/{name}/{commit}/{file}");
+                    let headers = [
+                        ("location", location),
+                        ("x-repo-commit", commit),
+                        ("x-linked-etag", format!("\"{}\"", sha256(bytes))),
+                        ("x-linked-size", bytes.len().to_string()),
+                        ("etag", "\"of the redirect\"".into()),
+                    ];
+                    return send(&mut stream, "302 Found", &headers, b"", None);
+                }
+                let headers = [("x-repo-commit", commit), ("etag", format!("\"{}\"", blob(bytes)))];
+                ranged(&mut stream, &headers, bytes, &range, fault.as_ref())
+            }
+            ["cdn", owner, name, commit, file] => match self.find(&format!("{owner}/{name}"), commit) {
+                Some((_, files)) => ranged(&mut stream, &[], &files[*file], &range, fault.as_ref()),
+                None => refuse(&mut stream, 404, ""),
+            },
+            _ => refuse(&mut stream, if allowed { 404 } else { 401 }, ""),
+        }
+    }
+
+    fn find(&self, repository: &str, revision: &str) -> Option<Revision> {
+        self.0.lock().unwrap().revisions.get(&(repository.into(), revision.into())).cloned()
+    }
+}
+
+fn sibling(name: &str, bytes: &[u8]) -> serde_json::Value {
+    match is_large(name) {
+        true => json!({"rfilename": name, "size": bytes.len(), "blobId": blob(bytes),
+                       "lfs": {"sha256": sha256(bytes), "size": bytes.len(), "pointerSize": 134}}),
+        false => json!({"rfilename": name, "size": bytes.len(), "blobId": blob(bytes)}),
+    }
+}
+
+fn refuse(stream: &mut TcpStream, status: u16, code: &str) -> std::io::Result<()> {
+    send(stream, &format!("{status} No"), &[("x-error-code", code.into()), ("retry-after", "7".into())], b"{}", None)
+}
+
+/// The part of a file that `bytes=A-` or `bytes=A-B` asks for.
+fn ranged(
+    stream: &mut TcpStream,
+    headers: &[(&str, String)],
+    bytes: &[u8],
+    range: &str,
+    fault: Option<&Fault>,
+) -> std::io::Result<()> {
+    let asked = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+    let (Some((first, last)), false) = (asked, matches!(fault, Some(Fault::Whole))) else {
+        return send(stream, "200 OK", headers, bytes, fault);
+    };
+    let first: usize = first.parse().unwrap();
+    let end = last.parse::<usize>().map_or(bytes.len(), |last| (last + 1).min(bytes.len()));
+    if first >= bytes.len() {
+        return refuse(stream, 416, "");
+    }
+    let told = ("content-range", format!("bytes {first}-{}/{}", end - 1, bytes.len()));
+    let headers: Vec<(&str, String)> = headers.iter().cloned().chain([told]).collect();
+    send(stream, "206 Partial Content", &headers, &bytes[first..end], fault)
+}
+
+fn send(
+    stream: &mut TcpStream,
+    status: &str,
+    headers: &[(&str, String)],
+    body: &[u8],
+    fault: Option<&Fault>,
+) -> std::io::Result<()> {
+    let mut body = body.to_vec();
+    match fault {
+        Some(Fault::Short(missing)) => body.truncate(body.len().saturating_sub(*missing)),
+        Some(Fault::Changed) => body[0] ^= 1,
+        _ => {}
+    }
+    let mut head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
+    for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes())?;
+    match fault {
+        Some(Fault::Bodiless) => Ok(()),
+        Some(Fault::Cut(n)) => stream.write_all(&body[..(*n).min(body.len())]),
+        Some(Fault::Silence(n)) => {
+            stream.write_all(&body[..(*n).min(body.len())])?;
+            thread::sleep(Duration::from_secs(30));
+            Ok(())
+        }
+        Some(Fault::Slow(n, pause)) => body.chunks(*n).try_for_each(|piece| {
+            thread::sleep(*pause);
+            stream.write_all(piece)
+        }),
+        _ => stream.write_all(&body),
+    }
+}

@@ -1,0 +1,119 @@
+//! Every form in which checkpoints are written gives the very same model; damaged ones are refused with a reason.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{fs, path::Path};
+
+use common::{activations, fixture, run, spec};
+use pythia_tui::{
+    engine::Engine,
+    hooks::Schema,
+    model::{ModelError, Placement, Processing, Source},
+};
+
+const FORMS: [&str; 7] = ["f32", "bf16", "f16-buffers", "f16-shards", "f16-bin", "bf16-bin", "f16-bin-shards-buffers"];
+
+fn load(directory: &Path) -> Result<Engine, ModelError> {
+    let loaded = Source::Directory(directory.into()).load(Processing::Folded, Placement::cpu())?;
+    let schema = Schema::new(loaded.model.config.dims());
+    Ok(Engine::new(loaded, schema))
+}
+
+#[test]
+fn every_form_gives_the_same_model() {
+    let ran = |form: &str| {
+        let mut engine = load(&fixture("formats").join(form)).unwrap();
+        activations(&run(&mut engine, &spec(&[3, 1, 4, 1, 5, 9, 2, 6], &[])).unwrap())
+    };
+    let expected = ran(FORMS[0]);
+    assert!(expected["logits"].iter().any(|x| x.abs() > 0.1));
+    for form in &FORMS[1..] {
+        let found = ran(form);
+        assert_eq!(found.len(), expected.len());
+        for (name, values) in &expected {
+            assert_eq!(found[name], *values, "{form}: {name}");
+        }
+    }
+}
+
+/// Why a copy of a form is refused after `damage`.
+fn refused(form: &str, damage: impl FnOnce(&Path)) -> String {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixture("formats").join(form)).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    damage(copy.path());
+    let error = load(copy.path()).err().unwrap_or_else(|| panic!("{form} was taken in spite of its damage"));
+    error.to_string().replace(&copy.path().display().to_string(), "DIR")
+}
+
+fn truncate(path: &Path, keep: f64) {
+    let bytes = fs::read(path).unwrap();
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fs::write(path, &bytes[..(bytes.len() as f64 * keep) as usize]).unwrap();
+}
+
+#[test]
+fn truncated_files_are_refused() {
+    for (form, file) in [
+        ("f32", "model.safetensors"),
+        ("f16-shards", "model-00002-of-00002.safetensors"),
+        ("f16-bin", "pytorch_model.bin"),
+        ("f16-bin-shards-buffers", "pytorch_model-00002-of-00003.bin"),
+    ] {
+        for keep in [0.0, 0.01, 0.5, 0.999] {
+            let message = refused(form, |dir| truncate(&dir.join(file), keep));
+            assert!(message.contains(file) && message.contains("not a readable file of weights"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_shard_that_is_missing_is_named() {
+    let message = refused("f16-bin-shards-buffers", |dir| {
+        fs::remove_file(dir.join("pytorch_model-00003-of-00003.bin")).unwrap();
+    });
+    assert!(message.contains("names DIR/pytorch_model-00003-of-00003.bin, which is not there"), "{message}");
+    let message =
+        refused("f16-shards", |dir| fs::write(dir.join("model.safetensors.index.json"), "{\"weight_map\": ").unwrap());
+    assert!(message.contains("model.safetensors.index.json: not valid JSON"), "{message}");
+    let message = refused("f16-shards", |dir| {
+        fs::write(dir.join("model.safetensors.index.json"), "{\"weight_map\": {\"a\": \"../../etc/passwd\"}}").unwrap();
+    });
+    assert!(message.contains("is not a file name"), "{message}");
+}
+
+/// Whatever byte of the pickle or the archive's directory is another one, there is a message and no panic.
+#[test]
+fn corrupted_pickles_are_refused() {
+    let whole = fs::read(fixture("formats/f16-bin/pytorch_model.bin")).unwrap();
+    let at = whole.windows(8).position(|w| w == b"data.pkl").unwrap();
+    // the pickle begins behind its name and padding
+    let pickle = at + whole[at..].windows(2).position(|w| w == b"\x80\x02").unwrap();
+    for place in (pickle..pickle + 400).step_by(37) {
+        let message = refused("f16-bin", |dir| {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 0x41;
+            fs::write(dir.join("pytorch_model.bin"), bytes).unwrap();
+        });
+        assert!(message.contains("pytorch_model.bin: not a readable file of weights"), "{message}");
+    }
+    // what torch wrote before version 1.6, and what is no checkpoint at all
+    for bytes in [&b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."[..], b"<html>404</html>", b"PK\x05\x06"] {
+        let message = refused("f16-bin", |dir| fs::write(dir.join("pytorch_model.bin"), bytes).unwrap());
+        assert!(message.contains("PyTorch has written zip archives since 1.6"), "{message}");
+    }
+}
+
+/// The safest form is taken where there are several.
+#[test]
+fn safetensors_go_before_pickles() {
+    let copy = tempfile::tempdir().unwrap();
+    for (form, file) in [("f32", "config.json"), ("f32", "model.safetensors")] {
+        fs::copy(fixture("formats").join(form).join(file), copy.path().join(file)).unwrap();
+    }
+    fs::write(copy.path().join("pytorch_model.bin"), "not read").unwrap();
+    assert!(load(copy.path()).is_ok());
+}
