@@ -105,11 +105,11 @@ pub(super) fn prepare(
     let (source, note) = match source(&chosen, tell) {
         Err(ModelError::Hub(why)) if demo.is_some() && chosen.model.is_none() && why.is_unreachable() => {
             let because = match why {
-                HubError::Offline(..) => "which is not here",
-                HubError::Unreachable { .. } => "the hub can't be reached",
-                _ => "the hub has trouble",
+                HubError::Offline(..) => ", which is not here",
+                HubError::Unreachable { .. } => ": the hub can't be reached",
+                _ => ": the hub has trouble",
             };
-            (Source::Demo, Some(format!("not {DEFAULT}: {because}")))
+            (Source::Demo, Some(format!("not {DEFAULT}{because}")))
         }
         source => (source?, None),
     };
