@@ -46,7 +46,7 @@ impl Setting {
             endpoint: self.server.url(),
             token: None,
             offline: false,
-            patience: Duration::from_secs(1),
+            patience: Duration::from_secs(2),
             waits: vec![Duration::from_millis(10); 3],
         }
     }
@@ -252,7 +252,7 @@ fn slow_bytes_are_waited_for_and_silence_is_not() {
     let setting = Setting::new();
     setting.server.plan("/cdn/", Fault::Silence(8_000), 1);
     let began = Instant::now();
-    setting.refused(&["broke off after 8.00 kB of 57.82 kB: nothing came for 1 s"]);
+    setting.refused(&["broke off after 8.00 kB of 57.82 kB: nothing came for 2 s"]);
     assert!(began.elapsed() < Duration::from_secs(10));
 }
 

@@ -7,17 +7,20 @@ use super::{
     args::{EditArgs, HooksArgs},
     prompt::{self, Words},
 };
-use crate::hooks::{HookPoint, Schema, description, formula, sources};
+use crate::{
+    hooks::{HookPoint, Schema, description, formula, sources},
+    model::Model,
+};
 
 pub(super) fn main(args: &HooksArgs) -> Result<()> {
     let loaded = prompt::load(&args.model)?;
     let setup = prompt::setup(Words::from(&loaded), &args.prompt, &EditArgs::default(), None)?;
     let n_pos = setup.prompt.1.len();
     let engine = prompt::engine(loaded, &setup);
-    let (schema, folded) = (&engine.schema, engine.loaded.model.processing.is_folded());
+    let (schema, model) = (&engine.schema, &engine.loaded.model);
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     if args.json {
-        let all: Vec<Value> = schema.points().into_iter().map(|p| describe(p, schema, n_pos, folded)).collect();
+        let all: Vec<Value> = schema.points().into_iter().map(|p| describe(p, schema, n_pos, model)).collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
     } else {
         for point in schema.points() {
@@ -29,7 +32,8 @@ pub(super) fn main(args: &HooksArgs) -> Result<()> {
 }
 
 /// One hook, as an object.
-fn describe(point: HookPoint, schema: &Schema, n_pos: usize, folded: bool) -> Value {
+fn describe(point: HookPoint, schema: &Schema, n_pos: usize, model: &Model) -> Value {
+    let (folded, dtype) = (model.processing.is_folded(), model.dtype_at(point));
     let shape = schema.shape(point, n_pos);
     let axes: Vec<&str> = schema.axes(point).iter().map(|axis| axis.name()).collect();
     let tensors: Vec<Value> = sources(point, &schema.dims, folded, None)
@@ -43,8 +47,8 @@ fn describe(point: HookPoint, schema: &Schema, n_pos: usize, folded: bool) -> Va
         "dims": format!("[{}]", axes.join(", ")),
         "description": description(point, &schema.dims),
         "formula": formula(point, &schema.dims, folded),
-        "dtype": if point == HookPoint::Tokens { "u32" } else { "f32" },
-        "bytes": shape.iter().product::<usize>() * 4,
+        "dtype": dtype.as_str(),
+        "bytes": shape.iter().product::<usize>() * dtype.size_in_bytes(),
         "tensors": tensors,
     })
 }

@@ -131,6 +131,7 @@ fn json_report(engine: &Engine, outcome: &Outcome, summary: &Summary, times: &Ti
         "model": engine.loaded.name,
         "revision": engine.loaded.revision,
         "processing": engine.loaded.model.processing.name(),
+        "device": engine.loaded.model.place().to_string(),
         "tokens": tokens,
         "positions": positions,
         "edits": edits,
@@ -144,9 +145,10 @@ fn print(out: &mut impl Write, engine: &Engine, outcome: &Outcome, summary: &Sum
     let text = |id: u32| format!("{:?}", loaded.tokenizer.token(id));
     writeln!(
         out,
-        "{} · {} · {} tokens · load {:.0} ms, run {:.0} ms",
+        "{} · {} · {} · {} tokens · load {:.0} ms, run {:.0} ms",
         loaded.name,
         loaded.model.processing.name(),
+        loaded.model.place(),
         outcome.spec.tokens.len(),
         times.load,
         times.run

@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use super::{Idle, Outcome};
@@ -129,15 +129,39 @@ impl Outcome {
             .iter()
             .filter_map(|(point, after)| Some((point, self.baseline.cache.get(point)?, after)))
             .collect();
-        pairs
-            .into_par_iter()
-            .map(|(point, before, after)| {
-                let relative =
-                    if same(before, after) { 0.0 } else { relative_change(&values(before)?, &values(after)?) };
-                Ok(HookChange { point, relative })
-            })
-            .collect()
+        let (kept, moved): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(_, before, after)| same(before, after));
+        let unchanged = kept.into_iter().map(|(point, ..)| HookChange { point, relative: 0.0 });
+        let relative = match self.run.logits.device() {
+            Device::Cpu => moved
+                .par_iter()
+                .map(|(_, before, after)| Ok(relative_change(&values(before)?, &values(after)?)))
+                .collect::<Result<Vec<f64>, EditError>>()?,
+            _ => relative_changes(moved.iter().map(|(_, before, after)| (*before, *after)))?,
+        };
+        let changed = moved.iter().zip(relative).map(|((point, ..), relative)| HookChange { point: *point, relative });
+        let mut changes: Vec<HookChange> = unchanged.chain(changed).collect();
+        changes.sort_by_key(|change| change.point);
+        Ok(changes)
     }
+}
+
+/// [`relative_change`] of pairs of activations where they lie: two numbers of each are copied, all at once.
+fn relative_changes<'a>(pairs: impl Iterator<Item = (&'a Tensor, &'a Tensor)>) -> candle_core::Result<Vec<f64>> {
+    let mut sums = Vec::new();
+    for (before, after) in pairs {
+        let (before, after) = (before.to_dtype(DType::F32)?.contiguous()?, after.to_dtype(DType::F32)?.contiguous()?);
+        let none = before.zeros_like()?;
+        let moved = before.ne(&after)?.where_cond(&(&after - &before)?, &none)?;
+        // what is infinite or NaN is no part of the norm
+        let finite = before.abs()?.le(f32::MAX)?.where_cond(&before, &none)?;
+        sums.extend([moved.sqr()?.sum_all()?, finite.sqr()?.sum_all()?]);
+    }
+    if sums.is_empty() {
+        return Ok(vec![]);
+    }
+    let sums = Tensor::stack(&sums, 0)?.to_vec1::<f32>()?;
+    let relative = |change: f64, norm: f64| if change == 0.0 { 0.0 } else { (change / norm).sqrt() };
+    Ok(sums.chunks_exact(2).map(|sums| relative(sums[0].into(), sums[1].into())).collect())
 }
 
 /// Whether both are the very same tensor, shared between runs.
@@ -148,4 +172,36 @@ fn same(a: &Tensor, b: &Tensor) -> bool {
 /// The values of an activation, row-major, on the host.
 pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>, EditError> {
     Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_the_same_where_the_activations_lie() {
+        let inf = f32::INFINITY;
+        let befores = [
+            vec![1.0, -2.0, 3.0, 0.5],
+            vec![-inf, 1.0, -inf, 2.0],
+            vec![0.0; 4],
+            vec![1.0, inf, 2.0, 0.0],
+            vec![3.0; 4],
+        ];
+        let afters = [
+            vec![1.0, -2.5, 3.0, 9.5],
+            vec![-inf, 1.5, -inf, 2.0],
+            vec![1.0; 4],
+            vec![1.0, inf, 2.5, 0.0],
+            vec![3.0; 4],
+        ];
+        let tensor = |values: &Vec<f32>| Tensor::new(values.as_slice(), &Device::Cpu).unwrap();
+        let (b, a): (Vec<_>, Vec<_>) = (befores.iter().map(tensor).collect(), afters.iter().map(tensor).collect());
+        let found = relative_changes(b.iter().zip(&a)).unwrap();
+        for ((before, after), found) in befores.iter().zip(&afters).zip(found) {
+            let expected = relative_change(before, after);
+            let close = (expected - found).abs() < 1e-6 * expected;
+            assert!(expected.to_bits() == found.to_bits() || close, "{expected} {found}");
+        }
+    }
 }

@@ -463,21 +463,23 @@ impl Download<'_> {
         };
         let thread = thread::Builder::new().name("download".into()).spawn(fetch);
         thread.map_err(|e| Miss::Failed(self.hub.unexpected(&e)))?;
-        let (mut done, mut since) = (0, Instant::now());
+        let (mut done, mut begun, mut since) = (0, false, Instant::now());
         loop {
             let result = ended.recv_timeout(TICK);
-            let now = count.bytes.load(Ordering::Relaxed);
-            if now != done {
-                (done, since) = (now, Instant::now());
+            let now = (count.bytes.load(Ordering::Relaxed), count.begun.load(Ordering::Relaxed));
+            if now != (done, begun) {
+                ((done, begun), since) = (now, Instant::now());
                 self.say(done, false);
             }
+            // until it begins, it can be waiting for the lock
+            let patience = self.hub.patience + if begun { Duration::ZERO } else { LOCKED };
             match result {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) => return Err(self.miss(file, done, error)),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Miss::Failed(self.hub.unexpected(&"its redirects lead nowhere")));
                 }
-                Err(RecvTimeoutError::Timeout) if since.elapsed() > self.hub.patience + count.may_wait() => {
+                Err(RecvTimeoutError::Timeout) if since.elapsed() > patience => {
                     let reason = format!("nothing came for {} s", self.hub.patience.as_secs_f32());
                     // its thread still holds the lock, so that nobody here can try again
                     return Err(Miss::Ended(Self::broken(file, done, reason)));
@@ -534,13 +536,6 @@ const LOCKED: Duration = Duration::from_secs(6);
 struct Count {
     bytes: Arc<AtomicU64>,
     begun: Arc<AtomicBool>,
-}
-
-impl Count {
-    /// Until it begins, it can be waiting for the lock.
-    fn may_wait(&self) -> Duration {
-        if self.begun.load(Ordering::Relaxed) { Duration::ZERO } else { LOCKED }
-    }
 }
 
 impl hf_hub::api::Progress for Count {

@@ -52,8 +52,7 @@ pub struct Model {
     pub config: Config,
     pub processing: Processing,
     pub device: Device,
-    /// Of weights and activations. As in TransformerLens, LayerNorm, scores and patterns are f32 also where this is a type of
-    /// 16 bits.
+    /// Of weights, and of most activations: see [`Self::dtype_at`].
     pub dtype: DType,
     embed: Tensor,
     blocks: Vec<Block>,
@@ -126,6 +125,21 @@ impl Model {
     #[must_use]
     pub fn place(&self) -> Placement {
         Placement { device: self.device.clone(), dtype: self.dtype }
+    }
+
+    /// The type of the activation at a hook point. As in TransformerLens, LayerNorm, scores and patterns are computed in f32
+    /// also where the model has 16 bits.
+    #[must_use]
+    pub fn dtype_at(&self, point: HookPoint) -> DType {
+        use BlockHook::{AttnScores, Ln1Normalized, Ln1Scale, Ln2Normalized, Ln2Scale, Pattern};
+        match point {
+            HookPoint::Tokens => DType::U32,
+            HookPoint::LnFinalScale | HookPoint::LnFinalNormalized => DType::F32,
+            HookPoint::Block(_, Ln1Scale | Ln1Normalized | Ln2Scale | Ln2Normalized | AttnScores | Pattern) => {
+                DType::F32
+            }
+            _ => self.dtype,
+        }
     }
 
     /// Whether what is computed for some positions alone equals to the bit what a whole pass computes there. Where it does

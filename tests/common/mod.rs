@@ -21,8 +21,12 @@ pub fn fixture(name: &str) -> PathBuf {
 
 /// A micro checkpoint, or `demo`.
 pub fn engine(name: &str, processing: Processing, enable: &[String]) -> Engine {
+    engine_at(name, processing, enable, Placement::cpu())
+}
+
+pub fn engine_at(name: &str, processing: Processing, enable: &[String], place: Placement) -> Engine {
     let source = if name == "demo" { Source::Demo } else { Source::Directory(fixture(name)) };
-    let loaded = source.load(processing, Placement::cpu()).unwrap();
+    let loaded = source.load(processing, place).unwrap();
     let mut schema = Schema::new(loaded.model.config.dims());
     for hook in enable {
         schema.enable(hook).unwrap();

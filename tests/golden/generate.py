@@ -269,6 +269,13 @@ def run_case(hf, processing, edits, options):
     return dict(edits=info, enable=options.get("enable", []), prompt=ids, contrast=contrast_ids), tensors
 
 
+def halved(hf, processing, dtype):
+    """Processed in f32, then computed in 16 bits; LayerNorm, scores and patterns stay f32 there."""
+    model = hooked(hf, processing).to(dtype)
+    logits, cache = capture(model, prompt(17))
+    return {f"17/{k}": sample(v) for k, v in cache.items()} | {"17/logits": sample(logits)}
+
+
 def modules(hf):
     """Every module of Hugging Face's model with its class and own parameters, in the order of named_modules()."""
     own = lambda m: [[name, list(p.shape)] for name, p in m.named_parameters(recurse=False)]
@@ -293,6 +300,9 @@ def main():
             save_file(tensors, OUT / f"golden-{name}-{kind}.safetensors", metadata={"prompts": json.dumps(prompts)})
             if pct != 0.25:
                 continue
+            for kind_of_float, dtype in {"f16": torch.float16, "bf16": torch.bfloat16}.items():
+                save_file(halved(hf, processing, dtype), OUT / f"golden-{name}-{kind}-{kind_of_float}.safetensors",
+                          metadata={"prompt": json.dumps(prompt(17))})
             save_file(sweeps(model), OUT / f"golden-{name}-{kind}-sweeps.safetensors",
                       metadata={"prompts": json.dumps({"corrupted": prompt(6), "clean": prompt(6, seed=9)})})
             tensors, cases = {}, {}
