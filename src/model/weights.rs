@@ -92,25 +92,22 @@ impl Weights {
         let reader = Reader { checkpoint, folded: processing.is_folded(), place };
         let (vocab, d_model) = (config.d_vocab, config.d_model);
 
-        let mut embed = reader.matrix("gpt_neox.embed_in.weight", vocab, d_model)?;
+        // the largest first: what making them takes besides is free again before the rest comes
         let unembed_name = if config.tied { "gpt_neox.embed_in.weight" } else { "embed_out.weight" };
         let mut unembed = reader.matrix(unembed_name, vocab, d_model)?;
+        let mut bias = vec![0.0; if reader.folded { vocab } else { 0 }];
+        let ln_final = reader.norm_into("gpt_neox.final_layer_norm", &mut unembed, &mut bias)?;
+        if reader.folded {
+            unembed.centre_columns();
+            centre(&mut bias);
+        }
+        let unembed = linear(unembed, Some(bias).filter(|_| reader.folded), place)?;
+        let mut embed = reader.matrix("gpt_neox.embed_in.weight", vocab, d_model)?;
         if reader.folded {
             embed.centre_rows();
         }
         let embed = embed.tensor(place)?;
         let blocks = (0..config.n_layers).map(|i| reader.block(config, i)).collect::<Result<_, _>>()?;
-        let (ln_final, unembed_bias) = if reader.folded {
-            let mut bias = vec![0.0; vocab];
-            let (w, b) = reader.norm("gpt_neox.final_layer_norm")?;
-            unembed.fold_norm(&mut bias, &w, &b);
-            unembed.centre_columns();
-            centre(&mut bias);
-            (None, Some(bias))
-        } else {
-            (Some(reader.affine("gpt_neox.final_layer_norm")?), None)
-        };
-        let unembed = linear(unembed, unembed_bias, place)?;
         Ok(Self { embed, blocks, ln_final, unembed })
     }
 }
@@ -148,37 +145,45 @@ impl Reader<'_> {
                 self.vector(&name(&format!("{part}.bias")))?,
             ))
         };
+        // one weight after the other, so that no more than one takes memory beside what is kept of it
         let (fused, fused_bias) = read("attention.query_key_value", 3 * d_model, d_model)?;
         let (mut qkv, mut qkv_bias) = (fused.unfuse(config), unfuse(&fused_bias, config, 1));
-        let (mut attn_out, mut attn_out_bias) = read("attention.dense", d_model, d_model)?;
-        let (mut mlp_in, mut mlp_in_bias) = read("mlp.dense_h_to_4h", d_mlp, d_model)?;
-        let (mut mlp_out, mut mlp_out_bias) = read("mlp.dense_4h_to_h", d_model, d_mlp)?;
-        let (mut ln1, mut ln2) = (None, None);
+        let mut value_bias = vec![];
+        let ln1 = self.norm_into(&name("input_layernorm"), &mut qkv, &mut qkv_bias)?;
         if self.folded {
-            let (w, b) = self.norm(&name("input_layernorm"))?;
-            qkv.fold_norm(&mut qkv_bias, &w, &b);
-            let (w, b) = self.norm(&name("post_attention_layernorm"))?;
-            mlp_in.fold_norm(&mut mlp_in_bias, &w, &b);
-            for (weight, bias) in [(&mut attn_out, &mut attn_out_bias), (&mut mlp_out, &mut mlp_out_bias)] {
-                weight.centre_columns();
-                centre(bias);
-            }
-            // Patterns sum to 1, so a head's value bias adds the same to every position: move it into b_O.
-            let value_bias = &mut qkv_bias[2 * d_model..];
-            attn_out.add_product(value_bias, &mut attn_out_bias);
-            value_bias.fill(0.0);
-        } else {
-            ln1 = Some(self.affine(&name("input_layernorm"))?);
-            ln2 = Some(self.affine(&name("post_attention_layernorm"))?);
+            // Patterns sum to 1, so a head's value bias adds the same to every position: it moves into b_O.
+            value_bias = qkv_bias[2 * d_model..].to_vec();
+            qkv_bias[2 * d_model..].fill(0.0);
         }
-        Ok(BlockWeights {
-            ln1,
-            qkv: linear(qkv, Some(qkv_bias), self.place)?,
-            attn_out: linear(attn_out, Some(attn_out_bias), self.place)?,
-            ln2,
-            mlp_in: linear(mlp_in, Some(mlp_in_bias), self.place)?,
-            mlp_out: linear(mlp_out, Some(mlp_out_bias), self.place)?,
-        })
+        let qkv = linear(qkv, Some(qkv_bias), self.place)?;
+        // what writes to the residual stream
+        let write = |part: &str, columns: usize, value_bias: &[f32]| -> Result<Linear, ModelError> {
+            let (mut weight, mut bias) = read(part, d_model, columns)?;
+            if self.folded {
+                weight.centre_columns();
+                centre(&mut bias);
+            }
+            if !value_bias.is_empty() {
+                weight.add_product(value_bias, &mut bias);
+            }
+            linear(weight, Some(bias), self.place)
+        };
+        let attn_out = write("attention.dense", d_model, &value_bias)?;
+        let (mut mlp_in, mut mlp_in_bias) = read("mlp.dense_h_to_4h", d_mlp, d_model)?;
+        let ln2 = self.norm_into(&name("post_attention_layernorm"), &mut mlp_in, &mut mlp_in_bias)?;
+        let mlp_in = linear(mlp_in, Some(mlp_in_bias), self.place)?;
+        let mlp_out = write("mlp.dense_4h_to_h", d_mlp, &[])?;
+        Ok(BlockWeights { ln1, qkv, attn_out, ln2, mlp_in, mlp_out })
+    }
+
+    /// Fold a LayerNorm into the weight and bias that read it; without processing, it stays what it is.
+    fn norm_into(&self, name: &str, weight: &mut Matrix, bias: &mut [f32]) -> Result<Option<Affine>, ModelError> {
+        if !self.folded {
+            return self.affine(name).map(Some);
+        }
+        let (w, b) = self.norm(name)?;
+        weight.fold_norm(bias, &w, &b);
+        Ok(None)
     }
 }
 
