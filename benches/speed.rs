@@ -11,7 +11,7 @@ use std::{cell::RefCell, hint::black_box, path::PathBuf, sync::atomic::AtomicBoo
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use pythia_tui::{
-    app::{Effect, Event, Keymap, ModelInfo, Opening, Setup, State, Tab, Token, update},
+    app::{Effect, Event, Keymap, ModelInfo, Opening, Setup, State, Tab, Token, Training, update},
     engine::{Answer, Control, Engine, Live, Question, Spec, Stop},
     hooks::{
         ActivationCache, Axis, BlockHook, Capture, Edit, HookPoint, Hooks, Interventions, Op, Plan, References, Schema,
@@ -110,6 +110,7 @@ fn explorer(size: (u16, u16)) -> State {
     let named = |id: u32| Token { id, text: loaded.tokenizer.token(id) };
     let prompt: Vec<Token> = tokens(14).into_iter().map(named).collect();
     let model = ModelInfo {
+        branch: None,
         name: loaded.name.clone(),
         source: "demo".into(),
         revision: None,
@@ -120,7 +121,16 @@ fn explorer(size: (u16, u16)) -> State {
     };
     let setup = Setup { prompt: (String::new(), prompt), ..Setup::default() };
     let (schema, modules) = (engine.schema.clone(), modules(&config));
-    State::new(Opening { model, schema, modules, keys: Keymap::default(), halves: true, setup, size })
+    State::new(Opening {
+        model,
+        schema,
+        modules,
+        training: Training::default(),
+        keys: Keymap::default(),
+        halves: true,
+        setup,
+        size,
+    })
 }
 
 fn frames(c: &mut Criterion) {

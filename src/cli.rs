@@ -15,6 +15,7 @@ mod prompt;
 mod run;
 mod structure;
 mod sweep;
+mod travel;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 

@@ -2,131 +2,17 @@
 #![cfg(unix)]
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, clippy::float_cmp, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::{
-    io::{Read, Write},
     num::NonZero,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::Ordering,
     thread,
     time::{Duration, Instant},
 };
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use vt100::{MouseProtocolMode, Parser};
-
-const LONG: Duration = Duration::from_secs(60);
-
-struct Session {
-    master: Option<Box<dyn MasterPty + Send>>,
-    input: Option<Box<dyn Write + Send>>,
-    child: Box<dyn Child + Send + Sync>,
-    screen: Arc<Mutex<Parser>>,
-    bytes: Arc<Mutex<Vec<u8>>>,
-    /// Set, and the reader lets go of the terminal after the next output.
-    deaf: Arc<AtomicBool>,
-    _state: tempfile::TempDir,
-}
-
-impl Session {
-    fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
-        Self::start_in(std::path::Path::new("."), args, env)
-    }
-
-    fn start_in(dir: &std::path::Path, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_pythia-tui"));
-        command.args(args);
-        command.env("TERM", "xterm-256color");
-        command.env("COLORTERM", "truecolor");
-        command.env("HF_HUB_CACHE", "/nonexistent");
-        command.env("HF_HUB_OFFLINE", "1");
-        command.env("XDG_CONFIG_HOME", "/nonexistent");
-        let state = tempfile::tempdir().unwrap();
-        command.env("XDG_STATE_HOME", state.path());
-        command.cwd(dir);
-        for (name, value) in env {
-            command.env(name, value);
-        }
-        let child = pair.slave.spawn_command(command).unwrap();
-        let screen = Arc::new(Mutex::new(Parser::new(NonZero::new(24).unwrap(), NonZero::new(80).unwrap(), 0)));
-        let bytes = Arc::new(Mutex::new(Vec::new()));
-        let mut reader = pair.master.try_clone_reader().unwrap();
-        let deaf = Arc::new(AtomicBool::new(false));
-        let (seen, count, stop) = (screen.clone(), bytes.clone(), deaf.clone());
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(n @ 1..) = reader.read(&mut buffer) {
-                seen.lock().unwrap().process(&buffer[..n]);
-                count.lock().unwrap().extend_from_slice(&buffer[..n]);
-                if stop.load(Ordering::SeqCst) {
-                    break;
-                }
-            }
-        });
-        let input = pair.master.take_writer().unwrap();
-        // the slave stays open in the child alone, so that its end is seen
-        drop(pair.slave);
-        Self { master: Some(pair.master), input: Some(input), child, screen, bytes, deaf, _state: state }
-    }
-
-    fn text(&self) -> String {
-        self.screen.lock().unwrap().screen().contents()
-    }
-
-    /// Everything that was written, control sequences included.
-    fn raw(&self) -> String {
-        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
-    }
-
-    /// Wait until the screen holds what is expected.
-    fn wait_for(&self, what: &str) {
-        let began = Instant::now();
-        while !self.text().contains(what) {
-            assert!(began.elapsed() < LONG, "no {what:?} on the screen:\n{}", self.text());
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.input.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
-    }
-
-    fn signal(&self, signal: i32) {
-        let pid = i32::try_from(self.child.process_id().unwrap()).unwrap();
-        let sent = std::process::Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().unwrap();
-        assert!(sent.success());
-    }
-
-    /// Whether the line discipline echoes and edits lines, as a shell expects.
-    fn cooked(&self) -> bool {
-        let termios = self.master.as_ref().unwrap().get_termios().unwrap();
-        use nix::sys::termios::LocalFlags;
-        termios.local_flags.contains(LocalFlags::ECHO | LocalFlags::ICANON)
-    }
-
-    /// Wait for the program to end, and see that it gave everything back.
-    fn ends_clean(mut self) {
-        let began = Instant::now();
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(began.elapsed() < LONG, "it does not end:\n{}", self.text());
-            thread::sleep(Duration::from_millis(10));
-        }
-        let clean = |s: &vt100::Screen| {
-            !s.alternate_screen()
-                && !s.hide_cursor()
-                && !s.bracketed_paste()
-                && s.mouse_protocol_mode() == MouseProtocolMode::None
-        };
-        while !clean(self.screen.lock().unwrap().screen()) {
-            assert!(began.elapsed() < LONG, "the terminal was not given back:\n{}", self.text());
-            thread::sleep(Duration::from_millis(10));
-        }
-        assert!(self.cooked(), "the terminal is still in raw mode");
-    }
-}
+use common::session::{LONG, Session};
+use portable_pty::PtySize;
 
 fn explorer() -> Session {
     let session = Session::start(&["--model", "demo", "Two tokens"], &[]);

@@ -11,7 +11,7 @@ use pythia_tui::{
     analysis::{HeadScores, stats},
     app::{
         BINDINGS, Component, EditLine, Effect, Event, Experiment, Extent, Focus, Key, Keymap, ModelInfo, NotSaved,
-        Opening, Overlay, Phase, Place, PromptLine, Region, Setup, State, Tab, Token, update,
+        Opening, Overlay, Phase, Place, PromptLine, Region, Setup, State, Tab, Token, Training, update,
     },
     engine::{
         Attribution, Compare, EditEffect, Filling, HookChange, Idle, LensCell, Look, Measure, Prediction, Report,
@@ -49,6 +49,7 @@ impl Program {
 
     fn open(dims: Dims, prompt: Vec<String>, size: (u16, u16), edits: &[&str], keys: Keymap) -> Self {
         let model = ModelInfo {
+            branch: None,
             name: "demo".into(),
             revision: None,
             processing: Processing::Folded,
@@ -78,6 +79,7 @@ impl Program {
             model,
             schema: Schema::new(dims),
             modules: modules(&config),
+            training: Training::default(),
             keys,
             halves: true,
             setup: Setup {

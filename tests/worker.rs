@@ -58,7 +58,7 @@ fn setting() -> Setting {
 }
 
 fn want(run: u64) -> Want {
-    Want { run, spec: Spec::default(), look: None }
+    Want { run, spec: Spec::default(), look: None, measure: false }
 }
 
 fn finished(report: Report) -> u64 {

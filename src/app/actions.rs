@@ -4,7 +4,7 @@ use super::{
     Action, Distractor, Editor, Effect, Extent, Finder, Focus, LensBy, Overlay, Phase, Score, State, Tab, command,
     editing::{ablate, alter, change_edits, time_travel},
     navigate::{cycle, navigate, step_block, step_head, step_hook, step_match, to_extreme},
-    prompt, save,
+    prompt, save, training,
     update::{keep_shown, refuse, run_again, say},
     views::maps,
 };
@@ -21,11 +21,13 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         | Action::PageDown
         | Action::First
         | Action::Last
-        | Action::Enter => navigate(state, action),
+        | Action::Enter => return navigate(state, action),
         Action::NextHook => step_hook(state, 1),
         Action::PreviousHook => step_hook(state, -1),
         Action::NextBlock => step_block(state, 1),
         Action::PreviousBlock => step_block(state, -1),
+        Action::NextCheckpoint => return training::step_checkpoint(state, 1),
+        Action::PreviousCheckpoint => return training::step_checkpoint(state, -1),
         Action::NextHead => step_head(state, 1),
         Action::PreviousHead => step_head(state, -1),
         Action::Find => {
@@ -75,6 +77,10 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
                 keep_shown(state);
                 say(state, "the run was cancelled; the screen shows the one before it".into());
                 return vec![Effect::Cancel];
+            }
+            if state.training.wanted.take().is_some() {
+                say(state, "staying here; what is fetched is kept".into());
+                return vec![];
             }
             if let Some(View::Sweep(filling)) = state.view()
                 && filling.is_filling()
@@ -212,6 +218,7 @@ fn switch(state: &mut State) {
                 say(state, "with a contrast prompt there are the patching maps, too".into());
             }
         }
+        Tab::Training => training::next_quantity(state),
         Tab::Shape | Tab::Logits | Tab::Attribution => say(state, "this view shows one thing only".into()),
     }
 }
@@ -224,7 +231,9 @@ fn lay_out(state: &mut State) {
         Tab::Values => looks.colours = !looks.colours,
         Tab::Attribution => looks.by_layer = !looks.by_layer,
         Tab::Sweep => looks.metric = cycle(&Metric::ALL, looks.metric, 1),
-        Tab::Shape | Tab::Logits | Tab::Lens | Tab::Heads => say(state, "this view has one layout only".into()),
+        Tab::Shape | Tab::Logits | Tab::Lens | Tab::Heads | Tab::Training => {
+            say(state, "this view has one layout only".into());
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     editing::{drop_unfit, line_request, push_edit},
     editor,
     navigate::stepped,
-    prompt,
+    prompt, training,
     update::{refuse, run_again, say},
 };
 use crate::{hooks::HookPoint, names::nearest};
@@ -24,7 +24,7 @@ pub struct CommandLine {
 }
 
 /// Commands that take words, the words, and what they do.
-const COMMANDS: [(&str, &str, &str); 13] = [
+const COMMANDS: [(&str, &str, &str); 14] = [
     ("hook", "NAME", "go to a hook"),
     ("view", "NAME", "show a view"),
     ("head", "N", "go to a head"),
@@ -38,6 +38,7 @@ const COMMANDS: [(&str, &str, &str); 13] = [
     ("token", "TOKEN", "the rank of a token among the next ones"),
     ("save", "FILE", "save the view as .svg, .csv or .npz, the experiment as .toml, a script as .py"),
     ("open", "FILE", "open an experiment"),
+    ("step", "N", "go to the training checkpoint of a step"),
 ];
 
 pub(super) fn open(state: &mut State, text: &str) {
@@ -91,6 +92,7 @@ fn completions(state: &State, text: &str) -> Vec<(String, &'static str)> {
             names.dedup();
             names
         }
+        "step" => state.training.steps.iter().map(|step| step.revision.clone()).collect(),
         "edit" => Editor::open(words, None, state.setting()).completions,
         _ => vec![],
     };
@@ -147,6 +149,7 @@ fn carry_out(state: &mut State, line: &str) -> Vec<Effect> {
         "distractor" => return vec![Effect::Tokenize(Purpose::Distractor, unquoted(words))],
         "token" => return vec![Effect::Tokenize(Purpose::Find, unquoted(words))],
         "open" => return vec![Effect::Open(words.trim().into())],
+        "step" => return training::travel_to(state, words.trim()),
         _ => return super::save::begin(state, words.trim()),
     }
     vec![]

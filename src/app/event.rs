@@ -2,8 +2,11 @@ use std::path::PathBuf;
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
-use super::{Hit, Setup, Token};
-use crate::engine::{Report, Want};
+use super::{Hit, ModelInfo, Setup, Token};
+use crate::{
+    engine::{Report, Want},
+    model::{Progress, TrainingStep},
+};
 
 /// Whatever can happen to the explorer.
 #[derive(Clone, Debug)]
@@ -24,6 +27,14 @@ pub enum Event {
     Opened(PathBuf, Result<Box<Setup>, String>),
     /// The model of the experiment is being loaded.
     Loading(String),
+    /// A part of a checkpoint came.
+    Fetching(Progress),
+    /// A checkpoint's download ended, well or not.
+    Fetched(String, Result<(), String>),
+    /// The checkpoints of the model's training, as they are known now.
+    Checkpoints(Vec<TrainingStep>),
+    /// The answer to [`Effect::Travel`]: the model that is explored from now on.
+    Travelled(usize, Result<Box<ModelInfo>, String>),
     /// The session can't be kept, and why.
     NotKept(String),
     /// A signal or a closed terminal: leave.
@@ -63,6 +74,10 @@ pub enum Effect {
     },
     /// Go on with the experiment in a file.
     Open(PathBuf),
+    /// Explore the checkpoint of this number of the list.
+    Travel(usize, TrainingStep),
+    /// Have these checkpoints here, for whoever goes to them next.
+    Fetch(Vec<TrainingStep>),
     /// Stop the run that is under way.
     Cancel,
     /// Give the terminal back to the shell until resumed.

@@ -246,7 +246,7 @@ impl State {
         Experiment {
             version: VERSION,
             model: self.model.source.clone(),
-            revision: self.model.revision.clone(),
+            revision: self.model.branch.clone().or_else(|| self.model.revision.clone()),
             processing: self.model.processing,
             prompt: Some(self.prompts.now.clone()),
             tokens: Some(ids(&self.tokens)),

@@ -16,6 +16,10 @@ pub(super) const fn ctrl(c: char) -> Key {
     Key(KeyCode::Char(c), KeyModifiers::CONTROL)
 }
 
+pub(super) const fn key_with_ctrl(code: KeyCode) -> Key {
+    Key(code, KeyModifiers::CONTROL)
+}
+
 pub(super) const fn key(code: KeyCode) -> Key {
     Key(code, KeyModifiers::NONE)
 }

@@ -3,7 +3,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent};
 
-use super::key::{Key, ch, ctrl, key};
+use super::key::{Key, ch, ctrl, key, key_with_ctrl};
 use crate::names::nearest;
 
 /// What a key can ask for.
@@ -24,6 +24,8 @@ pub enum Action {
     PreviousBlock,
     NextHead,
     PreviousHead,
+    NextCheckpoint,
+    PreviousCheckpoint,
     Face,
     Enable,
     NextTab,
@@ -107,6 +109,20 @@ pub const BINDINGS: &[Binding] = &[
     bind(Action::NextHead, "next-head", &[ch('>')], "the next head; in Values, along the axis not shown", "head"),
     bind(Action::PreviousHead, "previous-head", &[ch('<')], "the previous one", ""),
     bind(
+        Action::NextCheckpoint,
+        "next-checkpoint",
+        &[key_with_ctrl(KeyCode::Right), ctrl('n')],
+        "the next checkpoint of the model's training",
+        "",
+    ),
+    bind(
+        Action::PreviousCheckpoint,
+        "previous-checkpoint",
+        &[key_with_ctrl(KeyCode::Left), ctrl('p')],
+        "the checkpoint before",
+        "",
+    ),
+    bind(
         Action::Face,
         "face",
         &[ch('f')],
@@ -162,10 +178,17 @@ pub const BINDINGS: &[Binding] = &[
         "",
     ),
     bind(
+        Action::View(8),
+        "training",
+        &[ch('9')],
+        "Training: the model's checkpoints, and a number over those that were visited",
+        "",
+    ),
+    bind(
         Action::Switch,
         "switch",
         &[ch('s')],
-        "what is shown: pattern, scores or value-weighted; pair of axes; probability or KL; score; map",
+        "what is shown: pattern, scores or value-weighted; pair of axes; probability or KL; score; map; number",
         "",
     ),
     bind(

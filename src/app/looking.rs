@@ -93,6 +93,8 @@ impl State {
                 map: self.looks.map,
                 question: Question { target: target.id, distractor: distractor.map(|token| token.id) },
             }),
+            // measured with the runs, not looked at
+            Tab::Training => None,
         }
     }
 

@@ -81,7 +81,7 @@ pub(super) fn on_mouse(state: &mut State, mouse: MouseEvent, hit: Option<Hit>) -
                 if at.y == areas.view.y {
                     select_tab(state, usize::from(at.x.saturating_sub(areas.view.x + 1)));
                 } else if let Some(hit) = hit {
-                    choose(state, hit);
+                    return choose(state, hit);
                 }
             } else if areas.edits.contains(at) {
                 state.focus = Focus::Edits;
@@ -114,10 +114,10 @@ pub(super) fn on_mouse(state: &mut State, mouse: MouseEvent, hit: Option<Hit>) -
                 Focus::View
             };
             // sideways only where that moves a cursor: it would fold the tree
-            if state.focus != Focus::Tree || matches!(action, Action::Up | Action::Down) {
-                navigate(state, action);
-            }
+            let moves = state.focus != Focus::Tree || matches!(action, Action::Up | Action::Down);
+            let effects = if moves { navigate(state, action) } else { vec![] };
             state.focus = before;
+            return effects;
         }
         _ => {}
     }
@@ -134,10 +134,10 @@ fn select_tab(state: &mut State, column: usize) {
 }
 
 /// Put the cursor on what was clicked; on what it is on already, Enter.
-fn choose(state: &mut State, hit: Hit) {
+fn choose(state: &mut State, hit: Hit) -> Vec<Effect> {
     let cursor = |state: &State| {
         let place = (state.cell, state.lens_layer, state.block(), state.head, state.units.clone());
-        (place, state.swept, state.chosen_component(), state.logits_row)
+        (place, state.swept, state.chosen_component(), state.logits_row, state.training.cursor)
     };
     let before = cursor(state);
     match (hit, state.tab) {
@@ -165,9 +165,8 @@ fn choose(state: &mut State, hit: Hit) {
             state.head = head;
         }
         (Hit::Row(row), Tab::Attribution) => state.component = state.components().get(row).copied(),
+        (Hit::Row(row), Tab::Training) => state.training.cursor = row,
         (Hit::Row(row), _) => state.logits_row = row,
     }
-    if cursor(state) == before {
-        navigate(state, Action::Enter);
-    }
+    if cursor(state) == before { navigate(state, Action::Enter) } else { vec![] }
 }

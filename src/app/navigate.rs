@@ -1,8 +1,9 @@
 //! Moving: within a panel, along the forward pass, from block to block, among what was found.
 
 use super::{
-    Action, Component, Extent, Focus, State, Tab,
+    Action, Component, Effect, Extent, Focus, State, Tab,
     editing::add_edit,
+    training,
     update::{refuse, say},
 };
 use crate::{
@@ -26,7 +27,7 @@ pub(super) fn stepped(at: usize, by: isize, n: usize) -> usize {
     at.saturating_add_signed(by).min(n.saturating_sub(1))
 }
 
-pub(super) fn navigate(state: &mut State, action: Action) {
+pub(super) fn navigate(state: &mut State, action: Action) -> Vec<Effect> {
     let page = isize::try_from(state.areas().tree_height().max(2) / 2).unwrap_or(1);
     match (state.focus, state.tab) {
         (Focus::Tree, _) => match action {
@@ -54,6 +55,7 @@ pub(super) fn navigate(state: &mut State, action: Action) {
         (Focus::View, Tab::Attention) if state.looks.extent != Extent::Head => heads(state, action),
         (Focus::View, Tab::Attribution) => attribution(state, action, page),
         (Focus::View, Tab::Sweep) => sweep(state, action, page),
+        (Focus::View, Tab::Training) => return training::navigate(state, action, page),
         (Focus::View, Tab::Lens) => match action {
             Action::Left | Action::Right => along_prompt(state, action),
             Action::Enter => state.looks.lens_list = !state.looks.lens_list,
@@ -77,6 +79,7 @@ pub(super) fn navigate(state: &mut State, action: Action) {
             };
         }
     }
+    vec![]
 }
 
 fn zoom(state: &mut State) {
@@ -207,7 +210,7 @@ fn sweep(state: &mut State, action: Action, page: isize) {
     }
 }
 
-fn moved(at: usize, action: Action, page: isize, n: usize) -> usize {
+pub(super) fn moved(at: usize, action: Action, page: isize, n: usize) -> usize {
     match action {
         Action::Up => stepped(at, -1, n),
         Action::Down => stepped(at, 1, n),

@@ -12,7 +12,7 @@ use crate::{
 
 use super::{
     Action, Areas, Arrangement, CommandLine, Component, Editor, Finder, Keymap, Looks, PromptLine, SaveLine, Setup,
-    Tab, Tree, areas, editor::Setting, update::say,
+    Tab, Training, Tree, areas, editor::Setting, update::say,
 };
 
 /// A token of the prompt.
@@ -28,7 +28,10 @@ pub struct ModelInfo {
     pub name: String,
     /// As `--model` takes it.
     pub source: String,
+    /// The commit.
     pub revision: Option<String>,
+    /// The branch or tag that was asked for, such as `step3000`; none for `main`.
+    pub branch: Option<String>,
     pub processing: Processing,
     pub device: String,
     /// The longest prompt, in tokens.
@@ -163,6 +166,7 @@ pub struct State {
     pub seen: Option<(u64, Look, Arc<View>)>,
     /// An experiment that could be gone on with.
     pub offer: Option<Offer>,
+    pub training: Training,
     /// What was asked for last.
     pub(super) asked: Option<(u64, Option<Look>)>,
 }
@@ -207,6 +211,8 @@ pub struct Opening {
     pub schema: Schema,
     /// Hugging Face's module tree.
     pub modules: Vec<Module>,
+    /// The checkpoints of the model's training.
+    pub training: Training,
     pub keys: Keymap,
     /// The terminal has colours enough to halve a row of the screen.
     pub halves: bool,
@@ -217,7 +223,7 @@ pub struct Opening {
 impl State {
     #[must_use]
     pub fn new(opening: Opening) -> Self {
-        let Opening { model, schema, modules, keys, halves, setup, size } = opening;
+        let Opening { model, schema, modules, training, keys, halves, setup, size } = opening;
         let layers = schema.dims.n_layers;
         let mut state = Self {
             model,
@@ -261,6 +267,7 @@ impl State {
             shown: None,
             seen: None,
             offer: None,
+            training,
             asked: None,
         };
         state.set_up(setup);
@@ -390,9 +397,13 @@ impl State {
         let look = self.look();
         match &self.shown {
             Some(shown) if matches!(self.phase, Phase::Failed(_) | Phase::Cancelled) => {
-                Want { run: shown.run, spec: shown.spec.clone(), look }
+                Want { run: shown.run, spec: shown.spec.clone(), look, measure: false }
             }
-            _ => Want { run: self.run, spec: self.spec(), look },
+            _ => {
+                let spec = self.spec();
+                let measure = self.training.wants(&spec, self.tab == Tab::Training);
+                Want { run: self.run, spec, look, measure }
+            }
         }
     }
 

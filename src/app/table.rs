@@ -43,10 +43,11 @@ impl State {
             Tab::Attribution => format!("logit-attribution-pos{}", self.cell.0),
             Tab::Heads => "head-scores".into(),
             Tab::Sweep => format!("sweep-{}-{}", self.looks.map.name(), self.looks.metric.name()),
+            Tab::Training => format!("training-{}", self.quantity_title()),
         };
         let compare = match self.compare() {
             // both stand there, or it is of the edited run alone
-            _ if matches!(self.tab, Tab::Shape | Tab::Sweep) => "",
+            _ if matches!(self.tab, Tab::Shape | Tab::Sweep | Tab::Training) => "",
             Compare::Edited if self.shown.as_ref().is_some_and(|s| !s.spec.edits.is_empty()) => "-edited",
             Compare::Edited => "",
             Compare::Difference => "-difference",
@@ -83,6 +84,11 @@ impl State {
                 }
                 _ => None,
             },
+            (_, Tab::Training) => {
+                let at = self.training.cursor;
+                let value = self.over_training().into_iter().find(|point| point.at == at).map(|p| p.value.to_string());
+                value.or_else(|| self.training.steps.get(at).map(|step| step.revision.clone()))
+            }
             (_, Tab::Heads) => match self.compared().as_deref() {
                 Some(View::Heads { scores, .. }) => {
                     let scores = scores.get(self.block()).and_then(|row| row.get(self.head));
@@ -106,6 +112,9 @@ impl State {
     /// The view as a table; None while it is on its way, or where there is nothing to see.
     #[must_use]
     pub fn table(&self) -> Option<Table> {
+        if self.tab == Tab::Training {
+            return Some(self.training_table());
+        }
         let shown = self.compared()?;
         Some(match &*shown {
             View::Hook { stats, baseline, .. } => statistics(stats, baseline.as_ref()),
@@ -125,6 +134,27 @@ impl State {
             View::Sweep(filling) => sweep(filling, self.looks.metric),
             View::Nothing(_) => return None,
         })
+    }
+
+    /// The number that is looked at, over the steps that were visited.
+    fn training_table(&self) -> Table {
+        let points = self.over_training();
+        let step = |at: usize| &self.training.steps[at];
+        let rows = points.iter().map(|point| {
+            let baseline = point.baseline.map_or_else(String::new, |value| value.to_string());
+            vec![step(point.at).step.to_string(), step(point.at).revision.clone(), point.value.to_string(), baseline]
+        });
+        #[allow(clippy::cast_precision_loss, reason = "steps are below 2^24")]
+        let steps = points.iter().map(|point| step(point.at).step as f32).collect();
+        let value = points.iter().map(|point| short(point.value)).collect();
+        let baseline = points.iter().map(|point| short(point.baseline.unwrap_or(f64::NAN))).collect();
+        let array = |name: &str, values: Vec<f32>| (name.to_string(), vec![values.len()], values);
+        let header = ["step".into(), "revision".into(), self.quantity_title(), "baseline".into()];
+        Table {
+            header: header.to_vec(),
+            rows: rows.collect(),
+            arrays: vec![array("step", steps), array("value", value), array("baseline", baseline)],
+        }
     }
 
     fn lens_table(&self, first: usize, cells: &[Vec<LensCell>]) -> Table {

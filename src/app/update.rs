@@ -2,7 +2,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{
     Action, Distractor, Effect, Event, Message, Overlay, Phase, Purpose, State, Tab, Token, actions::act, command,
-    editing::editor_key, finder, mouse::on_mouse, prompt, save, state::Shown,
+    editing::editor_key, finder, mouse::on_mouse, prompt, save, state::Shown, training,
 };
 use crate::{
     engine::{Report, View, WhichAttention},
@@ -47,6 +47,19 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             say(state, format!("loading {model} ..."));
             vec![]
         }
+        Event::Fetching(progress) => {
+            state.training.fetching.insert(progress.revision.clone(), progress);
+            vec![]
+        }
+        Event::Fetched(revision, result) => {
+            training::fetched(state, &revision, result);
+            vec![]
+        }
+        Event::Checkpoints(steps) => {
+            training::listed(state, steps);
+            vec![]
+        }
+        Event::Travelled(to, model) => training::travelled(state, to, model.map(|model| *model)),
         Event::NotKept(why) => {
             refuse(state, format!("this session can't be kept: {why}; write it elsewhere"));
             vec![]
@@ -71,8 +84,12 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
     let want = state.want();
     let asked = Some((want.run, want.look));
     let hopeless = matches!(state.phase, Phase::Failed(_) | Phase::Cancelled) && state.shown.is_none();
-    if state.asked != asked && !hopeless {
+    let measure = want.measure && state.training.asked != Some(want.run);
+    if (state.asked != asked || measure) && !hopeless {
         state.asked = asked;
+        if measure {
+            state.training.asked = Some(want.run);
+        }
         effects.push(Effect::Post(want));
     }
     effects
@@ -84,9 +101,16 @@ fn on_report(state: &mut State, report: Report) {
             state.phase = Phase::Running { block, blocks };
         }
         Report::Ran { run, summary } if run == state.run && state.phase != Phase::Cancelled => {
+            let spec = state.spec();
+            state.training.ran(&spec, &summary);
             let changes = summary.changes.iter().map(|c| (c.point, c.relative)).collect();
-            state.shown = Some(Shown { run, spec: state.spec(), summary, changes });
+            state.shown = Some(Shown { run, spec, summary, changes });
             state.phase = Phase::Done;
+        }
+        Report::Measured { run, measured } => {
+            if let Some(shown) = state.shown.as_ref().filter(|shown| shown.run == run) {
+                state.training.measured(&shown.spec, measured);
+            }
         }
         Report::Saw { run, look, view } => {
             if let View::Logits { top, .. } = &*view {

@@ -19,10 +19,11 @@ pub enum Tab {
     Attribution,
     Heads,
     Sweep,
+    Training,
 }
 
 impl Tab {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Shape,
         Self::Values,
         Self::Attention,
@@ -31,6 +32,7 @@ impl Tab {
         Self::Attribution,
         Self::Heads,
         Self::Sweep,
+        Self::Training,
     ];
 
     #[must_use]
@@ -44,6 +46,7 @@ impl Tab {
             Self::Attribution => "Attribution",
             Self::Heads => "Heads",
             Self::Sweep => "Sweep",
+            Self::Training => "Training",
         }
     }
 
@@ -57,6 +60,7 @@ impl Tab {
             Self::Attribution => "attribution",
             Self::Heads => "heads",
             Self::Sweep => "sweep",
+            Self::Training => "training",
         }
     }
 

@@ -21,12 +21,13 @@ use super::{
     files,
     progress::Bar,
     prompt::{self, Prepared, Words},
+    travel::{Travel, Traveller},
 };
 use crate::{
-    app::{Effect, Event, Keymap, ModelInfo, Opening, Phase, Purpose, Region, State, Token, update},
-    engine::{Live, Report, Worker},
+    app::{Effect, Event, Keymap, ModelInfo, Opening, Phase, Purpose, Region, State, Token, Training, update},
+    engine::{Engine, Live, Report, Worker},
     hooks::Plan,
-    model::{Config, Progress, Source, Tokenizer, modules},
+    model::{Cache, Config, Loaded, Progress, Source, Tokenizer, modules, training_steps},
     term::{self, Screen},
     ui::{self, Theme},
 };
@@ -61,7 +62,9 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
     let autosave = keep(&state, &sender);
     let how = ModelArgs { model: None, revision: None, no_processing: false, ..args.model.clone() };
     let (keys, regions) = (settings.keys, vec![]);
-    let mut explorer = Explorer { screen, state, subject, sender, happenings, theme, keys, how, autosave, regions };
+    let traveller = traveller(&state, &subject, &how, &sender)?;
+    let mut explorer =
+        Explorer { screen, state, subject, sender, happenings, theme, keys, how, traveller, autosave, regions };
     let ended = explorer.run();
     let Explorer { screen, state, subject, mut autosave, .. } = explorer;
     // what was done last may not have been drawn any more
@@ -85,33 +88,35 @@ fn open(
     sender: &Sender<Happening>,
 ) -> Result<(State, Subject)> {
     let Prepared { engine, setup, source, name, note } = prepared;
-    let loaded = &engine.loaded;
-    let (tokenizer, config) = (loaded.tokenizer.clone(), loaded.model.config.clone());
-    let model = ModelInfo {
-        name: loaded.name.clone(),
-        source: name,
-        revision: loaded.revision.clone(),
-        processing: loaded.model.processing,
-        device: loaded.model.place().to_string(),
-        context: config.context,
-        note,
-    };
     let opening = Opening {
-        model,
+        model: info(&engine.loaded, &source, name, note),
         schema: engine.schema.clone(),
-        modules: modules(&config),
+        modules: modules(&engine.loaded.model.config),
+        training: Training::new(training_steps(&source, &Cache::from_env(), &[]), source.revision()),
         keys: keys.clone(),
         halves: theme.halves(),
         setup,
         size,
     };
-    let reports = sender.clone();
-    let worker = Worker::start(Live::new(engine), move |report| {
-        // the screen is gone when nobody receives any more
-        let _ = reports.send(Happening::Report(number, report));
-    });
-    let worker = worker.context("starting the worker")?;
-    Ok((State::new(opening), Subject { number, source, tokenizer, config, worker }))
+    Ok((State::new(opening), Subject::new(number, source, engine, sender)?))
+}
+
+/// What the screen says of a model.
+fn info(loaded: &Loaded, source: &Source, name: String, note: Option<String>) -> ModelInfo {
+    let branch = match source {
+        Source::Snapshot { revision, commit, .. } if revision != "main" && revision != commit => Some(revision.clone()),
+        _ => None,
+    };
+    ModelInfo {
+        name: loaded.name.clone(),
+        source: name,
+        revision: loaded.revision.clone(),
+        branch,
+        processing: loaded.model.processing,
+        device: loaded.model.place().to_string(),
+        context: loaded.model.config.context,
+        note,
+    }
 }
 
 /// Load what is to be explored, and refuse here rather than on the screen what its first run would refuse.
@@ -126,6 +131,22 @@ fn prepare(
     Plan::resolve(&spec.edits, schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len))
         .map_err(|e| Usage(e.to_string()))?;
     Ok(prepared)
+}
+
+/// Whoever goes through the training of a subject.
+fn traveller(
+    state: &State,
+    subject: &Subject,
+    how: &ModelArgs,
+    sender: &Sender<Happening>,
+) -> Result<(u64, Traveller)> {
+    let (sender, number) = (sender.clone(), subject.number);
+    let tell = move |travel| {
+        // the screen is gone when nobody receives any more
+        let _ = sender.send(Happening::Travel(number, travel));
+    };
+    let traveller = Traveller::start(how, &subject.source, state.model.processing, tell);
+    Ok((number, traveller.context("starting the traveller")?))
 }
 
 /// Keep the session that begins.
@@ -147,11 +168,26 @@ struct Subject {
     worker: Worker,
 }
 
+impl Subject {
+    fn new(number: u64, source: Source, engine: Engine, sender: &Sender<Happening>) -> Result<Self> {
+        let (tokenizer, config) = (engine.loaded.tokenizer.clone(), engine.loaded.model.config.clone());
+        let reports = sender.clone();
+        let worker = Worker::start(Live::new(engine), move |report| {
+            // the screen is gone when nobody receives any more
+            let _ = reports.send(Happening::Report(number, report));
+        });
+        let worker = worker.context("starting the worker")?;
+        Ok(Self { number, source, tokenizer, config, worker })
+    }
+}
+
 /// Whatever the explorer waits for.
 enum Happening {
     Event(Event),
     /// From the worker of the subject with this number.
     Report(u64, Report),
+    /// From the traveller that was started when the subject had this number.
+    Travel(u64, Travel),
     /// The model of an experiment was loaded, or could not be.
     Prepared(PathBuf, Result<Box<Prepared>, String>),
 }
@@ -172,6 +208,8 @@ struct Explorer {
     keys: Keymap,
     /// How models are loaded here: device, type, with or without the network.
     how: ModelArgs,
+    /// With the number of the subject that it was started for.
+    traveller: (u64, Traveller),
     autosave: Autosave,
     regions: Vec<Region>,
 }
@@ -189,7 +227,19 @@ impl Explorer {
                 let mut event = match happening {
                     Happening::Event(event) => event,
                     Happening::Report(of, report) if of == self.subject.number => Event::Report(report),
-                    Happening::Report(..) => continue,
+                    Happening::Travel(of, travel) if of == self.traveller.0 => match travel {
+                        Travel::Fetching(progress) => Event::Fetching(progress),
+                        Travel::Fetched(revision, result) => Event::Fetched(revision, result),
+                        Travel::Listed(steps) => Event::Checkpoints(steps),
+                        // another one is wanted by now
+                        Travel::Arrived(to, _) if self.state.training.wanted != Some(to) => continue,
+                        Travel::Arrived(to, arrived) => {
+                            let model = arrived.and_then(|arrived| self.arrive(*arrived));
+                            Event::Travelled(to, model.map(Box::new))
+                        }
+                    },
+                    // of what is not explored any more
+                    Happening::Report(..) | Happening::Travel(..) => continue,
                     Happening::Prepared(path, prepared) => match self.take_up(prepared) {
                         // as at the start: whatever is wanted now is asked of the new worker
                         Ok(()) => Event::Resize(self.state.size.0, self.state.size.1),
@@ -218,6 +268,8 @@ impl Explorer {
                             pending.push_back(Event::Saved(path, result).into());
                         }
                         Effect::Open(path) => pending.push_back(self.open(path).into()),
+                        Effect::Travel(to, step) => self.traveller.1.go(to, step),
+                        Effect::Fetch(steps) => self.traveller.1.fetch(steps),
                         Effect::Cancel => self.subject.worker.cancel(),
                         Effect::Suspend => self.screen.suspend()?,
                         Effect::Redraw => self.screen.clear()?,
@@ -287,6 +339,23 @@ impl Explorer {
         }
     }
 
+    /// Explore another checkpoint of the same model.
+    fn arrive(&mut self, (source, loaded): (Source, Loaded)) -> Result<ModelInfo, String> {
+        let dims = loaded.model.config.dims();
+        if dims != self.state.schema.dims {
+            return Err(format!("{} is of another size than what is explored", loaded.name));
+        }
+        let name = match &source {
+            Source::Directory(path) => path.display().to_string(),
+            _ => self.state.model.source.clone(),
+        };
+        let model = info(&loaded, &source, name, None);
+        let engine = Engine::new(loaded, self.state.schema.clone());
+        let subject = Subject::new(self.subject.number + 1, source, engine, &self.sender);
+        self.subject = subject.map_err(|e| format!("{e:#}"))?;
+        Ok(model)
+    }
+
     /// Explore another model, and leave this one.
     fn take_up(&mut self, prepared: Result<Box<Prepared>, String>) -> Result<(), String> {
         let number = self.subject.number + 1;
@@ -294,6 +363,7 @@ impl Explorer {
         self.autosave.keep(before.clone());
         let opened = open(*prepared?, &self.keys, self.theme, self.state.size, number, &self.sender);
         let (state, subject) = opened.map_err(|e| format!("{e:#}"))?;
+        self.traveller = traveller(&state, &subject, &self.how, &self.sender).map_err(|e| format!("{e:#}"))?;
         self.state = state;
         self.subject = subject;
         let kept = std::mem::replace(&mut self.autosave, keep(&self.state, &self.sender)).end();

@@ -54,9 +54,6 @@ impl Bar {
         }
         bar.set_length(*total);
         bar.set_position(*done);
-        if done == total {
-            bar.finish_and_clear();
-        }
     }
 }
 

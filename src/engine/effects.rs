@@ -3,7 +3,7 @@ use std::ops::Range;
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-use super::{Idle, Outcome};
+use super::{Idle, Outcome, measure::finite_square};
 use crate::{
     analysis::{Ranked, log_normaliser, relative_change, top_k},
     hooks::{EditError, Effect, HookPoint},
@@ -150,11 +150,8 @@ fn relative_changes<'a>(pairs: impl Iterator<Item = (&'a Tensor, &'a Tensor)>) -
     let mut sums = Vec::new();
     for (before, after) in pairs {
         let (before, after) = (before.to_dtype(DType::F32)?.contiguous()?, after.to_dtype(DType::F32)?.contiguous()?);
-        let none = before.zeros_like()?;
-        let moved = before.ne(&after)?.where_cond(&(&after - &before)?, &none)?;
-        // what is infinite or NaN is no part of the norm
-        let finite = before.abs()?.le(f32::MAX)?.where_cond(&before, &none)?;
-        sums.extend([moved.sqr()?.sum_all()?, finite.sqr()?.sum_all()?]);
+        let moved = before.ne(&after)?.where_cond(&(&after - &before)?, &before.zeros_like()?)?;
+        sums.extend([moved.sqr()?.sum_all()?, finite_square(&before)?]);
     }
     if sums.is_empty() {
         return Ok(vec![]);

@@ -23,6 +23,8 @@ struct Latest {
     /// The run that it was last reported for.
     run: u64,
     outcome: Outcome,
+    /// The run that its measures were reported for.
+    measured: Option<u64>,
     /// The lens, by position: it costs as much as a run for each layer, so only what is looked at is computed, once.
     lens: BTreeMap<usize, LensColumn>,
     /// Maps as far as they were swept: one that was left is gone on with.
@@ -45,7 +47,7 @@ impl Answer for Live {
             let progress = |block, blocks| report(Report::Progress { run, block, blocks });
             let control = Control { cancel: &stop.run, progress: &progress };
             let outcome = self.engine.run(&want.spec, &Capture::All, control)?;
-            self.latest = Some(Latest { run, outcome, lens: BTreeMap::new(), sweeps: Vec::new() });
+            self.latest = Some(Latest { run, outcome, measured: None, lens: BTreeMap::new(), sweeps: Vec::new() });
         }
         let Some(latest) = &mut self.latest else {
             return Ok(());
@@ -55,6 +57,11 @@ impl Answer for Live {
             let summary = latest.outcome.summary(TOP, last, &self.engine.loaded.tokenizer)?;
             report(Report::Ran { run, summary: Arc::new(summary) });
             latest.run = run;
+        }
+        if want.measure && latest.measured != Some(run) {
+            let measured = self.engine.measure(&latest.outcome)?;
+            report(Report::Measured { run, measured: Arc::new(measured) });
+            latest.measured = Some(run);
         }
         if let Some(look) = want.look {
             // a run that failed or was cancelled may have left other hooks on

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Look, Spec, Summary, View};
+use super::{Look, Measured, Spec, Summary, View};
 use crate::hooks::EditError;
 
 /// All that the explorer wants to see. Each request says everything, so an unread one can be replaced by a newer one.
@@ -20,6 +20,8 @@ pub struct Want {
     pub run: u64,
     pub spec: Spec,
     pub look: Option<Look>,
+    /// The run is to be measured, to be held beside others.
+    pub measure: bool,
 }
 
 /// What the worker tells. Every report says which run it belongs to; the receiver drops those of an earlier one.
@@ -38,6 +40,10 @@ pub enum Report {
         run: u64,
         look: Look,
         view: Arc<View>,
+    },
+    Measured {
+        run: u64,
+        measured: Arc<Measured>,
     },
     /// The run could not be done, or the worker panicked.
     Failed {

@@ -251,6 +251,32 @@ impl Hub {
         })
     }
 
+    /// The branches and tags of a repository.
+    ///
+    /// # Errors
+    /// The hub can't be asked, or there is no such repository.
+    pub fn revisions(&self, repository: &str) -> Result<Vec<String>, HubError> {
+        #[derive(Deserialize)]
+        struct Ref {
+            name: String,
+        }
+        #[derive(Deserialize)]
+        struct Refs {
+            branches: Vec<Ref>,
+            tags: Vec<Ref>,
+        }
+        let mut request = ureq::get(format!("{}/api/models/{repository}/refs", self.endpoint));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let config = request.config().timeout_connect(Some(CONNECT)).timeout_global(Some(self.patience.min(ANSWER)));
+        let unreachable =
+            |e: ureq::Error| HubError::Unreachable { endpoint: self.endpoint.clone(), reason: e.to_string() };
+        let mut response = config.build().call().map_err(unreachable)?;
+        let refs: Refs = response.body_mut().read_json().map_err(|e| self.unexpected(&e))?;
+        Ok(refs.branches.into_iter().chain(refs.tags).map(|name| name.name).collect())
+    }
+
     /// What may be the matter with a repository that is not there.
     fn hint(&self, repository: &str) -> String {
         let token = match &self.token {
@@ -322,6 +348,12 @@ impl Download<'_> {
             return unsuitable(reason, &self.told);
         };
         let sharded = !single(weights);
+        // about as much as it will be: the index that says which shards there are is yet to come
+        let (stem, ending) = weights.rsplit_once('.').unwrap_or((weights, ""));
+        let shard = |file: &&Sibling| file.name.starts_with(stem) && file.name.ends_with(ending);
+        let whole = |file: &&Sibling| file.name == **weights;
+        let about = self.listing.siblings.iter().filter(|file| if sharded { shard(file) } else { whole(file) });
+        self.told.total = about.filter_map(|file| file.size).sum();
         self.file("config.json")?;
         // before gigabytes are fetched
         let path = self.directory.join("config.json");

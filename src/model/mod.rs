@@ -16,6 +16,7 @@ mod source;
 mod structure;
 mod tokenizer;
 mod torch_file;
+mod training;
 mod weights;
 
 pub use config::Config;
@@ -27,4 +28,5 @@ pub use neox::{Model, Past, Start};
 pub use source::{Loaded, Source};
 pub use structure::{Module, module_of, modules};
 pub use tokenizer::Tokenizer;
+pub use training::{TrainingStep, is_of_suite, step_of, training_steps};
 pub use weights::Processing;

@@ -13,8 +13,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     let sep = || Span::styled(theme.separator(), theme.dim());
     let model = &state.model;
     let mut left = vec![Span::raw(" "), Span::styled(text::visible(&model.name, theme), theme.title())];
-    if let Some(revision) = &model.revision {
-        left.push(Span::styled(format!("@{}", revision.get(..8).unwrap_or(revision)), theme.dim()));
+    if let Some(branch) = &model.branch {
+        left.push(Span::styled(format!("@{branch}"), theme.title()));
+    }
+    if let Some(commit) = &model.revision {
+        let commit = commit.get(..8).unwrap_or(commit);
+        left.push(Span::styled(format!("{}{commit}", if model.branch.is_some() { " " } else { "@" }), theme.dim()));
     }
     if let Some(note) = &model.note {
         left.push(Span::styled(format!(" ({note})"), theme.changed()));
@@ -23,6 +27,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
     left.extend([sep(), Span::raw(model.processing.name()), sep(), Span::raw(model.device.as_str())]);
 
     let mut right: Vec<Span<'_>> = Vec::new();
+    if let Some(step) = state.training.wanted.and_then(|to| state.training.steps.get(to)) {
+        let percent =
+            state.training.fetching.get(&step.revision).map(|p| format!(" {} %", p.done * 100 / p.total.max(1)));
+        let going = format!("to {}{}", step.revision, percent.unwrap_or_default());
+        right.extend([Span::styled(going, theme.accent()), sep()]);
+    }
     match &state.phase {
         Phase::Running { block: 0, blocks: 0 } => right.push(Span::styled("running", theme.accent())),
         Phase::Running { block, blocks } => {

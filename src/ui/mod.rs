@@ -23,6 +23,7 @@ mod svg;
 mod sweep;
 mod text;
 mod theme;
+mod training;
 mod tree;
 mod values;
 
@@ -111,6 +112,7 @@ fn view(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut Vec<Region>
         Tab::Attribution => attribution::draw(frame, inner, state, hits, theme),
         Tab::Heads => heads::draw(frame, inner, state, hits, theme),
         Tab::Sweep => sweep::draw(frame, inner, state, hits, theme),
+        Tab::Training => training::draw(frame, inner, state, hits, theme),
     }
 }
 
@@ -129,8 +131,8 @@ fn breadcrumb(state: &State, width: usize, theme: Theme) -> String {
 fn comparison(state: &State, theme: Theme) -> Option<Span<'static>> {
     let edited = state.shown.as_ref().is_some_and(|shown| !shown.spec.edits.is_empty());
     let style = if state.compare() == Compare::Edited { theme.dim() } else { theme.changed() };
-    // Shape shows both, and a sweep is on top of the edits
-    let applies = !matches!(state.tab, Tab::Shape | Tab::Sweep);
+    // Shape and Training show both, and a sweep is on top of the edits
+    let applies = !matches!(state.tab, Tab::Shape | Tab::Sweep | Tab::Training);
     (edited && applies)
         .then(|| Span::styled(format!(" {}: {} ", state.keymap().key(Action::Compare), state.compare().title()), style))
 }

@@ -1,7 +1,15 @@
 //! What several test files need.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it; a test fails by panicking")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::pedantic,
+    reason = "each test file uses a part of it; a test fails by panicking"
+)]
 
 pub mod hub;
+#[cfg(unix)]
+pub mod session;
 
 use std::{
     collections::HashMap,

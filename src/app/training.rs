@@ -1,0 +1,352 @@
+//! Through the training of a model: its checkpoints, the ones that were visited, and what was measured there.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Action, Effect, ModelInfo, Score, State,
+    navigate::{cycle, moved},
+    update::{refuse, run_again, say},
+};
+use crate::{
+    analysis::log_normaliser,
+    engine::{Measured, Measures, Spec, Summary},
+    model::{Progress, TrainingStep},
+};
+
+/// What is looked at over the steps that were visited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// Of the target, after the last position.
+    Probability,
+    /// Target less distractor, after the last position.
+    LogitDifference,
+    /// KL(baseline || edited), after the last position.
+    Kl,
+    /// Of the selected head.
+    Head(Score),
+    /// The L2 norm of the selected hook's activation.
+    Norm,
+}
+
+impl Quantity {
+    pub const ALL: [Self; 9] = [
+        Self::Probability,
+        Self::LogitDifference,
+        Self::Kl,
+        Self::Head(Score::PreviousToken),
+        Self::Head(Score::Induction),
+        Self::Head(Score::DuplicateToken),
+        Self::Head(Score::FirstToken),
+        Self::Head(Score::Entropy),
+        Self::Norm,
+    ];
+}
+
+/// The checkpoints of the model's training, and what is known of them.
+#[derive(Clone, Debug, Default)]
+pub struct Training {
+    /// By step; none where the model does not tell.
+    pub steps: Vec<TrainingStep>,
+    /// The one that is explored.
+    pub at: Option<usize>,
+    /// The one that was asked for and is not here yet.
+    pub wanted: Option<usize>,
+    /// Row of the list under the cursor.
+    pub cursor: usize,
+    pub quantity: Option<Quantity>,
+    /// Downloads that are under way, by revision.
+    pub fetching: BTreeMap<String, Progress>,
+    visits: Vec<Visit>,
+    /// The run that was asked to be measured last.
+    pub(super) asked: Option<u64>,
+    /// Somebody went from one to another, so that runs are measured from then on.
+    begun: bool,
+}
+
+/// A run on a checkpoint.
+#[derive(Clone, Debug)]
+struct Visit {
+    step: u64,
+    spec: Spec,
+    summary: Arc<Summary>,
+    /// What turns the logits of the run and of the baseline into log-probabilities.
+    normalisers: (f64, f64),
+    measured: Option<Arc<Measured>>,
+}
+
+/// Runs that are remembered: each holds the logits of a position.
+const VISITS: usize = 200;
+
+/// A quantity at a step: of the run and, with edits, of the baseline.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Number in the list of steps.
+    pub at: usize,
+    pub value: f64,
+    pub baseline: Option<f64>,
+}
+
+impl Training {
+    #[must_use]
+    pub fn new(steps: Vec<TrainingStep>, revision: Option<&str>) -> Self {
+        let at = steps.iter().position(|step| Some(step.revision.as_str()) == revision);
+        Self { cursor: at.unwrap_or(0), steps, at, ..Self::default() }
+    }
+
+    fn step(&self) -> Option<u64> {
+        self.at.and_then(|at| self.steps.get(at)).map(|step| step.step)
+    }
+
+    /// Whether a run of this is known to have been measured on the checkpoint that is explored.
+    fn is_measured(&self, spec: &Spec) -> bool {
+        let step = self.step();
+        self.visits.iter().any(|v| Some(v.step) == step && v.spec == *spec && v.measured.is_some())
+    }
+
+    /// Whether runs are to be measured: once somebody has begun to go through the training, or looks at it.
+    pub(super) fn wants(&self, spec: &Spec, looked_at: bool) -> bool {
+        self.at.is_some() && (self.begun || looked_at) && !self.is_measured(spec)
+    }
+
+    /// Those beside a checkpoint that are not here, the one that is likely next before the other.
+    fn neighbours(&self, at: usize, back: bool) -> Vec<TrainingStep> {
+        let mut beside = [Some(at + 1), at.checked_sub(1)];
+        if back {
+            beside.reverse();
+        }
+        let steps = beside.into_iter().flatten().filter_map(|at| self.steps.get(at));
+        steps.filter(|step| !step.here).cloned().collect()
+    }
+
+    /// Remember what a run showed.
+    pub(super) fn ran(&mut self, spec: &Spec, summary: &Arc<Summary>) {
+        let Some(step) = self.step() else { return };
+        self.visits.retain(|visit| visit.step != step || visit.spec != *spec);
+        let normalisers = (log_normaliser(&summary.logits), log_normaliser(&summary.baseline_logits));
+        self.visits.push(Visit { step, spec: spec.clone(), summary: summary.clone(), normalisers, measured: None });
+        if self.visits.len() > VISITS {
+            self.visits.remove(0);
+        }
+    }
+
+    pub(super) fn measured(&mut self, spec: &Spec, measured: Arc<Measured>) {
+        let step = self.step();
+        if let Some(visit) = self.visits.iter_mut().find(|v| Some(v.step) == step && v.spec == *spec) {
+            visit.measured = Some(measured);
+        }
+    }
+}
+
+impl State {
+    /// The quantity that is looked at: where none was chosen, what edits did, or the target's probability.
+    #[must_use]
+    pub fn quantity(&self) -> Quantity {
+        self.training.quantity.unwrap_or(Quantity::Probability)
+    }
+
+    /// What the quantity is, of what.
+    #[must_use]
+    pub fn quantity_title(&self) -> String {
+        let answer = self.answer();
+        let likeliest = if self.target.is_none() { ", likeliest here" } else { "" };
+        let target = || answer.as_ref().map(|(target, _)| format!("{:?}", target.text)).unwrap_or_default();
+        match self.quantity() {
+            Quantity::Probability => format!("probability of {}{likeliest}", target()),
+            Quantity::LogitDifference => {
+                let distractor = answer.as_ref().and_then(|(_, d)| d.as_ref()).map(|d| format!(" less {:?}", d.text));
+                format!("logit of {}{}", target(), distractor.unwrap_or_default())
+            }
+            Quantity::Kl => "KL(baseline || edited), nats".into(),
+            Quantity::Head(score) => format!("L{}H{}: {}", self.block(), self.head, score.title()),
+            Quantity::Norm => format!("L2 norm of {}", self.point()),
+        }
+    }
+
+    /// The quantity over the steps that were visited with this prompt and these edits, by step.
+    #[must_use]
+    pub fn over_training(&self) -> Vec<Point> {
+        let Some(spec) = self.shown.as_ref().map(|shown| &shown.spec) else { return vec![] };
+        let answer = self.answer();
+        let visits = self.training.visits.iter().filter(|visit| visit.spec == *spec);
+        let mut points: Vec<Point> = visits
+            .filter_map(|visit| {
+                let at = self.training.steps.iter().position(|step| step.step == visit.step)?;
+                let edited = !spec.edits.is_empty();
+                let summary = &visit.summary;
+                let (norm, baseline_norm) = visit.normalisers;
+                let of_logits = |of: &dyn Fn(&[f32], f64) -> f64| {
+                    let baseline = edited.then(|| of(&summary.baseline_logits, baseline_norm));
+                    Some((of(&summary.logits, norm), baseline))
+                };
+                let of_measures = |of: &dyn Fn(&Measures) -> Option<f64>| {
+                    let measured = visit.measured.as_ref()?;
+                    Some((of(&measured.run)?, measured.baseline.as_ref().and_then(of)))
+                };
+                let logit = |row: &[f32], id: u32| row.get(id as usize).map_or(f64::NAN, |x| f64::from(*x));
+                let (block, head, point) = (self.block(), self.head, self.point());
+                let (value, baseline) = match self.quantity() {
+                    Quantity::Probability => {
+                        let target = answer.as_ref()?.0.id;
+                        of_logits(&|row: &[f32], norm: f64| (logit(row, target) - norm).exp())
+                    }
+                    Quantity::LogitDifference => {
+                        let (target, distractor) = answer.as_ref()?;
+                        let other = |row: &[f32]| distractor.as_ref().map_or(0.0, |d| logit(row, d.id));
+                        of_logits(&|row: &[f32], _| logit(row, target.id) - other(row))
+                    }
+                    Quantity::Kl => summary.kl.last().map(|kl| (*kl, None)),
+                    Quantity::Head(score) => of_measures(&|m| Some(score.of(m.heads.get(block)?.get(head)?))),
+                    Quantity::Norm => of_measures(&|m| m.norms.get(&point).copied()),
+                }?;
+                Some(Point { at, value, baseline })
+            })
+            .collect();
+        points.sort_by_key(|point| point.at);
+        points
+    }
+}
+
+/// Another quantity; KL only where there is one.
+pub(super) fn next_quantity(state: &mut State) {
+    let edited = state.shown.as_ref().is_some_and(|shown| !shown.spec.edits.is_empty());
+    let mut next = cycle(&Quantity::ALL, state.quantity(), 1);
+    if next == Quantity::Kl && !edited {
+        next = cycle(&Quantity::ALL, next, 1);
+    }
+    state.training.quantity = Some(next);
+}
+
+/// To the checkpoint before or after the one that is explored, or was asked for last.
+pub(super) fn step_checkpoint(state: &mut State, by: isize) -> Vec<Effect> {
+    let training = &state.training;
+    let n = training.steps.len();
+    let to = match training.wanted.or(training.at) {
+        Some(at) => at.checked_add_signed(by).filter(|at| *at < n),
+        // a revision that is no step: the list begins or ends beside it
+        None if by < 0 => n.checked_sub(1),
+        None => Some(0).filter(|_| n > 0),
+    };
+    match to {
+        Some(to) => travel(state, to),
+        None if n == 0 => {
+            no_steps(state);
+            vec![]
+        }
+        None => {
+            say(
+                state,
+                format!(
+                    "{} is the {} checkpoint",
+                    training.steps[if by < 0 { 0 } else { n - 1 }].revision,
+                    if by < 0 { "first" } else { "last" }
+                ),
+            );
+            vec![]
+        }
+    }
+}
+
+fn no_steps(state: &mut State) {
+    let name = &state.model.name;
+    refuse(
+        state,
+        format!(
+            "{name} has no training checkpoints: those of the Pythia suite have, and directories named `step1000` or `checkpoint-1000` beside each other"
+        ),
+    );
+}
+
+/// Explore another checkpoint with the same prompt, edits and view.
+pub(super) fn travel(state: &mut State, to: usize) -> Vec<Effect> {
+    let Some(step) = state.training.steps.get(to).cloned() else { return vec![] };
+    state.training.cursor = to;
+    if state.training.at == Some(to) {
+        say(state, format!("this is {}", step.revision));
+        // one that is on its way is not waited for
+        state.training.wanted = None;
+        return vec![];
+    }
+    say(state, format!("going to {} ...", step.revision));
+    (state.training.wanted, state.training.begun) = (Some(to), true);
+    vec![Effect::Travel(to, step)]
+}
+
+/// The checkpoint of a number or revision.
+pub(super) fn travel_to(state: &mut State, name: &str) -> Vec<Effect> {
+    if state.training.steps.is_empty() {
+        no_steps(state);
+        return vec![];
+    }
+    let named = |step: &TrainingStep| step.revision == name || step.step.to_string() == name;
+    if let Some(to) = state.training.steps.iter().position(named) {
+        return travel(state, to);
+    }
+    let nearest = name.trim_start_matches("step").parse::<u64>().ok();
+    let nearest = nearest.and_then(|n| state.training.steps.iter().min_by_key(|step| step.step.abs_diff(n)));
+    let nearest = nearest.map(|step| format!("; the nearest is {}", step.revision)).unwrap_or_default();
+    refuse(state, format!("there is no checkpoint `{name}`{nearest}"));
+    vec![]
+}
+
+/// The checkpoint that was asked for is there, or why not.
+pub(super) fn travelled(state: &mut State, to: usize, model: Result<ModelInfo, String>) -> Vec<Effect> {
+    if state.training.wanted == Some(to) {
+        state.training.wanted = None;
+    }
+    match model {
+        Ok(model) => {
+            let revision = state.training.steps.get(to).map(|step| step.revision.clone()).unwrap_or_default();
+            say(state, format!("now at {revision}"));
+            if let Some(step) = state.training.steps.get_mut(to) {
+                step.here = true;
+            }
+            let back = state.training.at.is_some_and(|at| at > to);
+            state.training.at = Some(to);
+            state.model = model;
+            run_again(state);
+            vec![Effect::Fetch(state.training.neighbours(to, back))]
+        }
+        Err(why) => {
+            refuse(state, why);
+            vec![]
+        }
+    }
+}
+
+/// A download ended: that of what was asked for is told by what comes of it.
+pub(super) fn fetched(state: &mut State, revision: &str, result: Result<(), String>) {
+    state.training.fetching.remove(revision);
+    if let (Ok(()), Some(step)) = (result, state.training.steps.iter_mut().find(|step| step.revision == revision)) {
+        step.here = true;
+    }
+}
+
+/// The hub told which checkpoints there are.
+pub(super) fn listed(state: &mut State, steps: Vec<TrainingStep>) {
+    let training = &mut state.training;
+    let same = |at: Option<usize>, old: &[TrainingStep]| {
+        let step = old.get(at?)?.step;
+        steps.iter().position(|other| other.step == step)
+    };
+    training.wanted = same(training.wanted, &training.steps);
+    training.cursor = same(Some(training.cursor), &training.steps).unwrap_or(0);
+    training.at = same(training.at, &training.steps);
+    training.steps = steps;
+}
+
+/// Moving in the list of checkpoints; Enter goes to the one under the cursor.
+pub(super) fn navigate(state: &mut State, action: Action, page: isize) -> Vec<Effect> {
+    match action {
+        Action::Enter if state.training.steps.is_empty() => no_steps(state),
+        Action::Enter => return travel(state, state.training.cursor),
+        _ => {
+            let action = match action {
+                Action::Left => Action::Up,
+                Action::Right => Action::Down,
+                other => other,
+            };
+            state.training.cursor = moved(state.training.cursor, action, page, state.training.steps.len());
+        }
+    }
+    vec![]
+}

@@ -1,0 +1,74 @@
+//! A few numbers that say how a run is at a glance, so that runs on many checkpoints can be held beside each other.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Tensor};
+use rayon::prelude::*;
+
+use super::{Engine, Outcome, Run, effects::values};
+use crate::{
+    analysis::HeadScores,
+    hooks::{EditError, HookPoint},
+};
+
+/// The numbers of one run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measures {
+    /// The L2 norm of each activation that was kept; what is not finite, such as masked scores, left out.
+    pub norms: BTreeMap<HookPoint, f64>,
+    /// The scores of every head, `[layer][head]`.
+    pub heads: Vec<Vec<HeadScores>>,
+}
+
+/// The numbers of a run and, where it has edits, of the run without.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured {
+    pub run: Measures,
+    pub baseline: Option<Measures>,
+}
+
+impl Engine {
+    /// # Errors
+    /// Tensor errors.
+    pub fn measure(&self, outcome: &Outcome) -> Result<Measured, EditError> {
+        let of = |run: &Run| -> Result<Measures, EditError> {
+            Ok(Measures { norms: norms(run)?, heads: self.head_map(run)? })
+        };
+        let baseline = if outcome.spec.edits.is_empty() { None } else { Some(of(&outcome.baseline)?) };
+        Ok(Measured { run: of(&outcome.run)?, baseline })
+    }
+}
+
+fn norms(run: &Run) -> Result<BTreeMap<HookPoint, f64>, EditError> {
+    let kept: Vec<(HookPoint, &Tensor)> = run.cache.iter().collect();
+    if run.logits.device().is_cpu() {
+        let norm = |values: Vec<f32>| {
+            values.iter().filter(|x| x.is_finite()).map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
+        };
+        return kept.into_par_iter().map(|(point, value)| Ok((point, norm(values(value)?)))).collect();
+    }
+    // one number of each is copied, all at once
+    let squares: Vec<Tensor> =
+        kept.iter().map(|(_, value)| finite_square(value)).collect::<candle_core::Result<_>>()?;
+    let squares = Tensor::stack(&squares, 0)?.to_vec1::<f32>()?;
+    Ok(kept.iter().zip(squares).map(|((point, _), square)| (*point, f64::from(square).sqrt())).collect())
+}
+
+/// The sum of the squares of all finite values, where they lie.
+pub(super) fn finite_square(value: &Tensor) -> candle_core::Result<Tensor> {
+    let value = value.to_dtype(DType::F32)?.contiguous()?;
+    value.abs()?.le(f32::MAX)?.where_cond(&value, &value.zeros_like()?)?.sqr()?.sum_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_finite_is_no_part_of_a_norm() {
+        let device = candle_core::Device::Cpu;
+        let value = Tensor::new(&[3.0f32, f32::NEG_INFINITY, 4.0, f32::NAN], &device).unwrap();
+        let square = finite_square(&value).unwrap().to_scalar::<f32>().unwrap();
+        assert!((square - 25.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,128 @@
+//! The program in a pseudo-terminal.
+
+use std::{
+    io::{Read, Write},
+    num::NonZero,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::termios::LocalFlags;
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use vt100::{MouseProtocolMode, Parser};
+
+pub const LONG: Duration = Duration::from_secs(60);
+
+pub struct Session {
+    pub master: Option<Box<dyn MasterPty + Send>>,
+    pub input: Option<Box<dyn Write + Send>>,
+    pub child: Box<dyn Child + Send + Sync>,
+    pub screen: Arc<Mutex<Parser>>,
+    pub bytes: Arc<Mutex<Vec<u8>>>,
+    /// Set, and the reader lets go of the terminal after the next output.
+    pub deaf: Arc<AtomicBool>,
+    _state: tempfile::TempDir,
+}
+
+impl Session {
+    pub fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::start_in(Path::new("."), args, env)
+    }
+
+    pub fn start_in(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_pythia-tui"));
+        command.args(args);
+        command.env("TERM", "xterm-256color");
+        command.env("COLORTERM", "truecolor");
+        command.env("HF_HUB_CACHE", "/nonexistent");
+        command.env("HF_HUB_OFFLINE", "1");
+        command.env("XDG_CONFIG_HOME", "/nonexistent");
+        let state = tempfile::tempdir().unwrap();
+        command.env("XDG_STATE_HOME", state.path());
+        command.cwd(dir);
+        for (name, value) in env {
+            command.env(name, value);
+        }
+        let child = pair.slave.spawn_command(command).unwrap();
+        let screen = Arc::new(Mutex::new(Parser::new(NonZero::new(24).unwrap(), NonZero::new(80).unwrap(), 0)));
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let deaf = Arc::new(AtomicBool::new(false));
+        let (seen, count, stop) = (screen.clone(), bytes.clone(), deaf.clone());
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = reader.read(&mut buffer) {
+                seen.lock().unwrap().process(&buffer[..n]);
+                count.lock().unwrap().extend_from_slice(&buffer[..n]);
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+            }
+        });
+        let input = pair.master.take_writer().unwrap();
+        // the slave stays open in the child alone, so that its end is seen
+        drop(pair.slave);
+        Self { master: Some(pair.master), input: Some(input), child, screen, bytes, deaf, _state: state }
+    }
+
+    pub fn text(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    /// Everything that was written, control sequences included.
+    pub fn raw(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+
+    /// Wait until the screen holds what is expected.
+    pub fn wait_for(&self, what: &str) {
+        let began = Instant::now();
+        while !self.text().contains(what) {
+            assert!(began.elapsed() < LONG, "no {what:?} on the screen:\n{}", self.text());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn press(&mut self, keys: &str) {
+        self.input.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
+    }
+
+    pub fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.child.process_id().unwrap()).unwrap();
+        let sent = std::process::Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Whether the line discipline echoes and edits lines, as a shell expects.
+    pub fn cooked(&self) -> bool {
+        let termios = self.master.as_ref().unwrap().get_termios().unwrap();
+        termios.local_flags.contains(LocalFlags::ECHO | LocalFlags::ICANON)
+    }
+
+    /// Wait for the program to end, and see that it gave everything back.
+    pub fn ends_clean(mut self) {
+        let began = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < LONG, "it does not end:\n{}", self.text());
+            thread::sleep(Duration::from_millis(10));
+        }
+        let clean = |s: &vt100::Screen| {
+            !s.alternate_screen()
+                && !s.hide_cursor()
+                && !s.bracketed_paste()
+                && s.mouse_protocol_mode() == MouseProtocolMode::None
+        };
+        while !clean(self.screen.lock().unwrap().screen()) {
+            assert!(began.elapsed() < LONG, "the terminal was not given back:\n{}", self.text());
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(self.cooked(), "the terminal is still in raw mode");
+    }
+}
