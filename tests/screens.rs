@@ -14,11 +14,11 @@ use pythia_tui::{
         Opening, Overlay, Phase, Place, PromptLine, Region, Setup, State, Tab, Token, Training, update,
     },
     engine::{
-        Attribution, Compare, EditEffect, Filling, HookChange, Idle, LensCell, Look, Measure, Prediction, Report,
-        Summary, Thumbnails, View, Want, WhichAttention,
+        Attribution, Compare, EditEffect, Filling, HookChange, Idle, LensCell, Look, Measure, Measured, Measures,
+        Prediction, Report, Summary, Thumbnails, View, Want, WhichAttention,
     },
     hooks::{self, Dims, HookPoint, Schema},
-    model::{Config, Processing, modules},
+    model::{Config, Processing, Progress, TrainingStep, modules},
     ui::{self, ColorDepth, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend, style::Style};
@@ -121,9 +121,48 @@ impl Program {
     fn answer(&mut self, want: Want) {
         let run = want.run;
         self.event(Event::Report(Report::Ran { run, summary: Arc::new(self.summary(&want)) }));
+        if want.measure {
+            let measured = Arc::new(self.measured(&want));
+            self.event(Event::Report(Report::Measured { run, measured }));
+        }
         if let Some(look) = want.look {
             let view = Arc::new(self.view(look, &want));
             self.event(Event::Report(Report::Saw { run, look, view }));
+        }
+    }
+
+    /// Norms that grow with the checkpoint, and heads that get better.
+    fn measured(&self, want: &Want) -> Measured {
+        let dims = self.state.schema.dims;
+        let at = self.state.training.at.unwrap_or(0) as f64;
+        let of = |by: f64| Measures {
+            norms: self.state.schema.points().into_iter().map(|point| (point, by * (at + 1.0).powi(2))).collect(),
+            heads: vec![
+                vec![HeadScores { induction: by * at / 20.0, ..HeadScores::default() }; dims.n_heads];
+                dims.n_layers
+            ],
+        };
+        Measured { run: of(1.0), baseline: (!want.spec.edits.is_empty()).then(|| of(0.5)) }
+    }
+
+    /// As a model of the suite, at one of its first checkpoints, of which every other is here.
+    fn in_training(size: (u16, u16), edits: &[&str]) -> Self {
+        let mut program = Self::start(size, edits);
+        let step = |at: u64| if at == 0 { 0 } else { 1 << (at - 1) };
+        let steps: Vec<TrainingStep> = (0..10)
+            .map(|at| TrainingStep { step: step(at), revision: format!("step{}", step(at)), here: at % 2 == 0 })
+            .collect();
+        program.state.training = Training::new(steps, Some("step2"));
+        program
+    }
+
+    /// Press keys, and let the checkpoints that are asked for arrive.
+    fn travel(&mut self, keys: &str) {
+        for effect in self.keys(keys) {
+            if let Effect::Travel(to, step) = effect {
+                let model = ModelInfo { branch: Some(step.revision), ..self.state.model.clone() };
+                self.event(Event::Travelled(to, Ok(Box::new(model))));
+            }
         }
     }
 
@@ -304,6 +343,9 @@ impl Program {
                 "Space" => (KeyCode::Char(' '), KeyModifiers::NONE),
                 "Backspace" => (KeyCode::Backspace, KeyModifiers::NONE),
                 "C-c" => (KeyCode::Char('c'), KeyModifiers::CONTROL),
+                "C-n" => (KeyCode::Char('n'), KeyModifiers::CONTROL),
+                "C-Left" => (KeyCode::Left, KeyModifiers::CONTROL),
+                "C-Right" => (KeyCode::Right, KeyModifiers::CONTROL),
                 one => (KeyCode::Char(one.chars().next().unwrap()), KeyModifiers::NONE),
             };
             effects.extend(self.event(Event::Key(KeyEvent::new(code, modifiers))));
@@ -748,6 +790,98 @@ fn views(size: (u16, u16), theme: Theme) -> String {
         writeln!(all, "== {keys}\n{}", program.screen(theme)).unwrap();
     }
     all
+}
+
+#[test]
+fn checkpoints_are_gone_through_and_their_neighbours_fetched() {
+    let mut program = Program::in_training(SMALL, &[]);
+    let effects = program.keys("C-Right");
+    assert!(matches!(&effects[0], Effect::Travel(3, step) if step.revision == "step4"), "{effects:?}");
+    assert!(matches!(&effects[1], Effect::Post(want) if want.measure), "where it began is measured, too: {effects:?}");
+    // what is on its way is gone on from
+    let effects = program.keys("C-n");
+    assert!(matches!(&effects[..], [Effect::Travel(4, step)] if step.revision == "step8"), "{effects:?}");
+    assert!(program.screen(TRUE).contains("to step8"));
+    let model = Box::new(ModelInfo { branch: Some("step8".into()), ..program.state.model.clone() });
+    let run = program.state.run;
+    let effects = program.event(Event::Travelled(4, Ok(model)));
+    let revisions = |steps: &[TrainingStep]| steps.iter().map(|s| s.revision.clone()).collect::<Vec<_>>();
+    assert!(matches!(&effects[0], Effect::Fetch(steps) if revisions(steps) == ["step16", "step4"]), "{effects:?}");
+    assert!(matches!(&effects[1], Effect::Post(want) if want.run == run + 1), "{effects:?}");
+    // back: the one before is likelier next
+    let effects = program.keys("C-Left C-Left");
+    assert!(matches!(effects.last(), Some(Effect::Travel(2, _))), "{effects:?}");
+    let effects = program.event(Event::Travelled(2, Ok(Box::new(program.state.model.clone()))));
+    assert!(matches!(&effects[0], Effect::Fetch(steps) if revisions(steps) == ["step1", "step4"]), "{effects:?}");
+    // one that can't be had leaves everything as it is
+    program.keys("C-Left");
+    program.event(Event::Travelled(1, Err("no disk".into())));
+    assert_eq!((program.state.training.at, program.state.training.wanted), (Some(2), None));
+    assert!(program.screen(TRUE).contains("no disk"));
+    program.keys("C-Left Esc");
+    assert_eq!(program.state.training.wanted, None);
+    let effects = program.keys(": s t e p Space 9 9 Enter");
+    assert!(effects.is_empty() && program.screen(TRUE).contains("no checkpoint `99`; the nearest is step128"));
+}
+
+#[test]
+fn a_model_without_checkpoints_says_so() {
+    let mut program = Program::start(SMALL, &[]);
+    assert!(program.keys("C-Right").is_empty());
+    assert!(program.screen(TRUE).contains("demo has no training checkpoints"));
+    program.keys("9");
+    assert!(program.screen(TRUE).contains("This model tells of no training"));
+}
+
+#[test]
+fn runs_are_measured_once_somebody_goes_through_the_training() {
+    let mut program = Program::in_training(SMALL, &[]);
+    program.keys("a u");
+    assert!(program.posted.iter().all(|want| !want.measure), "nobody asked");
+    program.travel("C-Right");
+    assert!(program.posted.last().unwrap().measure);
+    let asked = program.posted.len();
+    program.keys("]");
+    assert!(!program.posted[asked..].iter().any(|want| want.measure), "it is measured already");
+    program.travel("C-Right");
+    program.keys("9 s s s s s s s");
+    let values = |program: &Program| program.state.over_training().iter().map(|p| (p.at, p.value)).collect::<Vec<_>>();
+    assert!(program.screen(TRUE).contains("L2 norm of"));
+    assert_eq!(values(&program), [(2, 9.0), (3, 16.0), (4, 25.0)]);
+    // numbers of other edits are no part of it, and come back with what they are of
+    program.keys("a");
+    assert_eq!(values(&program), [(4, 25.0)]);
+    assert_eq!(program.state.over_training()[0].baseline, Some(12.5));
+    program.keys("u");
+    assert_eq!(values(&program), [(2, 9.0), (3, 16.0), (4, 25.0)]);
+}
+
+#[test]
+fn the_training_view() {
+    let screens = |size, theme| {
+        let mut all = String::new();
+        let mut program = Program::in_training(size, &["blocks.1.attn.hook_z[head=2] = 0"]);
+        program.keys("9");
+        for keys in ["C-Right", "C-Right", "C-Right", "C-Right", "Tab s s s s"] {
+            program.travel(keys);
+        }
+        let progress = Progress {
+            repository: "EleutherAI/pythia-70m".into(),
+            revision: "step128".into(),
+            done: 50_000_000,
+            total: 166_000_000,
+            waiting: false,
+        };
+        program.event(Event::Fetching(progress));
+        program.keys("C-Right j");
+        writeln!(all, "{}", program.screen(theme)).unwrap();
+        all
+    };
+    insta::assert_snapshot!("training_wide", screens(WIDE, TRUE));
+    insta::assert_snapshot!("training_small", screens(SMALL, TRUE));
+    let ascii = screens(SMALL, Theme { depth: ColorDepth::None, ascii: true, light: false });
+    assert!(ascii.is_ascii(), "{:?}", ascii.chars().filter(|c| !c.is_ascii()).collect::<String>());
+    insta::assert_snapshot!("training_ascii", ascii);
 }
 
 #[test]

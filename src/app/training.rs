@@ -121,7 +121,10 @@ impl Training {
     /// Remember what a run showed.
     pub(super) fn ran(&mut self, spec: &Spec, summary: &Arc<Summary>) {
         let Some(step) = self.step() else { return };
-        self.visits.retain(|visit| visit.step != step || visit.spec != *spec);
+        // the same again gives the same
+        if self.visits.iter().any(|visit| visit.step == step && visit.spec == *spec) {
+            return;
+        }
         let normalisers = (log_normaliser(&summary.logits), log_normaliser(&summary.baseline_logits));
         self.visits.push(Visit { step, spec: spec.clone(), summary: summary.clone(), normalisers, measured: None });
         if self.visits.len() > VISITS {

@@ -122,17 +122,20 @@ fn chart(frame: &mut Frame<'_>, area: Rect, state: &State, points: &[Point], the
     let (low, high) = if high - low > 1e-12 { (low, high) } else { (low - 0.5, high + 0.5) };
     let (first, last) = (points[0].at as f64, points[points.len() - 1].at as f64);
     let (first, last) = if first < last { (first, last) } else { (first - 1.0, last + 1.0) };
-    let dot = if theme.ascii { Marker::Custom('*') } else { Marker::Dot };
-    let set = |data, style, graph: GraphType| {
-        let marker = if graph == GraphType::Scatter || theme.ascii { dot } else { Marker::Braille };
+    let set = |data, style, graph: GraphType, sign: char| {
+        let marker = match graph {
+            _ if theme.ascii => Marker::Custom(sign),
+            GraphType::Scatter => Marker::Dot,
+            _ => Marker::Braille,
+        };
         Dataset::default().data(data).style(style).graph_type(graph).marker(marker)
     };
     let mut sets = Vec::new();
     // an ASCII line would hide the dots
     let kinds = if theme.ascii { &[GraphType::Scatter][..] } else { &[GraphType::Line, GraphType::Scatter][..] };
     for kind in kinds {
-        sets.push(set(&baseline, theme.dim(), *kind));
-        sets.push(set(&run, if baseline.is_empty() { theme.accent() } else { theme.changed() }, *kind));
+        sets.push(set(&baseline, theme.dim(), *kind, '.'));
+        sets.push(set(&run, if baseline.is_empty() { theme.accent() } else { theme.changed() }, *kind, '*'));
     }
     let name = |at: usize| state.training.steps[at].revision.clone();
     let steps = if points.len() > 1 {
@@ -163,7 +166,10 @@ fn chart(frame: &mut Frame<'_>, area: Rect, state: &State, points: &[Point], the
         }
     }
     if legend > 0 {
-        let said = vec![Span::styled("edited", theme.changed()), Span::styled("   baseline", theme.dim())];
+        let said = vec![
+            Span::styled(if theme.ascii { "* edited" } else { "edited" }, theme.changed()),
+            Span::styled(if theme.ascii { "   . baseline" } else { "   baseline" }, theme.dim()),
+        ];
         frame.render_widget(Line::from(said).right_aligned(), row(area, area.height - 1));
     }
 }
