@@ -31,6 +31,7 @@ pub struct Usage(pub String);
 
 /// Parse, run, and report; the process's exit code: 0 done, 1 failed, 2 usage.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    completions::answer(Args::command);
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(error) => return explain(&error),
@@ -42,7 +43,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Bench(args)) => bench::main(&args),
         Some(Command::Structure(args)) => structure::main(&args),
         Some(Command::Models(args)) => models::main(&args),
-        Some(Command::Completions { shell }) => completions::main(shell, Args::command()),
+        Some(Command::Completions { shell }) => completions::main(shell),
         None => explore::main(&args.explore),
     });
     match result {

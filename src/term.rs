@@ -136,6 +136,7 @@ fn give_back_on_panic() {
     let main = thread::current().id();
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        log::error!("{info}");
         if thread::current().id() == main {
             leave();
             print(info);

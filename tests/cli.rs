@@ -364,6 +364,52 @@ fn the_explorer_needs_a_terminal_and_says_so() {
 fn help_and_completions_are_there() {
     assert!(stdout(&["--help"]).contains("--edit"));
     assert!(stdout(&["completions", "bash"]).contains("pythia-tui"));
+    // as the script asks
+    let ask = |words: &[&str]| {
+        let mut asked = program(&[&["--", "pythia-tui"], words].concat());
+        asked.env("PYTHIA_TUI_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", words.len().to_string());
+        String::from_utf8(asked.env("_CLAP_IFS", " ").output().unwrap().stdout).unwrap()
+    };
+    assert_eq!(ask(&["--model", "pythia-41"]), "pythia-410m pythia-410m-deduped");
+    assert_eq!(ask(&["run", "--revision", "step25"]), "step256 step25000");
+    assert_eq!(ask(&["mod"]), "models");
+}
+
+#[test]
+fn how_it_is_computed_can_be_chosen() {
+    let run = |more: &[&str]| -> Value {
+        let args = [&["run", "--model", "demo", "--json", "Two tokens"], more].concat();
+        serde_json::from_str(&stdout(&args)).unwrap()
+    };
+    assert_eq!(run(&[])["device"], "cpu f32");
+    assert_eq!(run(&["--device", "cpu", "--dtype", "bf16"])["device"], "cpu bf16");
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    run(&["--threads", "1", "--log", log.to_str().unwrap()]);
+    assert!(fs::read_to_string(&log).unwrap().contains("Demo, processed, cpu f32: loaded"));
+    refused(&["run", "--model", "demo", "--device", "gpu", "x"], 2, "there are auto, cpu, cuda, metal");
+    refused(&["run", "--model", "demo", "--dtype", "f61", "x"], 2, "there are f32, f16, bf16");
+    refused(&["run", "--model", "demo", "--threads", "0", "x"], 2, "--threads");
+    refused(&["run", "--model", "demo", "--log", "/nonexistent/log", "x"], 1, "--log /nonexistent/log");
+    if !cfg!(feature = "cuda") {
+        refused(&["run", "--model", "demo", "--device", "cuda:1", "x"], 1, "--features cuda` builds it");
+    }
+    if !cfg!(feature = "metal") {
+        refused(&["run", "--model", "demo", "--device", "metal", "x"], 1, "--features metal` builds it");
+    }
+    let all: Value =
+        serde_json::from_str(&stdout(&["hooks", "--model", "demo", "--dtype", "f16", "--json", "x"])).unwrap();
+    let of = |name: &str| all.as_array().unwrap().iter().find(|h| h["name"] == name).unwrap()["dtype"].clone();
+    assert_eq!((of("blocks.0.attn.hook_q"), of("blocks.0.attn.hook_pattern")), ("f16".into(), "f32".into()));
+}
+
+#[test]
+fn models_lists_what_is_known() {
+    let list = stdout(&["models"]);
+    assert!(list.lines().any(|line| line.starts_with("pythia-12b-deduped ") && line.contains("47.38 GB")), "{list}");
+    let all: Value = serde_json::from_str(&stdout(&["models", "--json"])).unwrap();
+    assert_eq!(all.as_array().unwrap().len(), 19);
+    assert_eq!(all[3]["parameters"], 70_426_624);
 }
 
 #[test]

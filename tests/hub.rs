@@ -332,6 +332,16 @@ fn the_program_fetches_what_is_named() {
     assert!(setting.server.requests().is_empty());
 }
 
+#[test]
+fn the_structure_of_a_model_costs_no_weights() {
+    let setting = Setting::new();
+    let output = program(&setting, &["structure", "--model", "pythia-14m"]).output().unwrap();
+    assert!(output.status.success() && String::from_utf8(output.stdout).unwrap().contains("blocks.1.attn.hook_z"));
+    assert!(setting.ranges().is_empty());
+    assert!(setting.client().cache.find(NAME, "main").is_err(), "a config is no model");
+    is_right(&setting.get().unwrap());
+}
+
 /// Killed in the middle, as by Ctrl-C.
 #[test]
 fn a_killed_download_is_gone_on_with() {

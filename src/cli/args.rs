@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::completions;
 use crate::{
     model::{Dtype, Place},
     ui::ColorDepth,
@@ -39,10 +40,10 @@ pub(super) enum Command {
 pub(super) struct ModelArgs {
     /// `demo`, a directory in the published layout, or a model on the Hugging Face hub: `pythia-160m`, `OWNER/NAME`
     /// [default: pythia-70m-deduped]
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL", add = completions::models())]
     pub model: Option<String>,
     /// A branch, tag or commit of the model: `step3000` [default: main]
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", add = completions::revisions())]
     pub revision: Option<String>,
     /// Download nothing: use what is in the Hugging Face cache
     #[arg(long)]

@@ -1,10 +1,61 @@
-use std::io::Write;
+//! What shells complete. Their scripts ask the program itself, which knows what is in the cache.
 
-use anyhow::Result;
+use std::{ffi::OsStr, io::Write};
 
-pub(super) fn main(shell: clap_complete::Shell, mut command: clap::Command) -> Result<()> {
+use anyhow::{Context, Result};
+use clap_complete::{
+    Shell,
+    engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter},
+    env::{CompleteEnv, Shells},
+};
+
+use crate::model::{Cache, pythia};
+
+/// The variable by which a shell's script asks.
+const ASKED: &str = "PYTHIA_TUI_COMPLETE";
+
+/// Write the script for a shell.
+pub(super) fn main(shell: Shell) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, "pythia-tui", &mut script);
+    let shells = Shells::builtins();
+    let name = env!("CARGO_PKG_NAME");
+    let completer = shells.completer(&shell.to_string()).with_context(|| format!("no completions for {shell}"))?;
+    completer.write_registration(ASKED, name, name, name, &mut script)?;
     std::io::stdout().write_all(&script)?;
     Ok(())
+}
+
+/// If a shell asks, answer it, and end.
+pub(super) fn answer(command: fn() -> clap::Command) {
+    CompleteEnv::with_factory(command).var(ASKED).complete();
+}
+
+fn those(all: impl Iterator<Item = (String, String)>, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let fits = all.filter(|(name, _)| name.starts_with(&*typed));
+    fits.map(|(name, help)| CompletionCandidate::new(name).help(Some(help.into()))).collect()
+}
+
+/// For `--model`: the known sizes, what is in the cache, directories.
+pub(super) fn models() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let cache = Cache::from_env();
+        let demo = ("demo".into(), "in the program".into());
+        let known = pythia::models().map(|name| {
+            let here = !cache.revisions(&format!("EleutherAI/{name}")).is_empty();
+            (name, if here { "in the cache" } else { "on the hub" }.into())
+        });
+        let cached = cache.models().into_keys().map(|repository| (repository, "in the cache".to_string()));
+        let mut all = those(std::iter::once(demo).chain(known).chain(cached), typed);
+        all.extend(PathCompleter::dir().complete(typed));
+        all
+    })
+}
+
+/// For `--revision`: the training steps of the suite.
+pub(super) fn revisions() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let steps = pythia::steps().map(|step| (format!("step{step}"), String::new()));
+        those(std::iter::once(("main".into(), "the end of the training".into())).chain(steps), typed)
+    })
 }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     app::{Effect, Event, Keymap, ModelInfo, Opening, Phase, Purpose, Region, State, Token, Training, update},
-    engine::{Engine, Live, Report, Worker},
+    engine::{Engine, Live, Report, Worker, caught},
     hooks::Plan,
     model::{Cache, Config, Loaded, Progress, Source, Tokenizer, modules, training_steps},
     term::{self, Screen},
@@ -329,7 +329,12 @@ impl Explorer {
         let (sender, of) = (self.sender.clone(), path.clone());
         let load = move || {
             let edits = EditArgs { experiment: Some(path.clone()), ..EditArgs::default() };
-            let prepared = prepare(&none, &prompt, &edits, &mut |_| {}).map(Box::new).map_err(|e| format!("{e:#}"));
+            let mut tell = |progress: Progress| {
+                let percent = progress.done * 100 / progress.total.max(1);
+                let _ = sender.send(Event::Loading(format!("{} ({percent} %)", progress.repository)).into());
+            };
+            let prepared = caught(|| prepare(&none, &prompt, &edits, &mut tell));
+            let prepared = prepared.and_then(|prepared| prepared.map(Box::new).map_err(|e| format!("{e:#}")));
             // the screen is gone when nobody receives any more
             let _ = sender.send(Happening::Prepared(path, prepared));
         };

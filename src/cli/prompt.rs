@@ -64,6 +64,14 @@ pub(super) fn source_here(args: &ModelArgs) -> Result<Source, ModelError> {
     source(&ModelArgs { offline: true, ..args.clone() }, &mut |_| {})
 }
 
+/// What the model is, without its weights.
+pub(super) fn config(args: &ModelArgs) -> Result<Config, ModelError> {
+    match named(args)? {
+        Named::Here(source) => source.config(),
+        Named::Hub(repository, revision) => Hub::from_env(args.offline).config(&repository, &revision),
+    }
+}
+
 /// The device and type that are asked for.
 pub(super) fn place(args: &ModelArgs) -> Result<Placement, ModelError> {
     Ok(Placement { device: args.device.open()?, dtype: args.dtype.into() })

@@ -3,7 +3,7 @@ use std::io::Write;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{args::StructureArgs, progress::Bar, prompt};
+use super::{args::StructureArgs, prompt};
 use crate::{
     hooks::{BlockHook, HookPoint, Schema},
     model::{Config, Module, module_of, modules},
@@ -11,7 +11,7 @@ use crate::{
 
 /// Print the module tree of TransformerLens or of Hugging Face, each with where the hooks lie in it.
 pub(super) fn main(args: &StructureArgs) -> Result<()> {
-    let config = prompt::source(&args.model, &mut Bar::on_stderr().tell())?.config()?;
+    let config = prompt::config(&args.model)?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     match (args.hf, args.json) {
         (false, true) => writeln!(out, "{}", serde_json::to_string_pretty(&hooks_json(&config))?)?,

@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{args::ModelArgs, prompt};
-use crate::model::{Hub, Loaded, ModelError, Processing, Progress, Source, TrainingStep, is_of_suite, training_steps};
+use crate::{
+    engine::caught,
+    model::{Hub, Loaded, ModelError, Processing, Progress, Source, TrainingStep, is_of_suite, training_steps},
+};
 
 /// What comes of it.
 pub(super) enum Travel {
@@ -105,7 +108,8 @@ fn load_each(
             let loaded = found.load(processing, prompt::place(how)?)?;
             Ok(Box::new((found, loaded)))
         };
-        tell(Travel::Arrived(to, load().map_err(|e| e.to_string())));
+        let arrived = caught(load).and_then(|loaded| loaded.map_err(|e| e.to_string()));
+        tell(Travel::Arrived(to, arrived));
     }
 }
 

@@ -188,17 +188,23 @@ impl Drop for Worker {
 fn work(inbox: &Mailbox, mut answer: impl Answer, report: &dyn Fn(Report)) {
     while let Some(want) = inbox.take() {
         let run = want.run;
-        let answered = catch_unwind(AssertUnwindSafe(|| answer.answer(&want, &inbox.stop, report)));
+        let (began, edits, look) = (Instant::now(), want.spec.edits.len(), want.look);
+        let answered = caught(|| answer.answer(&want, &inbox.stop, report));
+        log::debug!("run {run}, {edits} edits, {look:?}: {answered:?} after {:?}", began.elapsed());
         let message = match answered {
             Ok(Ok(()) | Err(EditError::Cancelled)) => continue,
             Ok(Err(error)) => error.to_string(),
-            Err(panic) => format!("internal error: {}", panic_message(panic.as_ref())),
+            Err(message) => message,
         };
         report(Report::Failed { run, message });
     }
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("the worker panicked")
+/// What `work` returns, or that it panicked: a thread beside the screen must not end without a word.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        format!("internal error: {}", text.unwrap_or("no reason was given"))
+    })
 }

@@ -163,7 +163,34 @@ impl Hub {
         }
     }
 
+    /// What a model is, from the cache or the hub, without its weights.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn config(&self, repository: &str, revision: &str) -> Result<Config, ModelError> {
+        match self.cache.find(repository, revision) {
+            Err(ModelError::NotCached { .. }) if !self.offline => {
+                Ok(self.download(repository, revision, &mut |_| {})?.config()?)
+            }
+            _ => self.get(repository, revision, &mut |_| {})?.config(),
+        }
+    }
+
     fn fetch(&self, repository: &str, revision: &str, tell: &mut dyn FnMut(Progress)) -> Result<Source, ModelError> {
+        let mut download = self.download(repository, revision, tell)?;
+        download.all()?;
+        let (directory, commit) = (download.directory, download.listing.sha);
+        self.point(repository, revision, &commit)?;
+        Ok(Source::Snapshot { directory, repository: repository.into(), revision: revision.into(), commit })
+    }
+
+    /// Ask what a revision holds.
+    fn download<'a>(
+        &'a self,
+        repository: &str,
+        revision: &str,
+        tell: &'a mut dyn FnMut(Progress),
+    ) -> Result<Download<'a>, HubError> {
         let api = self.api()?;
         let mut waits = self.waits.iter();
         let listing = loop {
@@ -173,27 +200,10 @@ impl Hub {
             }
         };
         fs::create_dir_all(&self.cache.directory).map_err(|e| HubError::Disk(self.cache.directory.clone(), e))?;
-        let commit = listing.sha.clone();
-        let directory = self.cache.folder(repository).join("snapshots").join(&commit);
+        let directory = self.cache.folder(repository).join("snapshots").join(&listing.sha);
         let (repository, revision) = (repository.to_string(), revision.to_string());
-        let mut download = Download {
-            hub: self,
-            api,
-            directory: directory.clone(),
-            listing,
-            whole: 0,
-            told: Progress {
-                repository: repository.clone(),
-                revision: revision.clone(),
-                done: 0,
-                total: 0,
-                waiting: false,
-            },
-            tell,
-        };
-        download.all()?;
-        self.point(&repository, &revision, &commit)?;
-        Ok(Source::Snapshot { directory, repository, revision, commit })
+        let told = Progress { repository, revision, done: 0, total: 0, waiting: false };
+        Ok(Download { hub: self, api, directory, listing, whole: 0, told, tell })
     }
 
     fn api(&self) -> Result<Api, HubError> {
@@ -336,16 +346,10 @@ enum Miss {
 
 impl Download<'_> {
     fn all(&mut self) -> Result<(), HubError> {
-        let unsuitable =
-            |reason: String, of: &Progress| Err(HubError::Unsuitable { repository: of.repository.clone(), reason });
-        if self.listed("config.json").is_none() {
-            return unsuitable("it has no config.json".into(), &self.told);
-        }
         let (single, index) =
             (|name: &&str| self.listed(name).is_some(), |name: &&str| self.listed(&index_of(name)).is_some());
         let Some(weights) = WEIGHTS.iter().find(|name| single(name) || index(name)) else {
-            let reason = format!("it has neither {} (nor their index)", WEIGHTS.join(" nor "));
-            return unsuitable(reason, &self.told);
+            return Err(self.unsuitable(format!("it has neither {} (nor their index)", WEIGHTS.join(" nor "))));
         };
         let sharded = !single(weights);
         // about as much as it will be: the index that says which shards there are is yet to come
@@ -354,24 +358,18 @@ impl Download<'_> {
         let whole = |file: &&Sibling| file.name == **weights;
         let about = self.listing.siblings.iter().filter(|file| if sharded { shard(file) } else { whole(file) });
         self.told.total = about.filter_map(|file| file.size).sum();
-        self.file("config.json")?;
         // before gigabytes are fetched
-        let path = self.directory.join("config.json");
-        let text = fs::read_to_string(&path).map_err(|e| HubError::Disk(path, e))?;
-        let config = serde_json::from_str(&text).map_err(|e| format!("config.json: {e}"));
-        if let Err(reason) = config.and_then(|json| Config::from_json(&json).map_err(|e| e.to_string())) {
-            return unsuitable(reason, &self.told);
-        }
+        self.config()?;
         let mut names: Vec<String> = vec![(*weights).into()];
         if sharded {
             self.file(&index_of(weights))?;
             names = match shards(&self.directory.join(index_of(weights))) {
                 Ok(names) => names,
-                Err(e) => return unsuitable(e.to_string(), &self.told),
+                Err(e) => return Err(self.unsuitable(e.to_string())),
             };
         }
         if let Some(missing) = names.iter().find(|name| self.listed(name).is_none()) {
-            return unsuitable(format!("{} names {missing}, which it has not", index_of(weights)), &self.told);
+            return Err(self.unsuitable(format!("{} names {missing}, which it has not", index_of(weights))));
         }
         if self.listed("tokenizer.json").is_some() {
             names.insert(0, "tokenizer.json".into());
@@ -380,6 +378,21 @@ impl Download<'_> {
         self.told.total = self.whole + names.iter().map(size).sum::<u64>();
         self.room(&names)?;
         names.iter().try_for_each(|name| self.file(name))
+    }
+
+    fn config(&mut self) -> Result<Config, HubError> {
+        if self.listed("config.json").is_none() {
+            return Err(self.unsuitable("it has no config.json".into()));
+        }
+        self.file("config.json")?;
+        let path = self.directory.join("config.json");
+        let text = fs::read_to_string(&path).map_err(|e| HubError::Disk(path, e))?;
+        let json = serde_json::from_str(&text).map_err(|e| self.unsuitable(format!("config.json: {e}")))?;
+        Config::from_json(&json).map_err(|e| self.unsuitable(e.to_string()))
+    }
+
+    fn unsuitable(&self, reason: String) -> HubError {
+        HubError::Unsuitable { repository: self.told.repository.clone(), reason }
     }
 
     fn listed(&self, name: &str) -> Option<&Sibling> {
@@ -426,7 +439,9 @@ impl Download<'_> {
                 }
                 discard(&target);
             }
-            match self.attempt(&file) {
+            let attempt = self.attempt(&file);
+            log::info!("{}: {}", file.name, if attempt.is_ok() { "came" } else { "did not come" });
+            match attempt {
                 Ok(()) => match check(&target, &file) {
                     Ok(()) => {}
                     Err(reason) => {

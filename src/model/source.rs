@@ -1,6 +1,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use super::{Config, Model, ModelError, Placement, Processing, Tokenizer, checkpoint::Checkpoint, demo};
@@ -41,6 +42,17 @@ impl Source {
     /// # Errors
     /// A missing or unreadable file, an unsupported config, tensors that do not fit.
     pub fn load(&self, processing: Processing, place: Placement) -> Result<Loaded, ModelError> {
+        let (began, at) = (Instant::now(), place.to_string());
+        let loaded = self.read(processing, place);
+        log::info!(
+            "{self:?}, {processing}, {at}: {} after {:?}",
+            if loaded.is_ok() { "loaded" } else { "failed" },
+            began.elapsed()
+        );
+        loaded
+    }
+
+    fn read(&self, processing: Processing, place: Placement) -> Result<Loaded, ModelError> {
         match self {
             Self::Demo => {
                 let config = self.config()?;
