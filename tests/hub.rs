@@ -121,6 +121,18 @@ fn a_model_comes_into_the_layout_of_the_python_library() {
 }
 
 #[test]
+fn what_another_revision_has_is_not_fetched_again() {
+    let setting = Setting::new();
+    setting.get().unwrap();
+    setting.ranges();
+    setting.server.publish(NAME, "step1000", &fixture("parallel-25"));
+    is_right(&setting.client().get(NAME, "step1000", &mut |_| {}).unwrap());
+    assert!(setting.ranges().is_empty());
+    let names: Vec<String> = setting.client().cache.revisions(NAME).into_iter().map(|cached| cached.revision).collect();
+    assert_eq!(names, ["main", "step1000"]);
+}
+
+#[test]
 fn shards_and_pickles_come_as_well() {
     for form in ["f16-shards", "f16-bin", "f16-bin-shards-buffers"] {
         let setting = Setting::with(&format!("formats/{form}"));

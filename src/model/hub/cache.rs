@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Config, ModelError, Source, checkpoint};
+use crate::model::{Config, ModelError, Source, checkpoint};
 
 /// A model on the hub: `pythia-70m-deduped` is `EleutherAI/pythia-70m-deduped`.
 ///
