@@ -16,7 +16,7 @@ use common::{
     fixture,
     hub::{FakeHub, Fault, sha256},
 };
-use pythia_tui::model::{Cache, Hub, ModelError, Placement, Processing, Progress, Source};
+use pythia_tui::model::{Cache, Hub, HubError, ModelError, Placement, Processing, Progress, Source};
 use tempfile::TempDir;
 
 const NAME: &str = "EleutherAI/pythia-14m";
@@ -52,7 +52,7 @@ impl Setting {
     }
 
     fn get(&self) -> Result<Source, ModelError> {
-        self.client().get(NAME, "main", &mut |_| {})
+        self.client().get(NAME, "main", &mut |_| true)
     }
 
     fn folder(&self) -> PathBuf {
@@ -61,7 +61,7 @@ impl Setting {
 
     /// What collects the bytes of the weights.
     fn partial(&self) -> PathBuf {
-        self.folder().join("blobs").join(format!("{}.part", sha256(&weights())))
+        self.folder().join("blobs").join(format!("{}.incomplete", sha256(&weights())))
     }
 
     /// The ranges of the weights that were asked for, without the questions for their length.
@@ -97,7 +97,13 @@ fn is_right(source: &Source) {
 fn a_model_comes_into_the_layout_of_the_python_library() {
     let setting = Setting::new();
     let mut told = Vec::new();
-    let source = setting.client().get(NAME, "main", &mut |progress| told.push(progress)).unwrap();
+    let source = setting
+        .client()
+        .get(NAME, "main", &mut |progress| {
+            told.push(progress);
+            true
+        })
+        .unwrap();
     is_right(&source);
     let (folder, commit) = (setting.folder(), &setting.commit);
     assert_eq!(fs::read_to_string(folder.join("refs/main")).unwrap(), *commit);
@@ -111,10 +117,10 @@ fn a_model_comes_into_the_layout_of_the_python_library() {
     setting.server.requests();
     is_right(&setting.get().unwrap());
     let offline = Hub { offline: true, ..setting.client() };
-    assert!(offline.get(NAME, "main", &mut |_| {}).is_ok());
-    assert!(offline.get(NAME, commit, &mut |_| {}).is_ok(), "a commit is a revision, too");
+    assert!(offline.get(NAME, "main", &mut |_| true).is_ok());
+    assert!(offline.get(NAME, commit, &mut |_| true).is_ok(), "a commit is a revision, too");
     assert!(setting.server.requests().is_empty());
-    let message = offline.get(NAME, "step3000", &mut |_| {}).unwrap_err().to_string();
+    let message = offline.get(NAME, "step3000", &mut |_| true).unwrap_err().to_string();
     assert!(message.contains("step3000") && message.contains("--offline"), "{message}");
     let cached = setting.client().cache.models();
     assert_eq!(cached[NAME][0].revision, "main");
@@ -126,7 +132,7 @@ fn what_another_revision_has_is_not_fetched_again() {
     setting.get().unwrap();
     setting.ranges();
     setting.server.publish(NAME, "step1000", &fixture("parallel-25"));
-    is_right(&setting.client().get(NAME, "step1000", &mut |_| {}).unwrap());
+    is_right(&setting.client().get(NAME, "step1000", &mut |_| true).unwrap());
     assert!(setting.ranges().is_empty());
     let names: Vec<String> = setting.client().cache.revisions(NAME).into_iter().map(|cached| cached.revision).collect();
     assert_eq!(names, ["main", "step1000"]);
@@ -143,7 +149,7 @@ fn shards_and_pickles_come_as_well() {
 #[test]
 fn what_is_not_there_is_told_apart() {
     let setting = Setting::new();
-    let get = |name: &str, revision: &str| setting.client().get(name, revision, &mut |_| {}).unwrap_err().to_string();
+    let get = |name: &str, revision: &str| setting.client().get(name, revision, &mut |_| true).unwrap_err().to_string();
     let message = get("EleutherAI/pythia-160m-dedupd", "main");
     assert!(
         message.contains("no EleutherAI/pythia-160m-dedupd on the hub")
@@ -161,7 +167,7 @@ fn private_models_need_their_token() {
     let setting = Setting::new();
     setting.server.require_token("hf_secret");
     setting.refused(&["private", "HF_TOKEN is not set"]);
-    let with = |token: &str| Hub { token: Some(token.into()), ..setting.client() }.get(NAME, "main", &mut |_| {});
+    let with = |token: &str| Hub { token: Some(token.into()), ..setting.client() }.get(NAME, "main", &mut |_| true);
     assert!(with("hf_wrong").unwrap_err().to_string().contains("the token that is set is not accepted"));
     is_right(&with("hf_secret").unwrap());
 }
@@ -189,12 +195,12 @@ fn a_hub_that_is_not_there_is_noticed_at_once() {
     let setting = Setting::new();
     let began = Instant::now();
     let nobody = Hub { endpoint: "http://127.0.0.1:1".into(), ..setting.client() };
-    let error = nobody.get(NAME, "main", &mut |_| {}).unwrap_err();
+    let error = nobody.get(NAME, "main", &mut |_| true).unwrap_err();
     assert!(error.to_string().contains("can't reach the hub at http://127.0.0.1:1"), "{error}");
     assert!(matches!(error, ModelError::Hub(why) if why.is_unreachable()));
     assert!(began.elapsed() < Duration::from_secs(5));
     let nonsense = Hub { endpoint: "huggingface.co".into(), ..setting.client() };
-    assert!(nonsense.get(NAME, "main", &mut |_| {}).unwrap_err().to_string().contains("https://"));
+    assert!(nonsense.get(NAME, "main", &mut |_| true).unwrap_err().to_string().contains("https://"));
 }
 
 #[test]
@@ -219,7 +225,7 @@ fn a_connection_that_is_cut_is_taken_up_where_it_broke() {
 fn a_connection_that_is_always_cut_is_given_up() {
     let setting = Setting::new();
     setting.server.plan("/cdn/", Fault::Cut(0), usize::MAX);
-    setting.refused(&["model.safetensors broke off after 0 B of 57.82 kB", "the next start goes on"]);
+    setting.refused(&["model.safetensors broke off after 0 B of 57.82 kB", "the next try goes on"]);
 }
 
 #[test]
@@ -261,11 +267,47 @@ fn slow_bytes_are_waited_for_and_silence_is_not() {
     let setting = Setting::new();
     setting.server.plan("/cdn/", Fault::Slow(8_000, Duration::from_millis(300)), 1);
     is_right(&setting.get().unwrap());
+    // a connection that went silent is given up, and the rest asked for on another
     let setting = Setting::new();
+    let short = || Hub { patience: Duration::from_millis(700), ..setting.client() };
     setting.server.plan("/cdn/", Fault::Silence(8_000), 1);
+    is_right(&short().get(NAME, "main", &mut |_| true).unwrap());
+    assert_eq!(setting.ranges(), ["bytes=0-", "bytes=8000-"]);
+    let setting = Setting::new();
+    setting.server.plan("/cdn/", Fault::Silence(0), usize::MAX);
     let began = Instant::now();
-    setting.refused(&["broke off after 8.00 kB of 57.82 kB: nothing came for 2 s"]);
+    let hub = Hub { patience: Duration::from_millis(500), ..setting.client() };
+    let message = hub.get(NAME, "main", &mut |_| true).unwrap_err().to_string();
+    assert!(message.contains("broke off after 0 B of 57.82 kB: nothing came for 0.5 s"), "{message}");
     assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn whoever_wants_something_else_by_now_is_let_go() {
+    let setting = Setting::new();
+    setting.server.plan("/cdn/", Fault::Slow(4_000, Duration::from_millis(100)), 1);
+    let stopped = setting.client().get(NAME, "main", &mut |progress| progress.done < 20_000);
+    assert!(matches!(stopped, Err(ModelError::Hub(HubError::Stopped))), "{stopped:?}");
+    assert!(fs::metadata(setting.partial()).unwrap().len() > 10_000, "what came is kept");
+    is_right(&setting.get().unwrap());
+}
+
+/// Nothing that a hub sends leads out of the cache.
+#[test]
+fn names_that_are_no_hashes_are_refused() {
+    let setting = Setting::new();
+    setting.server.rename_commits("../../../../escaped");
+    setting.refused(&["does not answer as the hub does", "its commit is"]);
+    assert!(!setting.cache.path().join("../escaped").exists());
+}
+
+#[test]
+fn a_tokenizer_that_somebody_left_out_is_fetched() {
+    let setting = Setting::with("../../assets/demo");
+    let Source::Snapshot { directory, .. } = setting.get().unwrap() else { panic!() };
+    fs::remove_file(directory.join("tokenizer.json")).unwrap();
+    setting.get().unwrap();
+    assert!(directory.join("tokenizer.json").is_file());
 }
 
 #[test]
@@ -278,6 +320,7 @@ fn two_at_once_do_no_harm() {
             is_right(&one.join().unwrap().unwrap());
         }
     });
+    assert_eq!(setting.ranges(), ["bytes=0-"], "it came once");
     is_right(&setting.get().unwrap());
 }
 
@@ -304,7 +347,7 @@ fn a_cache_that_can_not_be_written_is_named() {
     let file = setting.cache.path().join("file");
     fs::write(&file, "").unwrap();
     let blocked = Hub { cache: Cache { directory: file.join("hub") }, ..setting.client() };
-    let message = blocked.get(NAME, "main", &mut |_| {}).unwrap_err().to_string();
+    let message = blocked.get(NAME, "main", &mut |_| true).unwrap_err().to_string();
     assert!(message.contains("can't write to") && message.contains("file/hub"), "{message}");
 }
 

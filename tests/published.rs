@@ -18,7 +18,7 @@ fn model(name: &str) -> Option<Engine> {
         eprintln!("skipped: PYTHIA_TUI_NETWORK is not set, so {name} is not downloaded");
         return None;
     }
-    match Hub::from_env(false).get(name, "main", &mut |_| {}) {
+    match Hub::from_env(false).get(name, "main", &mut |_| true) {
         Ok(source) => {
             let loaded = source.load(Processing::Folded, Placement::cpu()).unwrap();
             let schema = Schema::new(loaded.model.config.dims());

@@ -159,9 +159,9 @@ impl Program {
     /// Press keys, and let the checkpoints that are asked for arrive.
     fn travel(&mut self, keys: &str) {
         for effect in self.keys(keys) {
-            if let Effect::Travel(to, step) = effect {
-                let model = ModelInfo { branch: Some(step.revision), ..self.state.model.clone() };
-                self.event(Event::Travelled(to, Ok(Box::new(model))));
+            if let Effect::Travel(step) = effect {
+                let model = ModelInfo { branch: Some(step.revision.clone()), ..self.state.model.clone() };
+                self.event(Event::Travelled(step, Ok(Box::new(model))));
             }
         }
     }
@@ -795,31 +795,41 @@ fn views(size: (u16, u16), theme: Theme) -> String {
 #[test]
 fn checkpoints_are_gone_through_and_their_neighbours_fetched() {
     let mut program = Program::in_training(SMALL, &[]);
+    let step = |program: &Program, at: usize| program.state.training.steps[at].clone();
     let effects = program.keys("C-Right");
-    assert!(matches!(&effects[0], Effect::Travel(3, step) if step.revision == "step4"), "{effects:?}");
+    assert!(matches!(&effects[0], Effect::Travel(step) if step.revision == "step4"), "{effects:?}");
     assert!(matches!(&effects[1], Effect::Post(want) if want.measure), "where it began is measured, too: {effects:?}");
     // what is on its way is gone on from
     let effects = program.keys("C-n");
-    assert!(matches!(&effects[..], [Effect::Travel(4, step)] if step.revision == "step8"), "{effects:?}");
+    assert!(matches!(&effects[..], [Effect::Travel(step)] if step.revision == "step8"), "{effects:?}");
     assert!(program.screen(TRUE).contains("to step8"));
     let model = Box::new(ModelInfo { branch: Some("step8".into()), ..program.state.model.clone() });
     let run = program.state.run;
-    let effects = program.event(Event::Travelled(4, Ok(model)));
+    let effects = program.event(Event::Travelled(step(&program, 4), Ok(model)));
     let revisions = |steps: &[TrainingStep]| steps.iter().map(|s| s.revision.clone()).collect::<Vec<_>>();
     assert!(matches!(&effects[0], Effect::Fetch(steps) if revisions(steps) == ["step16", "step4"]), "{effects:?}");
     assert!(matches!(&effects[1], Effect::Post(want) if want.run == run + 1), "{effects:?}");
     // back: the one before is likelier next
     let effects = program.keys("C-Left C-Left");
-    assert!(matches!(effects.last(), Some(Effect::Travel(2, _))), "{effects:?}");
-    let effects = program.event(Event::Travelled(2, Ok(Box::new(program.state.model.clone()))));
+    assert!(matches!(effects.last(), Some(Effect::Travel(step)) if step.revision == "step2"), "{effects:?}");
+    let effects = program.event(Event::Travelled(step(&program, 2), Ok(Box::new(program.state.model.clone()))));
     assert!(matches!(&effects[0], Effect::Fetch(steps) if revisions(steps) == ["step1", "step4"]), "{effects:?}");
     // one that can't be had leaves everything as it is
     program.keys("C-Left");
-    program.event(Event::Travelled(1, Err("no disk".into())));
+    program.event(Event::Travelled(step(&program, 1), Err("no disk".into())));
     assert_eq!((program.state.training.at, program.state.training.wanted), (Some(2), None));
     assert!(program.screen(TRUE).contains("no disk"));
-    program.keys("C-Left Esc");
-    assert_eq!(program.state.training.wanted, None);
+    let effects = program.keys("C-Left Esc");
+    assert_eq!((program.state.training.wanted, effects.last()), (None, Some(&Effect::Stay)));
+    // a list that comes late, with more in it, keeps what is meant
+    program.keys("C-Left");
+    let mut longer = program.state.training.steps.clone();
+    longer.insert(2, TrainingStep { step: 1_000_000, revision: "step1000000".into(), here: false });
+    program.event(Event::Checkpoints(longer));
+    let one = step(&program, 1);
+    assert!(program.state.training.is_wanted(&one) && program.state.training.at == Some(3));
+    program.event(Event::Travelled(one, Ok(Box::new(program.state.model.clone()))));
+    assert_eq!(program.state.training.at, Some(1));
     let effects = program.keys(": s t e p Space 9 9 Enter");
     assert!(effects.is_empty() && program.screen(TRUE).contains("no checkpoint `99`; the nearest is step128"));
 }

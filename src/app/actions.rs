@@ -80,7 +80,7 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
             }
             if state.training.wanted.take().is_some() {
                 say(state, "staying here; what is fetched is kept".into());
-                return vec![];
+                return vec![Effect::Stay];
             }
             if let Some(View::Sweep(filling)) = state.view()
                 && filling.is_filling()

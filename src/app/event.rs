@@ -34,7 +34,7 @@ pub enum Event {
     /// The checkpoints of the model's training, as they are known now.
     Checkpoints(Vec<TrainingStep>),
     /// The answer to [`Effect::Travel`]: the model that is explored from now on.
-    Travelled(usize, Result<Box<ModelInfo>, String>),
+    Travelled(TrainingStep, Result<Box<ModelInfo>, String>),
     /// The session can't be kept, and why.
     NotKept(String),
     /// A signal or a closed terminal: leave.
@@ -74,8 +74,10 @@ pub enum Effect {
     },
     /// Go on with the experiment in a file.
     Open(PathBuf),
-    /// Explore the checkpoint of this number of the list.
-    Travel(usize, TrainingStep),
+    /// Explore this checkpoint of the same training.
+    Travel(TrainingStep),
+    /// None any more.
+    Stay,
     /// Have these checkpoints here, for whoever goes to them next.
     Fetch(Vec<TrainingStep>),
     /// Stop the run that is under way.

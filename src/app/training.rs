@@ -97,6 +97,12 @@ impl Training {
         self.at.and_then(|at| self.steps.get(at)).map(|step| step.step)
     }
 
+    /// Whether it is the checkpoint that was asked for last.
+    #[must_use]
+    pub fn is_wanted(&self, step: &TrainingStep) -> bool {
+        self.wanted.and_then(|to| self.steps.get(to)).is_some_and(|wanted| wanted.step == step.step)
+    }
+
     /// Whether a run of this is known to have been measured on the checkpoint that is explored.
     fn is_measured(&self, spec: &Spec) -> bool {
         let step = self.step();
@@ -141,7 +147,7 @@ impl Training {
 }
 
 impl State {
-    /// The quantity that is looked at: where none was chosen, what edits did, or the target's probability.
+    /// The quantity that is looked at: where none was chosen, the target's probability.
     #[must_use]
     pub fn quantity(&self) -> Quantity {
         self.training.quantity.unwrap_or(Quantity::Probability)
@@ -266,12 +272,11 @@ pub(super) fn travel(state: &mut State, to: usize) -> Vec<Effect> {
     if state.training.at == Some(to) {
         say(state, format!("this is {}", step.revision));
         // one that is on its way is not waited for
-        state.training.wanted = None;
-        return vec![];
+        return if state.training.wanted.take().is_some() { vec![Effect::Stay] } else { vec![] };
     }
     say(state, format!("going to {} ...", step.revision));
     (state.training.wanted, state.training.begun) = (Some(to), true);
-    vec![Effect::Travel(to, step)]
+    vec![Effect::Travel(step)]
 }
 
 /// The checkpoint of a number or revision.
@@ -292,10 +297,12 @@ pub(super) fn travel_to(state: &mut State, name: &str) -> Vec<Effect> {
 }
 
 /// The checkpoint that was asked for is there, or why not.
-pub(super) fn travelled(state: &mut State, to: usize, model: Result<ModelInfo, String>) -> Vec<Effect> {
-    if state.training.wanted == Some(to) {
+pub(super) fn travelled(state: &mut State, step: &TrainingStep, model: Result<ModelInfo, String>) -> Vec<Effect> {
+    if state.training.is_wanted(step) {
         state.training.wanted = None;
     }
+    // the list may have become longer meanwhile
+    let Some(to) = state.training.steps.iter().position(|known| known.step == step.step) else { return vec![] };
     match model {
         Ok(model) => {
             let revision = state.training.steps.get(to).map(|step| step.revision.clone()).unwrap_or_default();

@@ -59,7 +59,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             training::listed(state, steps);
             vec![]
         }
-        Event::Travelled(to, model) => training::travelled(state, to, model.map(|model| *model)),
+        Event::Travelled(step, model) => training::travelled(state, &step, model.map(|model| *model)),
         Event::NotKept(why) => {
             refuse(state, format!("this session can't be kept: {why}; write it elsewhere"));
             vec![]

@@ -27,7 +27,7 @@ use crate::{
     app::{Effect, Event, Keymap, ModelInfo, Opening, Phase, Purpose, Region, State, Token, Training, update},
     engine::{Engine, Live, Report, Worker, caught},
     hooks::Plan,
-    model::{Cache, Config, Loaded, Progress, Source, Tokenizer, modules, training_steps},
+    model::{Cache, Config, Loaded, Placement, Progress, Source, Tell, Tokenizer, modules, training_steps},
     term::{self, Screen},
     ui::{self, Theme},
 };
@@ -120,12 +120,7 @@ fn info(loaded: &Loaded, source: &Source, name: String, note: Option<String>) ->
 }
 
 /// Load what is to be explored, and refuse here rather than on the screen what its first run would refuse.
-fn prepare(
-    model: &ModelArgs,
-    prompt: &PromptArgs,
-    edits: &EditArgs,
-    tell: &mut dyn FnMut(Progress),
-) -> Result<Prepared> {
+fn prepare(model: &ModelArgs, prompt: &PromptArgs, edits: &EditArgs, tell: Tell<'_>) -> Result<Prepared> {
     let prepared = prompt::prepare(model, prompt, edits, Some(PROMPT), tell)?;
     let (spec, schema) = (prepared.setup.spec(), &prepared.engine.schema);
     Plan::resolve(&spec.edits, schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len))
@@ -145,7 +140,7 @@ fn traveller(
         // the screen is gone when nobody receives any more
         let _ = sender.send(Happening::Travel(number, travel));
     };
-    let traveller = Traveller::start(how, &subject.source, state.model.processing, tell);
+    let traveller = Traveller::start(how, &subject.source, state.model.processing, subject.place.clone(), tell);
     Ok((number, traveller.context("starting the traveller")?))
 }
 
@@ -165,19 +160,21 @@ struct Subject {
     source: Source,
     tokenizer: Arc<Tokenizer>,
     config: Config,
+    place: Placement,
     worker: Worker,
 }
 
 impl Subject {
     fn new(number: u64, source: Source, engine: Engine, sender: &Sender<Happening>) -> Result<Self> {
-        let (tokenizer, config) = (engine.loaded.tokenizer.clone(), engine.loaded.model.config.clone());
+        let Loaded { model, tokenizer, .. } = &engine.loaded;
+        let (tokenizer, config, place) = (tokenizer.clone(), model.config.clone(), model.place());
         let reports = sender.clone();
         let worker = Worker::start(Live::new(engine), move |report| {
             // the screen is gone when nobody receives any more
             let _ = reports.send(Happening::Report(number, report));
         });
         let worker = worker.context("starting the worker")?;
-        Ok(Self { number, source, tokenizer, config, worker })
+        Ok(Self { number, source, tokenizer, config, place, worker })
     }
 }
 
@@ -232,10 +229,10 @@ impl Explorer {
                         Travel::Fetched(revision, result) => Event::Fetched(revision, result),
                         Travel::Listed(steps) => Event::Checkpoints(steps),
                         // another one is wanted by now
-                        Travel::Arrived(to, _) if self.state.training.wanted != Some(to) => continue,
-                        Travel::Arrived(to, arrived) => {
+                        Travel::Arrived(step, _) if !self.state.training.is_wanted(&step) => continue,
+                        Travel::Arrived(step, arrived) => {
                             let model = arrived.and_then(|arrived| self.arrive(*arrived));
-                            Event::Travelled(to, model.map(Box::new))
+                            Event::Travelled(step, model.map(Box::new))
                         }
                     },
                     // of what is not explored any more
@@ -268,7 +265,8 @@ impl Explorer {
                             pending.push_back(Event::Saved(path, result).into());
                         }
                         Effect::Open(path) => pending.push_back(self.open(path).into()),
-                        Effect::Travel(to, step) => self.traveller.1.go(to, step),
+                        Effect::Travel(step) => self.traveller.1.go(Some(step)),
+                        Effect::Stay => self.traveller.1.go(None),
                         Effect::Fetch(steps) => self.traveller.1.fetch(steps),
                         Effect::Cancel => self.subject.worker.cancel(),
                         Effect::Suspend => self.screen.suspend()?,
@@ -331,7 +329,7 @@ impl Explorer {
             let edits = EditArgs { experiment: Some(path.clone()), ..EditArgs::default() };
             let mut tell = |progress: Progress| {
                 let percent = progress.done * 100 / progress.total.max(1);
-                let _ = sender.send(Event::Loading(format!("{} ({percent} %)", progress.repository)).into());
+                sender.send(Event::Loading(format!("{} ({percent} %)", progress.repository)).into()).is_ok()
             };
             let prepared = caught(|| prepare(&none, &prompt, &edits, &mut tell));
             let prepared = prepared.and_then(|prepared| prepared.map(Box::new).map_err(|e| format!("{e:#}")));
@@ -346,9 +344,8 @@ impl Explorer {
 
     /// Explore another checkpoint of the same model.
     fn arrive(&mut self, (source, loaded): (Source, Loaded)) -> Result<ModelInfo, String> {
-        let dims = loaded.model.config.dims();
-        if dims != self.state.schema.dims {
-            return Err(format!("{} is of another size than what is explored", loaded.name));
+        if loaded.model.config != self.subject.config {
+            return Err(format!("{} is another model than what is explored: its config differs", loaded.name));
         }
         let name = match &source {
             Source::Directory(path) => path.display().to_string(),

@@ -23,8 +23,11 @@ impl Bar {
     }
 
     /// What a download reports to.
-    pub fn tell(mut self) -> impl FnMut(Progress) {
-        move |progress| self.show(&progress)
+    pub fn tell(mut self) -> impl FnMut(Progress) -> bool {
+        move |progress| {
+            self.show(&progress);
+            true
+        }
     }
 
     fn show(&mut self, progress: &Progress) {

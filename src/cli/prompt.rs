@@ -15,9 +15,7 @@ use crate::{
     app::{Distractor, EditLine, Setup, Token},
     engine::Engine,
     hooks::{Edit, Plan, Schema},
-    model::{
-        Config, Hub, HubError, Loaded, ModelError, Placement, Processing, Progress, Source, Tokenizer, repository,
-    },
+    model::{Config, Hub, HubError, Loaded, ModelError, Placement, Processing, Source, Tell, Tokenizer, repository},
 };
 
 /// The model that is meant when none is named.
@@ -52,7 +50,7 @@ fn named(args: &ModelArgs) -> Result<Named, ModelError> {
 }
 
 /// The model that was named, or the default one; fetched if it is not here.
-pub(super) fn source(args: &ModelArgs, tell: &mut dyn FnMut(Progress)) -> Result<Source, ModelError> {
+pub(super) fn source(args: &ModelArgs, tell: Tell<'_>) -> Result<Source, ModelError> {
     match named(args)? {
         Named::Here(source) => Ok(source),
         Named::Hub(repository, revision) => Hub::from_env(args.offline).get(&repository, &revision, tell),
@@ -61,7 +59,7 @@ pub(super) fn source(args: &ModelArgs, tell: &mut dyn FnMut(Progress)) -> Result
 
 /// The same without asking the network.
 pub(super) fn source_here(args: &ModelArgs) -> Result<Source, ModelError> {
-    source(&ModelArgs { offline: true, ..args.clone() }, &mut |_| {})
+    source(&ModelArgs { offline: true, ..args.clone() }, &mut |_| true)
 }
 
 /// What the model is, without its weights.
@@ -105,7 +103,7 @@ pub(super) fn prepare(
     prompt: &PromptArgs,
     edits: &EditArgs,
     demo: Option<&str>,
-    tell: &mut dyn FnMut(Progress),
+    tell: Tell<'_>,
 ) -> Result<Prepared> {
     let file = edits.experiment.as_deref().map(File::read).transpose()?;
     let chosen = choose(model, file.as_ref());

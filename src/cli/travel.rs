@@ -4,29 +4,32 @@
 use std::{
     io,
     path::Path,
-    sync::mpsc::{self, Receiver, Sender},
+    sync::mpsc::{self, Receiver, Sender, TryRecvError},
     thread,
 };
 
-use super::{args::ModelArgs, prompt};
+use super::args::ModelArgs;
 use crate::{
     engine::caught,
-    model::{Hub, Loaded, ModelError, Processing, Progress, Source, TrainingStep, is_of_suite, training_steps},
+    model::{
+        Hub, Loaded, ModelError, Placement, Processing, Progress, Source, Tell, TrainingStep, is_of_suite,
+        training_steps,
+    },
 };
 
 /// What comes of it.
 pub(super) enum Travel {
-    /// The checkpoint of this number of the list, or why it can't be explored.
-    Arrived(usize, Result<Box<(Source, Loaded)>, String>),
+    /// The checkpoint, or why it can't be explored.
+    Arrived(TrainingStep, Result<Box<(Source, Loaded)>, String>),
     Fetching(Progress),
     Fetched(String, Result<(), String>),
     /// The checkpoints that the hub lists.
     Listed(Vec<TrainingStep>),
 }
 
-/// Threads that end when it is dropped, once they are done with what they are at.
+/// Threads that end when it is dropped, once they notice.
 pub(super) struct Traveller {
-    load: Sender<(usize, TrainingStep)>,
+    load: Sender<Option<TrainingStep>>,
     fetch: Sender<Vec<TrainingStep>>,
 }
 
@@ -37,16 +40,23 @@ impl Traveller {
         how: &ModelArgs,
         source: &Source,
         processing: Processing,
+        place: Placement,
         tell: impl Fn(Travel) + Clone + Send + 'static,
     ) -> io::Result<Self> {
         let (load, wanted) = mpsc::channel();
         let (fetch, neighbours) = mpsc::channel();
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| thread::Builder::new().name(name.into()).spawn(work);
-        let (from, args, told) = (source.clone(), how.clone(), tell.clone());
-        spawn("travel", Box::new(move || load_each(&from, &args, processing, &wanted, &told)))?;
-        let (from, hub, told) = (source.clone(), Hub::from_env(how.offline), tell.clone());
-        spawn("fetch", Box::new(move || fetch_each(&from, &hub, &neighbours, &told)))?;
         let hub = Hub::from_env(how.offline);
+        let (from, at, told) = (source.clone(), hub.clone(), tell.clone());
+        let load_one = move |step: &TrainingStep, go_on: &mut dyn FnMut() -> bool| {
+            let found = found_at(&from, &at, step, &told, go_on)?;
+            let loaded = found.load(processing, place.clone())?;
+            Ok(Box::new((found, loaded)))
+        };
+        let told = tell.clone();
+        spawn("travel", Box::new(move || load_each(&wanted, load_one, &told)))?;
+        let (from, at, told) = (source.clone(), hub.clone(), tell.clone());
+        spawn("fetch", Box::new(move || fetch_each(&neighbours, &from, &at, &told)))?;
         if let Source::Snapshot { repository, .. } = source.clone()
             && !hub.offline
             && !is_of_suite(&repository)
@@ -63,10 +73,10 @@ impl Traveller {
         Ok(Self { load, fetch })
     }
 
-    /// Load a checkpoint; of those that are asked for meanwhile, the latest is next.
-    pub fn go(&self, to: usize, step: TrainingStep) {
+    /// Load a checkpoint, or none any more; what is being fetched for another is left where it is.
+    pub fn go(&self, step: Option<TrainingStep>) {
         // a thread that ended has nobody to tell
-        let _ = self.load.send((to, step));
+        let _ = self.load.send(step);
     }
 
     /// Fetch these in the background, and no others any more.
@@ -75,55 +85,64 @@ impl Traveller {
     }
 }
 
-/// The model at another step of the same training.
-fn source_at(
+/// The model at another step of the same training, fetched if it is not here.
+fn found_at(
     source: &Source,
     hub: &Hub,
     step: &TrainingStep,
-    tell: &mut dyn FnMut(Progress),
+    tell: &impl Fn(Travel),
+    go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Source, ModelError> {
-    match source {
+    let told: Tell<'_> = &mut |progress| {
+        tell(Travel::Fetching(progress));
+        go_on()
+    };
+    let found = match source {
         Source::Demo => Err(ModelError::NoRevisions("demo".into())),
         Source::Directory(directory) => {
             Ok(Source::Directory(directory.parent().unwrap_or(Path::new("/")).join(&step.revision)))
         }
-        Source::Snapshot { repository, .. } => hub.get(repository, &step.revision, tell),
+        Source::Snapshot { repository, .. } => hub.get(repository, &step.revision, told),
+    };
+    tell(Travel::Fetched(step.revision.clone(), found.as_ref().map(|_| ()).map_err(ToString::to_string)));
+    found
+}
+
+/// Whether nothing else was asked for meanwhile, by somebody who is still there.
+fn is_still_wanted<T>(asked: &Receiver<T>, next: &mut Option<T>) -> bool {
+    loop {
+        match asked.try_recv() {
+            Ok(newer) => *next = Some(newer),
+            Err(TryRecvError::Empty) => return next.is_none(),
+            Err(TryRecvError::Disconnected) => return false,
+        }
     }
 }
 
+/// Load whatever is asked for last.
 fn load_each(
-    source: &Source,
-    how: &ModelArgs,
-    processing: Processing,
-    wanted: &Receiver<(usize, TrainingStep)>,
+    wanted: &Receiver<Option<TrainingStep>>,
+    load: impl Fn(&TrainingStep, &mut dyn FnMut() -> bool) -> Result<Box<(Source, Loaded)>, ModelError>,
     tell: &impl Fn(Travel),
 ) {
-    let hub = Hub::from_env(how.offline);
-    while let Ok(first) = wanted.recv() {
-        let (to, step) = wanted.try_iter().last().unwrap_or(first);
-        let load = || -> Result<_, ModelError> {
-            let found = source_at(source, &hub, &step, &mut |progress| tell(Travel::Fetching(progress)));
-            tell(Travel::Fetched(step.revision.clone(), found.as_ref().map(|_| ()).map_err(ToString::to_string)));
-            let found = found?;
-            let loaded = found.load(processing, prompt::place(how)?)?;
-            Ok(Box::new((found, loaded)))
-        };
-        let arrived = caught(load).and_then(|loaded| loaded.map_err(|e| e.to_string()));
-        tell(Travel::Arrived(to, arrived));
+    let mut next = None;
+    while let Some(asked) = next.take().or_else(|| wanted.recv().ok()) {
+        let Some(step) = wanted.try_iter().last().unwrap_or(asked) else { continue };
+        let mut go_on = || is_still_wanted(wanted, &mut next);
+        let arrived = caught(|| load(&step, &mut go_on)).and_then(|loaded| loaded.map_err(|e| e.to_string()));
+        tell(Travel::Arrived(step, arrived));
     }
 }
 
-fn fetch_each(source: &Source, hub: &Hub, neighbours: &Receiver<Vec<TrainingStep>>, tell: &impl Fn(Travel)) {
-    while let Ok(mut steps) = neighbours.recv() {
-        loop {
-            // what is wanted now
-            steps = neighbours.try_iter().last().unwrap_or(steps);
-            if steps.is_empty() {
-                break;
-            }
-            let step = steps.remove(0);
-            let found = source_at(source, hub, &step, &mut |progress| tell(Travel::Fetching(progress)));
-            tell(Travel::Fetched(step.revision, found.map(|_| ()).map_err(|e| e.to_string())));
+/// Fetch whatever is asked for last, one after the other.
+fn fetch_each(neighbours: &Receiver<Vec<TrainingStep>>, source: &Source, hub: &Hub, tell: &impl Fn(Travel)) {
+    let mut next = None;
+    while let Some(asked) = next.take().or_else(|| neighbours.recv().ok()) {
+        let mut steps = neighbours.try_iter().last().unwrap_or(asked).into_iter();
+        while let (None, Some(step)) = (&next, steps.next()) {
+            let mut go_on = || is_still_wanted(neighbours, &mut next);
+            // what does not come is told when somebody goes there
+            let _ = caught(|| found_at(source, hub, &step, tell, &mut go_on));
         }
     }
 }

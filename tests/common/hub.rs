@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use serde_json::json;
 
 /// What happens to a request instead of its answer.
@@ -75,9 +75,10 @@ fn is_large(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|ending| ending == "safetensors" || ending == "bin")
 }
 
-/// Git names small files by another hash; any name of 40 digits does.
+/// Git's name of a small file.
 fn blob(bytes: &[u8]) -> String {
-    sha256(bytes)[..40].into()
+    let content = [format!("blob {}\0", bytes.len()).as_bytes(), bytes].concat();
+    hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, &content).as_ref())
 }
 
 impl FakeHub {
@@ -119,6 +120,13 @@ impl FakeHub {
 
     pub fn plan(&self, path: &str, fault: Fault, times: usize) {
         self.0.lock().unwrap().planned.push(Planned { path: path.into(), fault, times });
+    }
+
+    /// Tell of every revision that its commit is this.
+    pub fn rename_commits(&self, name: &str) {
+        for (commit, _) in self.0.lock().unwrap().revisions.values_mut() {
+            *commit = name.into();
+        }
     }
 
     pub fn require_token(&self, token: &str) {
@@ -207,6 +215,8 @@ impl FakeHub {
                 let headers = [("x-repo-commit", commit), ("etag", format!("\"{}\"", blob(bytes)))];
                 ranged(&mut stream, &headers, bytes, &range, fault.as_ref())
             }
+            // it is no business of that host who asks
+            ["cdn", ..] if headers.contains_key("authorization") => refuse(&mut stream, 400, ""),
             ["cdn", owner, name, commit, file] => match self.find(&format!("{owner}/{name}"), commit) {
                 Some((_, files)) => ranged(&mut stream, &[], &files[*file], &range, fault.as_ref()),
                 None => refuse(&mut stream, 404, ""),
@@ -229,7 +239,7 @@ fn sibling(name: &str, bytes: &[u8]) -> serde_json::Value {
 }
 
 fn refuse(stream: &mut TcpStream, status: u16, code: &str) -> std::io::Result<()> {
-    send(stream, &format!("{status} No"), &[("x-error-code", code.into()), ("retry-after", "7".into())], b"{}", None)
+    send(stream, &format!("{status} No"), &[("x-error-code", code.into()), ("retry-after", "1".into())], b"{}", None)
 }
 
 /// The part of a file that `bytes=A-` or `bytes=A-B` asks for.

@@ -68,15 +68,43 @@ impl Cache {
             let (name, revision) = (repository.to_string(), revision.to_string());
             return Err(ModelError::NotCached { name, revision, cache: self.directory.clone() });
         }
-        Ok(Source::Snapshot { directory, repository: repository.into(), revision: revision.into(), commit })
+        let mut revision = revision.to_string();
+        if named.is_none() {
+            // a commit goes by the name that leads to it, if one does
+            revision = self.names(repository).find(|(_, of)| *of == commit).map_or(revision, |(name, _)| name);
+        }
+        Ok(Source::Snapshot { directory, repository: repository.into(), revision, commit })
+    }
+
+    /// Whether a commit may have a file that is not here: nobody noted that it has none.
+    pub(super) fn may_have(&self, repository: &str, commit: &str, file: &str) -> bool {
+        let folder = self.folder(repository);
+        !folder.join("snapshots").join(commit).join(file).is_file()
+            && !folder.join(".no_exist").join(commit).join(file).is_file()
+    }
+
+    /// Note that a commit has no such file, as the Python library does. If it can't be noted, it is asked for again.
+    pub(super) fn has_none(&self, repository: &str, commit: &str, file: &str) {
+        let path = self.folder(repository).join(".no_exist").join(commit);
+        let _ = fs::create_dir_all(&path).and_then(|()| fs::write(path.join(file), ""));
+    }
+
+    /// The names of revisions, each with its commit, be it here or not.
+    fn names(&self, repository: &str) -> impl Iterator<Item = (String, String)> + use<> {
+        let refs = self.folder(repository).join("refs");
+        let names = fs::read_dir(&refs).into_iter().flatten().flatten();
+        names.filter_map(move |entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let commit = fs::read_to_string(refs.join(&name)).ok()?;
+            Some((name, commit.trim().to_string()))
+        })
     }
 
     /// Every revision of a repository that is here in whole, by name.
     #[must_use]
     pub fn revisions(&self, repository: &str) -> Vec<Cached> {
         let mut all = Vec::new();
-        let names = fs::read_dir(self.folder(repository).join("refs")).into_iter().flatten().flatten();
-        for name in names.filter_map(|entry| entry.file_name().into_string().ok()) {
+        for (name, _) in self.names(repository) {
             if let Ok(Source::Snapshot { directory, revision, commit, .. }) = self.find(repository, &name) {
                 let bytes = files(&directory).iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
                 all.push(Cached { revision, commit, directory, bytes });
@@ -119,7 +147,7 @@ fn set(name: &str) -> Option<PathBuf> {
 }
 
 /// A name that leads nowhere else.
-fn is_path(name: &str) -> bool {
+pub(super) fn is_path(name: &str) -> bool {
     !name.is_empty() && Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)))
 }
 

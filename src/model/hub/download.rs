@@ -1,24 +1,17 @@
-//! The files of one snapshot, fetched by hf-hub: and what that leaves to its callers, which are timeouts, retries, checksums
-//! and waiting for another process.
+//! The files of one snapshot: gone on with where they broke off, and checked before they count.
 
 use std::{
-    fs, io,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{self, RecvTimeoutError},
-    },
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
 
-use hf_hub::{
-    Repo, RepoType,
-    api::sync::{Api, ApiError},
-};
+use ring::digest;
 
-use super::{Hub, HubError, Listing, Progress, Sibling};
+use super::{Hub, HubError, Listing, Progress, Sibling, Tell, is_hash};
 use crate::model::{
     Config,
     checkpoint::{WEIGHTS, index_of, shards},
@@ -27,42 +20,40 @@ use crate::model::{
 /// Fetches the files of a snapshot that are not there.
 pub(super) struct Download<'a> {
     hub: &'a Hub,
-    api: Api,
-    /// The snapshot's.
-    directory: PathBuf,
     listing: Listing,
+    snapshot: PathBuf,
+    blobs: PathBuf,
+    locks: PathBuf,
     /// Bytes of the files that are here in whole.
     whole: u64,
     told: Progress,
-    tell: &'a mut dyn FnMut(Progress),
+    tell: Tell<'a>,
 }
 
 /// Why a file did not come this time.
 enum Miss {
-    /// Another process fetches it.
-    Locked,
     /// What there is of it is no beginning of it.
     Unusable,
+    /// It may come when asked for again, after a pause.
+    Failed(HubError, Duration),
     /// For good.
     Ended(HubError),
-    Failed(HubError),
 }
 
+/// How often somebody else's download is looked at, and ours is told of.
+const TICK: Duration = Duration::from_millis(100);
+
 impl<'a> Download<'a> {
-    pub fn new(
-        hub: &'a Hub,
-        api: Api,
-        directory: PathBuf,
-        listing: Listing,
-        told: Progress,
-        tell: &'a mut dyn FnMut(Progress),
-    ) -> Self {
-        Self { hub, api, directory, listing, whole: 0, told, tell }
+    pub fn new(hub: &'a Hub, listing: Listing, told: Progress, tell: Tell<'a>) -> Self {
+        let folder = hub.cache.folder(&told.repository);
+        let locks = folder.file_name().map(|name| hub.cache.directory.join(".locks").join(name)).unwrap_or_default();
+        let (snapshot, blobs) = (folder.join("snapshots").join(&listing.sha), folder.join("blobs"));
+        Self { hub, listing, snapshot, blobs, locks, whole: 0, told, tell }
     }
 
     /// The snapshot's directory and commit.
     pub fn end(self) -> (PathBuf, String) {
-        (self.directory, self.listing.sha)
+        (self.snapshot, self.listing.sha)
     }
 
     /// Have everything that a model is loaded from.
@@ -84,7 +75,7 @@ impl<'a> Download<'a> {
         let mut names: Vec<String> = vec![(*weights).into()];
         if sharded {
             self.file(&index_of(weights))?;
-            names = match shards(&self.directory.join(index_of(weights))) {
+            names = match shards(&self.snapshot.join(index_of(weights))) {
                 Ok(names) => names,
                 Err(e) => return Err(self.unsuitable(e.to_string())),
             };
@@ -92,8 +83,9 @@ impl<'a> Download<'a> {
         if let Some(missing) = names.iter().find(|name| self.listed(name).is_none()) {
             return Err(self.unsuitable(format!("{} names {missing}, which it has not", index_of(weights))));
         }
-        if self.listed("tokenizer.json").is_some() {
-            names.insert(0, "tokenizer.json".into());
+        match self.listed("tokenizer.json") {
+            Some(_) => names.insert(0, "tokenizer.json".into()),
+            None => self.hub.cache.has_none(&self.told.repository, &self.listing.sha, "tokenizer.json"),
         }
         let size = |name: &String| self.listed(name).and_then(|file| file.size).unwrap_or(0);
         self.told.total = self.whole + names.iter().map(size).sum::<u64>();
@@ -107,7 +99,7 @@ impl<'a> Download<'a> {
             return Err(self.unsuitable("it has no config.json".into()));
         }
         self.file("config.json")?;
-        let path = self.directory.join("config.json");
+        let path = self.snapshot.join("config.json");
         let text = fs::read_to_string(&path).map_err(|e| HubError::Disk(path, e))?;
         let json = serde_json::from_str(&text).map_err(|e| self.unsuitable(format!("config.json: {e}")))?;
         Config::from_json(&json).map_err(|e| self.unsuitable(e.to_string()))
@@ -121,21 +113,23 @@ impl<'a> Download<'a> {
         self.listing.siblings.iter().find(|file| file.name == name)
     }
 
-    /// Where the bytes of a file are collected.
-    fn partial(&self, file: &Sibling) -> Option<PathBuf> {
-        let name = file.lfs.as_ref().map(|lfs| &lfs.sha256).or(file.blob.as_ref())?;
-        Some(self.hub.cache.folder(&self.told.repository).join("blobs").join(format!("{name}.part")))
+    /// Where the content of a file is kept, named by its checksum.
+    fn blob(&self, file: &Sibling) -> Result<PathBuf, HubError> {
+        let name = file.lfs.as_ref().map(|lfs| &lfs.sha256).or(file.blob.as_ref());
+        let name = name.filter(|name| is_hash(name));
+        let name = name.ok_or_else(|| self.hub.unexpected(&format!("{} is listed without its checksum", file.name)))?;
+        Ok(self.blobs.join(name))
     }
 
     /// Whether what is missing fits on the disk.
     fn room(&self, names: &[String]) -> Result<(), HubError> {
         let cache = &self.hub.cache.directory;
-        let missing = names.iter().filter(|name| !self.directory.join(name).is_file());
-        let needed = missing.filter_map(|name| self.listed(name)).map(|file| {
-            let have = self.partial(file).and_then(|path| path.metadata().ok()).map_or(0, |m| m.len());
-            file.size.unwrap_or(0).saturating_sub(have)
-        });
-        let needed: u64 = needed.sum();
+        let mut needed = 0;
+        for file in names.iter().filter_map(|name| self.listed(name)) {
+            let blob = self.blob(file)?;
+            let have = length(&blob).max(length(&part_of(&blob)));
+            needed += file.size.unwrap_or(0).saturating_sub(have);
+        }
         match rustix::fs::statvfs(cache) {
             Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < needed => {
                 let free = bytes(disk.f_bavail.saturating_mul(disk.f_frsize));
@@ -149,221 +143,215 @@ impl<'a> Download<'a> {
     /// Have a file in the snapshot.
     fn file(&mut self, name: &str) -> Result<(), HubError> {
         let Some(file) = self.listed(name).cloned() else { return Ok(()) };
-        let target = self.directory.join(name);
-        let (mut waits, mut most, mut again) = (self.hub.waits.iter(), 0, false);
-        let mut grew = Instant::now();
-        loop {
-            if let Ok(found) = target.metadata() {
-                if file.size.is_none_or(|size| size == found.len()) {
-                    self.whole += found.len();
-                    self.say(0, false);
-                    return Ok(());
-                }
-                discard(&target);
+        let (blob, target) = (self.blob(&file)?, self.snapshot.join(name));
+        let is_there = |path: &Path| {
+            path.metadata().is_ok_and(|found| file.size.is_none_or(|size| size == found.len()) && found.is_file())
+        };
+        if !is_there(&target) {
+            for directory in [&self.snapshot, &self.blobs, &self.locks] {
+                fs::create_dir_all(directory).map_err(|e| HubError::Disk(directory.clone(), e))?;
             }
-            // another revision has the same
-            let attempt = if self.link(&file, &target) { Ok(()) } else { self.attempt(&file) };
-            log::info!("{}: {}", file.name, if attempt.is_ok() { "came" } else { "did not come" });
-            match attempt {
-                Ok(()) => match check(&target, &file) {
-                    Ok(()) => {}
-                    Err(reason) => {
-                        discard(&target);
-                        if std::mem::replace(&mut again, true) {
-                            return Err(HubError::Corrupt { file: file.name, reason });
-                        }
-                    }
+            // held until the file is linked
+            let _lock = self.lock(&file, &blob)?;
+            // another process, or another revision, may have brought it
+            if !is_there(&blob) {
+                self.transfer(&file, &blob)?;
+            }
+            link(&blob, &target).map_err(|e| HubError::Disk(target.clone(), e))?;
+        }
+        self.whole += length(&target);
+        self.say(0, false)
+    }
+
+    /// Be the only one that fetches a file.
+    fn lock(&mut self, file: &Sibling, blob: &Path) -> Result<File, HubError> {
+        let path = self.locks.join(blob.with_extension("lock").file_name().unwrap_or_default());
+        let lock = File::create(&path).map_err(|e| HubError::Disk(path, e))?;
+        let (mut most, mut grew) = (0, Instant::now());
+        loop {
+            match lock.try_lock() {
+                Err(TryLockError::WouldBlock) => {}
+                // a file system without locks has no others to wait for
+                Ok(()) | Err(TryLockError::Error(_)) => return Ok(lock),
+            }
+            let have = length(&part_of(blob));
+            if have != most {
+                (most, grew) = (have, Instant::now());
+            } else if grew.elapsed() > self.hub.patience * 2 {
+                let reason = "another process is at it, and nothing came there either".into();
+                return Err(broken(file, have, reason));
+            }
+            self.say(have, true)?;
+            thread::sleep(TICK);
+        }
+    }
+
+    /// Fetch a file, or the rest of it, as often as it takes.
+    fn transfer(&mut self, file: &Sibling, blob: &Path) -> Result<(), HubError> {
+        let part = part_of(blob);
+        let (mut waits, mut most, mut again) = (self.hub.waits.iter(), 0, false);
+        loop {
+            let have = length(&part);
+            let received = if file.size == Some(have) { Ok(()) } else { self.receive(file, &part, have) };
+            log::info!("{}: {}", file.name, if received.is_ok() { "came" } else { "did not come" });
+            let wrong = match received {
+                Ok(()) => match check(&part, file) {
+                    Ok(()) => return fs::rename(&part, blob).map_err(|e| HubError::Disk(blob.into(), e)),
+                    Err(reason) => reason,
                 },
-                Err(Miss::Locked) => {
-                    let have = self.partial(&file).and_then(|path| path.metadata().ok()).map_or(0, |m| m.len());
-                    if have > most {
-                        (most, grew) = (have, Instant::now());
-                    } else if grew.elapsed() > self.hub.patience.max(LOCKED * 2) {
-                        let reason = "another process is at it, and nothing came there either".into();
-                        return Err(Self::broken(&file, have, reason));
-                    }
-                    self.say(have, true);
-                }
-                Err(Miss::Unusable) => {
-                    if std::mem::replace(&mut again, true) {
-                        return Err(HubError::Corrupt { file: file.name, reason: "its length changes".into() });
-                    }
-                    if let Some(partial) = self.partial(&file) {
-                        fs::remove_file(&partial).map_err(|e| HubError::Disk(partial, e))?;
-                    }
-                }
+                Err(Miss::Unusable) => "its length changes".into(),
                 Err(Miss::Ended(error)) => return Err(error),
-                Err(Miss::Failed(error)) => {
-                    let have = self.partial(&file).and_then(|path| path.metadata().ok()).map_or(0, |m| m.len());
+                Err(Miss::Failed(error, pause)) => {
+                    let have = length(&part);
                     if have > most {
                         // as long as it goes on, it is worth trying
                         (most, waits) = (have, self.hub.waits.iter());
                     }
-                    let may_pass =
-                        matches!(error, HubError::TooMany(_) | HubError::Server(..) | HubError::Broken { .. });
-                    match waits.next().filter(|_| may_pass) {
-                        Some(wait) => thread::sleep(*wait),
+                    match waits.next() {
+                        Some(wait) => thread::sleep((*wait).max(pause)),
                         None => return Err(error),
                     }
+                    continue;
                 }
+            };
+            fs::remove_file(&part).map_err(|e| HubError::Disk(part.clone(), e))?;
+            if std::mem::replace(&mut again, true) {
+                return Err(HubError::Corrupt { file: file.name.clone(), reason: wrong });
             }
         }
     }
 
-    /// Let a snapshot's file be one that is among the blobs already; where links can't be made it is fetched.
-    fn link(&self, file: &Sibling, target: &Path) -> bool {
-        let Some(partial) = self.partial(file) else { return false };
-        let blob = partial.with_extension("");
-        let same = blob.metadata().is_ok_and(|found| file.size == Some(found.len()));
-        let name = blob.file_name().filter(|_| same);
-        let directory = || fs::create_dir_all(target.parent()?).ok();
-        #[cfg(unix)]
-        let link = |from: PathBuf| std::os::unix::fs::symlink(from, target).ok();
-        #[cfg(not(unix))]
-        let link = |_: PathBuf| None::<()>;
-        name.is_some_and(|name| directory().and_then(|()| link(Path::new("../../blobs").join(name))).is_some())
-    }
-
-    fn say(&mut self, done: u64, waiting: bool) {
-        (self.told.done, self.told.waiting) = (self.whole + done, waiting);
-        self.told.total = self.told.total.max(self.told.done);
-        (self.tell)(self.told.clone());
-    }
-
-    fn broken(file: &Sibling, done: u64, reason: String) -> HubError {
-        let total = file.size.map_or_else(|| "an unknown length".into(), bytes);
-        HubError::Broken { file: file.name.clone(), done: bytes(done), total, reason }
-    }
-
-    /// Let hf-hub fetch a file, or the rest of it, on a thread of its own: it has no timeouts.
-    fn attempt(&mut self, file: &Sibling) -> Result<(), Miss> {
-        let repo = Repo::with_revision(self.told.repository.clone(), RepoType::Model, self.listing.sha.clone());
-        let (api, name) = (self.api.repo(repo), file.name.clone());
-        let count = Count::default();
-        let (counting, (sender, ended)) = (count.clone(), mpsc::channel());
-        let fetch = move || {
-            // nobody listens any more after a timeout
-            let _ = sender.send(api.download_with_progress(&name, counting));
-        };
-        let thread = thread::Builder::new().name("download".into()).spawn(fetch);
-        thread.map_err(|e| Miss::Failed(self.hub.unexpected(&e)))?;
-        let (mut done, mut begun, mut since) = (0, false, Instant::now());
-        loop {
-            let result = ended.recv_timeout(TICK);
-            let now = (count.bytes.load(Ordering::Relaxed), count.begun.load(Ordering::Relaxed));
-            if now != (done, begun) {
-                ((done, begun), since) = (now, Instant::now());
-                self.say(done, false);
+    /// Ask for a file from byte `have` on, and write what comes behind it.
+    fn receive(&mut self, file: &Sibling, part: &Path, have: u64) -> Result<(), Miss> {
+        let hub = self.hub;
+        let url = format!("{}/{}/resolve/{}/{}", hub.endpoint, self.told.repository, self.listing.sha, file.name);
+        let request = hub.signed(hub.agent().map_err(Miss::Ended)?.get(&url).header("range", format!("bytes={have}-")));
+        let failed = |e: &dyn std::fmt::Display, done| Miss::Failed(broken(file, done, e.to_string()), Duration::ZERO);
+        let response = request.call().map_err(|e| failed(&e, have))?;
+        let mut done = match response.status().as_u16() {
+            206 => have,
+            // ranges are not known there
+            200 => 0,
+            416 => return Err(Miss::Unusable),
+            status => {
+                let (error, pause) = hub.refusal(&response, &self.told.repository, &self.listing.sha);
+                return Err(match status {
+                    429 | 500..=599 => Miss::Failed(error, pause),
+                    _ => Miss::Ended(error),
+                });
             }
-            // until it begins, it can be waiting for the lock
-            let patience = self.hub.patience + if begun { Duration::ZERO } else { LOCKED };
-            match result {
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) => return Err(self.miss(file, done, error)),
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Miss::Failed(self.hub.unexpected(&"its redirects lead nowhere")));
+        };
+        let disk = |e: io::Error| Miss::Ended(HubError::Disk(part.into(), e));
+        let mut out = OpenOptions::new().create(true).append(true).open(part).map_err(disk)?;
+        out.set_len(done).map_err(disk)?;
+        let pieces = pieces(response.into_body().into_reader()).map_err(|e| failed(&e, done))?;
+        let (mut since, mut told) = (Instant::now(), Instant::now());
+        loop {
+            match pieces.recv_timeout(TICK) {
+                Ok(Ok(piece)) => {
+                    out.write_all(&piece).map_err(disk)?;
+                    done += piece.len() as u64;
+                    since = Instant::now();
                 }
-                Err(RecvTimeoutError::Timeout) if since.elapsed() > patience => {
-                    let reason = format!("nothing came for {} s", self.hub.patience.as_secs_f32());
-                    // its thread still holds the lock, so that nobody here can try again
-                    return Err(Miss::Ended(Self::broken(file, done, reason)));
+                Ok(Err(e)) => return Err(failed(&e, done)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) if since.elapsed() > hub.patience => {
+                    return Err(failed(&format!("nothing came for {} s", hub.patience.as_secs_f32()), done));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            if told.elapsed() >= TICK {
+                told = Instant::now();
+                self.say(done, false).map_err(Miss::Ended)?;
+            }
         }
     }
 
-    fn miss(&self, file: &Sibling, done: u64, error: ApiError) -> Miss {
-        let disk = |e: &io::Error| {
-            use io::ErrorKind::{
-                FileTooLarge, NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
-            };
-            matches!(
-                e.kind(),
-                FileTooLarge
-                    | NotADirectory
-                    | NotFound
-                    | PermissionDenied
-                    | QuotaExceeded
-                    | ReadOnlyFilesystem
-                    | StorageFull
-            )
-        };
-        let repository = self.told.repository.clone();
-        Miss::Failed(match error {
-            ApiError::LockAcquisition(_) => return Miss::Locked,
-            ApiError::InvalidResume => return Miss::Unusable,
-            ApiError::RequestError(e) => match *e {
-                ureq::Error::StatusCode(416) => return Miss::Unusable,
-                ureq::Error::StatusCode(429) => HubError::TooMany(String::new()),
-                ureq::Error::StatusCode(status @ (401 | 403)) => {
-                    HubError::Denied { repository, reason: format!("{}: status {status}", file.name) }
-                }
-                ureq::Error::StatusCode(status @ 500..) => HubError::Server(self.hub.endpoint.clone(), status),
-                ureq::Error::StatusCode(status) => self.hub.unexpected(&format!("{}: status {status}", file.name)),
-                other => Self::broken(file, done, other.to_string()),
-            },
-            ApiError::IoError(e) if disk(&e) => HubError::Disk(self.hub.cache.directory.clone(), e),
-            ApiError::IoError(e) => Self::broken(file, done, e.to_string()),
-            other => self.hub.unexpected(&other),
-        })
+    fn say(&mut self, done: u64, waiting: bool) -> Result<(), HubError> {
+        (self.told.done, self.told.waiting) = (self.whole + done, waiting);
+        self.told.total = self.told.total.max(self.told.done);
+        if (self.tell)(self.told.clone()) { Ok(()) } else { Err(HubError::Stopped) }
     }
 }
 
-/// How often a download is looked at.
-const TICK: Duration = Duration::from_millis(100);
-/// hf-hub waits so long for a file's lock before it says that another process has it.
-const LOCKED: Duration = Duration::from_secs(6);
-
-/// Counts bytes as they come.
-#[derive(Clone, Default)]
-struct Count {
-    bytes: Arc<AtomicU64>,
-    begun: Arc<AtomicBool>,
+/// What comes, read on a thread of its own: a socket that says nothing any more can't be waited for in any other way.
+fn pieces(mut body: impl Read + Send + 'static) -> io::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
+    const PIECE: usize = 1 << 18;
+    // as much as may come while the disk is busy
+    let (sender, pieces) = mpsc::sync_channel(16);
+    let read = move || {
+        loop {
+            let mut piece = vec![0; PIECE];
+            let read = body.read(&mut piece).map(|n| {
+                piece.truncate(n);
+                piece
+            });
+            let last = read.as_ref().map_or(true, Vec::is_empty);
+            // nobody listens any more after a timeout; the end is told by hanging up
+            if read.as_ref().is_ok_and(Vec::is_empty) || sender.send(read).is_err() || last {
+                break;
+            }
+        }
+    };
+    thread::Builder::new().name("download".into()).spawn(read)?;
+    Ok(pieces)
 }
 
-impl hf_hub::api::Progress for Count {
-    fn init(&mut self, _size: usize, _filename: &str) {
-        self.begun.store(true, Ordering::Relaxed);
-        self.bytes.store(0, Ordering::Relaxed);
-    }
-
-    fn update(&mut self, size: usize) {
-        self.bytes.fetch_add(size as u64, Ordering::Relaxed);
-    }
-
-    fn finish(&mut self) {}
+/// Where a file's bytes are collected, as the Python library names it.
+fn part_of(blob: &Path) -> PathBuf {
+    blob.with_extension("incomplete")
 }
 
-/// Whether a file is as the hub lists it.
+fn length(path: &Path) -> u64 {
+    path.metadata().map_or(0, |found| found.len())
+}
+
+fn broken(file: &Sibling, done: u64, reason: String) -> HubError {
+    let total = file.size.map_or_else(|| "an unknown length".into(), bytes);
+    HubError::Broken { file: file.name.clone(), done: bytes(done), total, reason }
+}
+
+/// Whether what came is as the hub lists it: a large file by its SHA-256, a small one by git's hash.
 fn check(path: &Path, file: &Sibling) -> Result<(), String> {
-    let mut open = fs::File::open(path).map_err(|e| e.to_string())?;
+    let mut open = File::open(path).map_err(|e| e.to_string())?;
     let length = open.metadata().map_err(|e| e.to_string())?.len();
     if let Some(size) = file.size.filter(|size| *size != length) {
         return Err(format!("{length} bytes instead of {size}"));
     }
-    let Some(lfs) = &file.lfs else { return Ok(()) };
-    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
-    let mut chunk = vec![0; 1 << 20];
+    let (expected, mut hash) = match (&file.lfs, &file.blob) {
+        (Some(lfs), _) => (&lfs.sha256, digest::Context::new(&digest::SHA256)),
+        (None, Some(blob)) => {
+            let mut hash = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+            hash.update(format!("blob {length}\0").as_bytes());
+            (blob, hash)
+        }
+        (None, None) => return Err("no checksum is listed".into()),
+    };
+    let mut piece = vec![0; 1 << 20];
     loop {
-        match io::Read::read(&mut open, &mut chunk).map_err(|e| e.to_string())? {
+        match open.read(&mut piece).map_err(|e| e.to_string())? {
             0 => break,
-            n => digest.update(&chunk[..n]),
+            n => hash.update(&piece[..n]),
         }
     }
-    let found = digest.finish();
-    let pairs = lfs.sha256.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap_or_default());
-    if pairs.map(|pair| u8::from_str_radix(pair, 16).ok()).eq(found.as_ref().iter().copied().map(Some)) {
-        Ok(())
-    } else {
-        Err("another checksum".into())
-    }
+    let found = hash.finish();
+    let pairs = expected.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap_or_default());
+    let same = pairs.map(|pair| u8::from_str_radix(pair, 16).ok()).eq(found.as_ref().iter().copied().map(Some));
+    if same { Ok(()) } else { Err("another checksum".into()) }
 }
 
-/// Remove a file of a snapshot, and the blob that it leads to. What can't be removed is written over.
-fn discard(path: &Path) {
-    let _ = fs::canonicalize(path).and_then(fs::remove_file);
-    let _ = fs::remove_file(path);
+/// Let a snapshot's file be a blob; where links can't be made, a copy of it.
+fn link(blob: &Path, target: &Path) -> io::Result<()> {
+    // what stands there is of another length, or leads nowhere
+    match fs::remove_file(target) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    #[cfg(unix)]
+    if std::os::unix::fs::symlink(Path::new("../../blobs").join(blob.file_name().unwrap_or_default()), target).is_ok() {
+        return Ok(());
+    }
+    fs::copy(blob, target).map(|_| ())
 }
 
 /// As the hub tells sizes.

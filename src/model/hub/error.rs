@@ -23,7 +23,7 @@ pub enum HubError {
     #[error("{repository} holds no model for this program: {reason}")]
     Unsuitable { repository: String, reason: String },
     #[error(
-        "{file} broke off after {done} of {total}: {reason}; what came is kept, and the next start goes on from there"
+        "{file} broke off after {done} of {total}: {reason}; what came is kept, and the next try goes on from there"
     )]
     Broken { file: String, done: String, total: String, reason: String },
     #[error(
@@ -36,6 +36,9 @@ pub enum HubError {
         "{needed} are to be fetched, and there are {free} free in {cache}; make room, or set HF_HUB_CACHE elsewhere"
     )]
     NoSpace { needed: String, free: String, cache: PathBuf },
+    /// Whoever asked wants something else by now.
+    #[error("it was stopped; what came is kept")]
+    Stopped,
     #[error("{0} does not answer as the hub does: {1}")]
     Unexpected(String, String),
 }

@@ -1,16 +1,20 @@
-//! Models from the Hugging Face hub, in the cache that its Python library shares. What speaks hf-hub is in here alone.
+//! Models from the Hugging Face hub, in the cache that its Python library shares: also its lock files and the names of
+//! unfinished downloads, so that either goes on with what the other began.
 
 mod cache;
 mod download;
 mod error;
 
-use std::{fs, path::PathBuf, thread, time::Duration};
-
-use hf_hub::{
-    Repo, RepoType,
-    api::sync::{Api, ApiBuilder},
+use std::{
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Duration,
 };
-use serde::Deserialize;
+
+use serde::{Deserialize, de::DeserializeOwned};
+use ureq::{Agent, Body, config::RedirectAuthHeaders, http::Response};
 
 use super::{Config, ModelError, Source, pythia};
 use crate::names::nearest;
@@ -18,6 +22,9 @@ use download::Download;
 
 pub use cache::{Cache, Cached, repository};
 pub use error::HubError;
+
+/// What a download tells of its progress; it goes on as long as this returns true.
+pub type Tell<'a> = &'a mut dyn FnMut(Progress) -> bool;
 
 /// How far a download is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,15 +91,16 @@ impl Hub {
         let file = || {
             let path = set("HF_TOKEN_PATH").map_or_else(|| cache::home().join("token"), PathBuf::from);
             let token = fs::read_to_string(path).ok().map(|token| token.trim().to_string());
-            token.filter(|token| !token.is_empty() && !yes("HF_HUB_DISABLE_IMPLICIT_TOKEN"))
+            token.filter(|token| !token.is_empty())
         };
+        let token = set("HF_TOKEN").or_else(|| set("HUGGING_FACE_HUB_TOKEN")).or_else(file);
         let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
         let seconds = set("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|s| s.parse::<f64>().ok()).filter(|s| *s > 0.0);
         let patience = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
         Self {
             cache: Cache::from_env(),
             endpoint: endpoint.trim_end_matches('/').into(),
-            token: set("HF_TOKEN").or_else(|| set("HUGGING_FACE_HUB_TOKEN")).or_else(file),
+            token: token.filter(|_| !yes("HF_HUB_DISABLE_IMPLICIT_TOKEN")),
             offline: offline || yes("HF_HUB_OFFLINE") || yes("TRANSFORMERS_OFFLINE"),
             patience: patience.unwrap_or(Duration::from_secs(20)),
             waits: [500, 1000, 2000].map(Duration::from_millis).into(),
@@ -104,13 +112,20 @@ impl Hub {
     ///
     /// # Errors
     /// It is not there, not to be had, not a GPT-NeoX model, or the connection or the disk fails.
-    pub fn get(&self, repository: &str, revision: &str, tell: &mut dyn FnMut(Progress)) -> Result<Source, ModelError> {
+    pub fn get(&self, repository: &str, revision: &str, tell: Tell<'_>) -> Result<Source, ModelError> {
         match self.cache.find(repository, revision) {
             Err(ModelError::NotCached { .. }) if self.offline => {
                 let what = format!("{repository} at revision `{revision}`");
                 Err(HubError::Offline(what, self.cache.directory.clone()).into())
             }
-            Err(ModelError::NotCached { .. }) => self.fetch(repository, revision, tell),
+            Err(ModelError::NotCached { .. }) => Ok(self.fetch(repository, revision, tell)?),
+            // whoever fetched it may have had no use for the tokenizer
+            Ok(Source::Snapshot { directory, repository, revision, commit })
+                if !self.offline && self.cache.may_have(&repository, &commit, "tokenizer.json") =>
+            {
+                let found = self.fetch(&repository, &revision, tell);
+                Ok(found.unwrap_or(Source::Snapshot { directory, repository, revision, commit }))
+            }
             found => found,
         }
     }
@@ -122,13 +137,13 @@ impl Hub {
     pub fn config(&self, repository: &str, revision: &str) -> Result<Config, ModelError> {
         match self.cache.find(repository, revision) {
             Err(ModelError::NotCached { .. }) if !self.offline => {
-                Ok(self.download(repository, revision, &mut |_| {})?.config()?)
+                Ok(self.download(repository, revision, &mut |_| true)?.config()?)
             }
-            _ => self.get(repository, revision, &mut |_| {})?.config(),
+            _ => self.get(repository, revision, &mut |_| true)?.config(),
         }
     }
 
-    fn fetch(&self, repository: &str, revision: &str, tell: &mut dyn FnMut(Progress)) -> Result<Source, ModelError> {
+    fn fetch(&self, repository: &str, revision: &str, tell: Tell<'_>) -> Result<Source, HubError> {
         let mut download = self.download(repository, revision, tell)?;
         download.all()?;
         let (directory, commit) = download.end();
@@ -137,80 +152,17 @@ impl Hub {
     }
 
     /// Ask what a revision holds.
-    fn download<'a>(
-        &'a self,
-        repository: &str,
-        revision: &str,
-        tell: &'a mut dyn FnMut(Progress),
-    ) -> Result<Download<'a>, HubError> {
-        let api = self.api()?;
-        let mut waits = self.waits.iter();
-        let listing = loop {
-            match (self.list(&api, repository, revision), waits.next()) {
-                (Err(HubError::TooMany(_) | HubError::Server(..)), Some(wait)) => thread::sleep(*wait),
-                (result, _) => break result?,
-            }
-        };
+    fn download<'a>(&'a self, repository: &str, revision: &str, tell: Tell<'a>) -> Result<Download<'a>, HubError> {
+        // a name may have a slash in it
+        let path = format!("models/{repository}/revision/{}?blobs=true", revision.replace('/', "%2F"));
+        let listing: Listing = self.ask(repository, revision, &path)?;
+        if !is_hash(&listing.sha) {
+            return Err(self.unexpected(&format!("its commit is `{}`", listing.sha)));
+        }
         fs::create_dir_all(&self.cache.directory).map_err(|e| HubError::Disk(self.cache.directory.clone(), e))?;
-        let directory = self.cache.folder(repository).join("snapshots").join(&listing.sha);
         let (repository, revision) = (repository.to_string(), revision.to_string());
         let told = Progress { repository, revision, done: 0, total: 0, waiting: false };
-        Ok(Download::new(self, api, directory, listing, told, tell))
-    }
-
-    fn api(&self) -> Result<Api, HubError> {
-        if !self.endpoint.starts_with("http://") && !self.endpoint.starts_with("https://") {
-            let reason = "HF_ENDPOINT must begin with https:// or http://".into();
-            return Err(HubError::Unreachable { endpoint: self.endpoint.clone(), reason });
-        }
-        ApiBuilder::from_cache(hf_hub::Cache::new(self.cache.directory.clone()))
-            .with_endpoint(self.endpoint.clone())
-            .with_token(self.token.clone())
-            .with_user_agent(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
-            .build()
-            .map_err(|e| self.unexpected(&e))
-    }
-
-    fn unexpected(&self, what: &dyn std::fmt::Display) -> HubError {
-        HubError::Unexpected(self.endpoint.clone(), what.to_string())
-    }
-
-    /// What a revision holds.
-    fn list(&self, api: &Api, repository: &str, revision: &str) -> Result<Listing, HubError> {
-        let repo = api.repo(Repo::with_revision(repository.into(), RepoType::Model, revision.into()));
-        let config = repo.info_request().query("blobs", "true").config().http_status_as_error(false);
-        let config = config.timeout_connect(Some(CONNECT)).timeout_global(Some(self.patience.min(ANSWER)));
-        let unreachable =
-            |e: ureq::Error| HubError::Unreachable { endpoint: self.endpoint.clone(), reason: e.to_string() };
-        let mut response = config.build().call().map_err(unreachable)?;
-        let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let (status, code, later) = (response.status().as_u16(), header("x-error-code"), header("retry-after"));
-        let repository = repository.to_string();
-        Err(match (status, code) {
-            (200, _) => return response.body_mut().read_json().map_err(|e| self.unexpected(&e)),
-            (_, "RevisionNotFound") => {
-                let hint = match repository.starts_with("EleutherAI/pythia-") {
-                    true => {
-                        "; training steps are step0, step1, step2, step4 to step512, step1000, step2000 to step143000"
-                    }
-                    false => "",
-                };
-                HubError::NoRevision { repository, revision: revision.into(), hint: hint.into() }
-            }
-            (401 | 403, "GatedRepo") | (403, _) => {
-                let reason = header("x-error-message").to_string();
-                HubError::Denied {
-                    repository,
-                    reason: if reason.is_empty() { format!("status {status}") } else { reason },
-                }
-            }
-            // without a token, the hub says of what does not exist that it is not allowed
-            (401 | 404, _) => HubError::NoRepository { hint: self.hint(&repository), repository },
-            (429, _) if later.is_empty() => HubError::TooMany(String::new()),
-            (429, _) => HubError::TooMany(format!(", after {later} s")),
-            (500..=599, _) => HubError::Server(self.endpoint.clone(), status),
-            _ => self.unexpected(&format!("status {status}")),
-        })
+        Ok(Download::new(self, listing, told, tell))
     }
 
     /// The branches and tags of a repository.
@@ -227,16 +179,89 @@ impl Hub {
             branches: Vec<Ref>,
             tags: Vec<Ref>,
         }
-        let mut request = ureq::get(format!("{}/api/models/{repository}/refs", self.endpoint));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        let refs: Refs = self.ask(repository, "main", &format!("models/{repository}/refs"))?;
+        let names = refs.branches.into_iter().chain(refs.tags).map(|name| name.name);
+        Ok(names.filter(|name| cache::is_path(name)).collect())
+    }
+
+    /// What the hub answers at a path of its interface, about a revision of a repository.
+    fn ask<T: DeserializeOwned>(&self, repository: &str, revision: &str, path: &str) -> Result<T, HubError> {
+        let url = format!("{}/api/{path}", self.endpoint);
+        let mut waits = self.waits.iter();
+        loop {
+            let request = self.agent()?.get(&url).config().timeout_global(Some(self.patience.min(ANSWER))).build();
+            let mut response = self.signed(request).call().map_err(|e| self.unreachable(&e))?;
+            if response.status() == 200 {
+                let text = response.body_mut().with_config().limit(1 << 26).read_to_string();
+                let text = text.map_err(|e| self.unreachable(&e))?;
+                return serde_json::from_str(&text).map_err(|e| self.unexpected(&e));
+            }
+            let (error, pause) = self.refusal(&response, repository, revision);
+            match (&error, waits.next()) {
+                (HubError::TooMany(_) | HubError::Server(..), Some(wait)) => thread::sleep((*wait).max(pause)),
+                _ => return Err(error),
+            }
         }
-        let config = request.config().timeout_connect(Some(CONNECT)).timeout_global(Some(self.patience.min(ANSWER)));
-        let unreachable =
-            |e: ureq::Error| HubError::Unreachable { endpoint: self.endpoint.clone(), reason: e.to_string() };
-        let mut response = config.build().call().map_err(unreachable)?;
-        let refs: Refs = response.body_mut().read_json().map_err(|e| self.unexpected(&e))?;
-        Ok(refs.branches.into_iter().chain(refs.tags).map(|name| name.name).collect())
+    }
+
+    /// Redirects to other hosts are followed without the token.
+    fn agent(&self) -> Result<Agent, HubError> {
+        if !self.endpoint.starts_with("http://") && !self.endpoint.starts_with("https://") {
+            let reason = "HF_ENDPOINT must begin with https:// or http://".into();
+            return Err(HubError::Unreachable { endpoint: self.endpoint.clone(), reason });
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+            .timeout_connect(Some(CONNECT))
+            .timeout_recv_response(Some(self.patience))
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
+        Ok(config.build().into())
+    }
+
+    fn signed<T>(&self, request: ureq::RequestBuilder<T>) -> ureq::RequestBuilder<T> {
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
+    /// What a status means that is no success, and how long the hub asks to wait.
+    fn refusal(&self, response: &Response<Body>, repository: &str, revision: &str) -> (HubError, Duration) {
+        let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let (status, code, later) = (response.status().as_u16(), header("x-error-code"), header("retry-after"));
+        let repository = repository.to_string();
+        let error = match (status, code) {
+            (_, "RevisionNotFound") => {
+                let suite = super::is_of_suite(&repository);
+                let steps =
+                    "; training steps are step0, step1, step2, step4 to step512, step1000, step2000 to step143000";
+                let hint = if suite { steps } else { "" };
+                HubError::NoRevision { repository, revision: revision.into(), hint: hint.into() }
+            }
+            (401 | 403, "GatedRepo") | (403, _) => {
+                let reason = Some(header("x-error-message")).filter(|reason| !reason.is_empty());
+                let reason = reason.map_or_else(|| format!("status {status}"), String::from);
+                HubError::Denied { repository, reason }
+            }
+            // without a token, the hub says of what does not exist that it is not allowed
+            (401 | 404, _) => HubError::NoRepository { hint: self.hint(&repository), repository },
+            (429, _) if later.is_empty() => HubError::TooMany(String::new()),
+            (429, _) => HubError::TooMany(format!(", after {later} s")),
+            (500..=599, _) => HubError::Server(self.endpoint.clone(), status),
+            _ => self.unexpected(&format!("status {status}")),
+        };
+        // nobody waits for minutes
+        let longest = self.waits.last().copied().unwrap_or_default() * 10;
+        (error, later.parse().map_or(Duration::ZERO, Duration::from_secs).min(longest))
+    }
+
+    fn unreachable(&self, why: &ureq::Error) -> HubError {
+        HubError::Unreachable { endpoint: self.endpoint.clone(), reason: why.to_string() }
+    }
+
+    fn unexpected(&self, what: &dyn std::fmt::Display) -> HubError {
+        HubError::Unexpected(self.endpoint.clone(), what.to_string())
     }
 
     /// What may be the matter with a repository that is not there.
@@ -252,20 +277,25 @@ impl Hub {
         format!("{token}{alike}")
     }
 
-    /// Let a revision's name lead to a commit whose files are all here; hf-hub wrote one for the commit instead.
+    /// Let a revision's name lead to a commit whose files are all here.
     fn point(&self, repository: &str, revision: &str, commit: &str) -> Result<(), HubError> {
+        /// Threads of this process may write at once.
+        static WRITTEN: AtomicU64 = AtomicU64::new(0);
         if revision == commit {
             return Ok(());
         }
         let refs = self.cache.folder(repository).join("refs");
-        let (path, partial) = (refs.join(revision), refs.join(format!(".{}", std::process::id())));
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let (path, partial) = (refs.join(revision), refs.join(format!(".{}-{number}", std::process::id())));
         let failed = |e| HubError::Disk(path.clone(), e);
         fs::create_dir_all(path.parent().unwrap_or(&refs)).map_err(failed)?;
-        fs::write(&partial, commit).and_then(|()| fs::rename(&partial, &path)).map_err(failed)?;
-        // another process may be about to do the same
-        let _ = fs::remove_file(refs.join(commit));
-        Ok(())
+        fs::write(&partial, commit).and_then(|()| fs::rename(&partial, &path)).map_err(failed)
     }
+}
+
+/// A name that git or a checksum gives: nothing else becomes a part of a path.
+fn is_hash(name: &str) -> bool {
+    matches!(name.len(), 40 | 64) && name.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
 }
 
 /// How long a connection may take, and a short answer.
