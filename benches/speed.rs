@@ -16,7 +16,7 @@ use pythia_tui::{
     hooks::{
         ActivationCache, Axis, BlockHook, Capture, Edit, HookPoint, Hooks, Interventions, Op, Plan, References, Schema,
     },
-    model::{Placement, Processing, Source, Start, modules},
+    model::{Dtype, Placement, Processing, Source, Start, modules},
     ui::{self, ColorDepth, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend};
@@ -116,6 +116,7 @@ fn explorer(size: (u16, u16)) -> State {
         revision: None,
         processing: Processing::Folded,
         device: "cpu f32".into(),
+        dtype: Dtype::F32,
         context: config.context,
         note: None,
     };

@@ -117,3 +117,43 @@ fn safetensors_go_before_pickles() {
     fs::write(copy.path().join("pytorch_model.bin"), "not read").unwrap();
     assert!(load(copy.path()).is_ok());
 }
+
+/// A file that is whole, but whose pickle says what is not so: no panic, and nothing read outside of it.
+#[test]
+fn pickles_that_lie_are_refused() {
+    let whole = fs::read(fixture("formats/f16-bin/pytorch_model.bin")).unwrap();
+    let find = |what: &[u8]| whole.windows(what.len()).position(|w| w == what).unwrap();
+    let name = find(b"/data.pkl");
+    let pickle = name + whole[name..].windows(2).position(|w| w == b"\x80\x02").unwrap();
+    let end = pickle + whole[pickle..].windows(4).position(|w| w == b"PK\x07\x08" || w == b"PK\x03\x04").unwrap();
+    let checksum = |bytes: &[u8]| {
+        // as the archive's directory and the entry's end have it: the polynomial of zip
+        let mut crc = !0u32;
+        for byte in bytes {
+            crc ^= u32::from(*byte);
+            for _ in 0..8 {
+                crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+            }
+        }
+        !crc
+    };
+    let body_end = (pickle..end).rev().find(|at| whole[*at] == b'.').unwrap() + 1;
+    let old = checksum(&whole[pickle..body_end]).to_le_bytes();
+    let places: Vec<usize> =
+        whole.windows(4).enumerate().filter(|(_, window)| *window == old).map(|(at, _)| at).collect();
+    assert!(!places.is_empty(), "the checksum stands somewhere");
+    let mut refusals = 0;
+    for place in (pickle + 2..body_end - 1).step_by(11) {
+        let mut bytes = whole.clone();
+        bytes[place] = bytes[place].wrapping_add(1);
+        let new = checksum(&bytes[pickle..body_end]).to_le_bytes();
+        for at in &places {
+            bytes[*at..at + 4].copy_from_slice(&new);
+        }
+        let copy = tempfile::tempdir().unwrap();
+        fs::copy(fixture("formats/f16-bin/config.json"), copy.path().join("config.json")).unwrap();
+        fs::write(copy.path().join("pytorch_model.bin"), bytes).unwrap();
+        refusals += usize::from(load(copy.path()).is_err());
+    }
+    assert!(refusals > 50, "{refusals} of them were noticed");
+}

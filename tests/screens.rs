@@ -18,7 +18,7 @@ use pythia_tui::{
         Prediction, Report, Summary, Thumbnails, View, Want, WhichAttention,
     },
     hooks::{self, Dims, HookPoint, Schema},
-    model::{Config, Processing, Progress, TrainingStep, modules},
+    model::{Config, Dtype, Processing, Progress, TrainingStep, modules},
     ui::{self, ColorDepth, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend, style::Style};
@@ -55,6 +55,7 @@ impl Program {
             processing: Processing::Folded,
             source: "demo".into(),
             device: "cpu f32".into(),
+            dtype: Dtype::F32,
             context: 256,
             note: None,
         };
@@ -152,7 +153,7 @@ impl Program {
         let steps: Vec<TrainingStep> = (0..10)
             .map(|at| TrainingStep { step: step(at), revision: format!("step{}", step(at)), here: at % 2 == 0 })
             .collect();
-        program.state.training = Training::new(steps, Some("step2"));
+        program.state.training = Training::new(steps, Some("step2"), false);
         program
     }
 
@@ -826,10 +827,15 @@ fn checkpoints_are_gone_through_and_their_neighbours_fetched() {
     let mut longer = program.state.training.steps.clone();
     longer.insert(2, TrainingStep { step: 1_000_000, revision: "step1000000".into(), here: false });
     program.event(Event::Checkpoints(longer));
-    let one = step(&program, 1);
-    assert!(program.state.training.is_wanted(&one) && program.state.training.at == Some(3));
-    program.event(Event::Travelled(one, Ok(Box::new(program.state.model.clone()))));
-    assert_eq!(program.state.training.at, Some(1));
+    // behind the one that could not be had
+    let zero = step(&program, 0);
+    assert!(program.state.training.is_wanted(&zero) && program.state.training.at == Some(3));
+    program.event(Event::Travelled(zero, Ok(Box::new(program.state.model.clone()))));
+    assert_eq!(program.state.training.at, Some(0));
+    // without the network, only what is here is gone to
+    program.state.training.offline = true;
+    let effects = program.keys("C-Right");
+    assert!(matches!(&effects[0], Effect::Travel(next) if next.here), "{effects:?}");
     let effects = program.keys(": s t e p Space 9 9 Enter");
     assert!(effects.is_empty() && program.screen(TRUE).contains("no checkpoint `99`; the nearest is step128"));
 }

@@ -124,6 +124,8 @@ fn act_on_view(state: &mut State, action: Action) -> bool {
         Action::Compare => {
             if state.active_edits().is_empty() {
                 say(state, "without edits there is nothing to compare".into());
+            } else if state.tab == Tab::Training {
+                say(state, "the edited run and the baseline are both drawn here".into());
             } else {
                 state.looks.compare = cycle(&Compare::ALL, state.looks.compare, 1);
             }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Display, ops::Range, str::FromStr};
 use serde::{Deserialize, Serialize};
 use toml::{Spanned, de::DeTable};
 
-use super::{Distractor, EditLine, State, Tab, Token, editing::change_edits, update::run_again};
+use super::{Distractor, EditLine, Quantity, State, Tab, Token, editing::change_edits, update::run_again};
 use crate::{
     engine::{Compare, Map, Metric, Spec},
     hooks::{Edit, HookPoint},
@@ -85,6 +85,9 @@ pub struct Place {
     pub compare: Compare,
     #[serde(default = "zero", with = "text")]
     pub map: Map,
+    /// What Training draws.
+    #[serde(default = "probability", with = "text")]
+    pub number: Quantity,
 }
 
 fn processed() -> Processing {
@@ -101,6 +104,10 @@ fn edited() -> Compare {
 
 fn zero() -> Map {
     Map::Ablate(crate::hooks::Op::Set(0.0))
+}
+
+fn probability() -> Quantity {
+    Quantity::Probability
 }
 
 fn yes() -> bool {
@@ -272,6 +279,7 @@ impl State {
                     key: self.cell.1,
                     compare: self.looks.compare,
                     map: self.looks.map,
+                    number: self.training.quantity,
                 },
             )),
         }
@@ -302,6 +310,7 @@ impl State {
             self.tree.reveal(place.hook);
             (self.head, self.cell) = (place.head, (place.position, place.key));
             (self.looks.compare, self.looks.map) = (place.compare, place.map);
+            self.training.quantity = place.number;
         }
         change_edits(self, |edits, at| (*edits, *at) = (setup.edits, 0));
         run_again(self);

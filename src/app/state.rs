@@ -7,7 +7,7 @@ use std::{
 use crate::{
     engine::{EditEffect, Look, Spec, Summary, View, Want},
     hooks::{Axis, Edit, HookPoint, Schema},
-    model::{Module, Processing},
+    model::{Dtype, Module, Processing},
 };
 
 use super::{
@@ -34,6 +34,7 @@ pub struct ModelInfo {
     pub branch: Option<String>,
     pub processing: Processing,
     pub device: String,
+    pub dtype: Dtype,
     /// The longest prompt, in tokens.
     pub context: usize,
     /// Why this is not the model that was meant, if it is not.
@@ -190,6 +191,8 @@ pub(super) struct History {
 #[derive(Clone, Debug)]
 pub struct Shown {
     pub run: u64,
+    /// What it is of: another checkpoint may be explored by now.
+    pub model: ModelInfo,
     pub spec: Spec,
     pub summary: Arc<Summary>,
     /// Relative change by hook.

@@ -1,9 +1,14 @@
 //! Through the training of a model: its checkpoints, the ones that were visited, and what was measured there.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+    str::FromStr,
+    sync::Arc,
+};
 
 use super::{
-    Action, Effect, ModelInfo, Score, State,
+    Action, Distractor, Effect, ModelInfo, Score, State,
     navigate::{cycle, moved},
     update::{refuse, run_again, say},
 };
@@ -11,12 +16,14 @@ use crate::{
     analysis::log_normaliser,
     engine::{Measured, Measures, Spec, Summary},
     model::{Progress, TrainingStep},
+    names,
 };
 
 /// What is looked at over the steps that were visited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Quantity {
     /// Of the target, after the last position.
+    #[default]
     Probability,
     /// Target less distractor, after the last position.
     LogitDifference,
@@ -40,6 +47,35 @@ impl Quantity {
         Self::Head(Score::Entropy),
         Self::Norm,
     ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Probability => "probability",
+            Self::LogitDifference => "logit-diff",
+            Self::Kl => "kl",
+            Self::Head(Score::PreviousToken) => "previous-token",
+            Self::Head(Score::Induction) => "induction",
+            Self::Head(Score::DuplicateToken) => "duplicate-token",
+            Self::Head(Score::FirstToken) => "first-token",
+            Self::Head(Score::Entropy) => "entropy",
+            Self::Norm => "norm",
+        }
+    }
+}
+
+/// Its name in files.
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Quantity {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        names::find("number", name, &Self::ALL, Self::name)
+    }
 }
 
 /// The checkpoints of the model's training, and what is known of them.
@@ -51,9 +87,13 @@ pub struct Training {
     pub at: Option<usize>,
     /// The one that was asked for and is not here yet.
     pub wanted: Option<usize>,
+    /// The one that could not be had last: the way goes on behind it.
+    failed: Option<usize>,
+    /// Nothing is downloaded: only what is here can be gone to.
+    pub offline: bool,
     /// Row of the list under the cursor.
     pub cursor: usize,
-    pub quantity: Option<Quantity>,
+    pub quantity: Quantity,
     /// Downloads that are under way, by revision.
     pub fetching: BTreeMap<String, Progress>,
     visits: Vec<Visit>,
@@ -88,9 +128,9 @@ pub struct Point {
 
 impl Training {
     #[must_use]
-    pub fn new(steps: Vec<TrainingStep>, revision: Option<&str>) -> Self {
+    pub fn new(steps: Vec<TrainingStep>, revision: Option<&str>, offline: bool) -> Self {
         let at = steps.iter().position(|step| Some(step.revision.as_str()) == revision);
-        Self { cursor: at.unwrap_or(0), steps, at, ..Self::default() }
+        Self { cursor: at.unwrap_or(0), steps, at, offline, ..Self::default() }
     }
 
     fn step(&self) -> Option<u64> {
@@ -147,19 +187,13 @@ impl Training {
 }
 
 impl State {
-    /// The quantity that is looked at: where none was chosen, the target's probability.
-    #[must_use]
-    pub fn quantity(&self) -> Quantity {
-        self.training.quantity.unwrap_or(Quantity::Probability)
-    }
-
     /// What the quantity is, of what.
     #[must_use]
     pub fn quantity_title(&self) -> String {
         let answer = self.answer();
         let likeliest = if self.target.is_none() { ", likeliest here" } else { "" };
         let target = || answer.as_ref().map(|(target, _)| format!("{:?}", target.text)).unwrap_or_default();
-        match self.quantity() {
+        match self.training.quantity {
             Quantity::Probability => format!("probability of {}{likeliest}", target()),
             Quantity::LogitDifference => {
                 let distractor = answer.as_ref().and_then(|(_, d)| d.as_ref()).map(|d| format!(" less {:?}", d.text));
@@ -193,7 +227,7 @@ impl State {
                 };
                 let logit = |row: &[f32], id: u32| row.get(id as usize).map_or(f64::NAN, |x| f64::from(*x));
                 let (block, head, point) = (self.block(), self.head, self.point());
-                let (value, baseline) = match self.quantity() {
+                let (value, baseline) = match self.training.quantity {
                     Quantity::Probability => {
                         let target = answer.as_ref()?.0.id;
                         of_logits(&|row: &[f32], norm: f64| (logit(row, target) - norm).exp())
@@ -218,19 +252,23 @@ impl State {
 /// Another quantity; KL only where there is one.
 pub(super) fn next_quantity(state: &mut State) {
     let edited = state.shown.as_ref().is_some_and(|shown| !shown.spec.edits.is_empty());
-    let mut next = cycle(&Quantity::ALL, state.quantity(), 1);
+    let mut next = cycle(&Quantity::ALL, state.training.quantity, 1);
     if next == Quantity::Kl && !edited {
         next = cycle(&Quantity::ALL, next, 1);
     }
-    state.training.quantity = Some(next);
+    state.training.quantity = next;
 }
 
 /// To the checkpoint before or after the one that is explored, or was asked for last.
 pub(super) fn step_checkpoint(state: &mut State, by: isize) -> Vec<Effect> {
     let training = &state.training;
     let n = training.steps.len();
-    let to = match training.wanted.or(training.at) {
-        Some(at) => at.checked_add_signed(by).filter(|at| *at < n),
+    let reachable = |at: &usize| !training.offline || training.steps[*at].here;
+    // on the same way only; back, it would lead to where one is
+    let failed = training.failed.filter(|failed| training.at.is_none_or(|at| (*failed > at) == (by > 0)));
+    let to = match training.wanted.or(failed).or(training.at) {
+        Some(at) if by < 0 => (0..at).rev().find(reachable),
+        Some(at) => (at + 1..n).find(reachable),
         // a revision that is no step: the list begins or ends beside it
         None if by < 0 => n.checked_sub(1),
         None => Some(0).filter(|_| n > 0),
@@ -274,7 +312,14 @@ pub(super) fn travel(state: &mut State, to: usize) -> Vec<Effect> {
         // one that is on its way is not waited for
         return if state.training.wanted.take().is_some() { vec![Effect::Stay] } else { vec![] };
     }
-    say(state, format!("going to {} ...", step.revision));
+    let mut said = format!("going to {} ...", step.revision);
+    if let (None, Some((target, distractor))) = (&state.target, state.answer()) {
+        // one number over all checkpoints, not each one's own likeliest
+        let _ = write!(said, " the target stays {:?}", target.text);
+        state.target = Some(target);
+        state.distractor = distractor.map_or(Distractor::None, Distractor::Chosen);
+    }
+    say(state, said);
     (state.training.wanted, state.training.begun) = (Some(to), true);
     vec![Effect::Travel(step)]
 }
@@ -311,13 +356,14 @@ pub(super) fn travelled(state: &mut State, step: &TrainingStep, model: Result<Mo
                 step.here = true;
             }
             let back = state.training.at.is_some_and(|at| at > to);
-            state.training.at = Some(to);
+            (state.training.at, state.training.failed) = (Some(to), None);
             state.model = model;
             run_again(state);
             vec![Effect::Fetch(state.training.neighbours(to, back))]
         }
         Err(why) => {
-            refuse(state, why);
+            state.training.failed = Some(to);
+            refuse(state, format!("{}: {why}", step.revision));
             vec![]
         }
     }

@@ -104,7 +104,7 @@ fn on_report(state: &mut State, report: Report) {
             let spec = state.spec();
             state.training.ran(&spec, &summary);
             let changes = summary.changes.iter().map(|c| (c.point, c.relative)).collect();
-            state.shown = Some(Shown { run, spec, summary, changes });
+            state.shown = Some(Shown { run, model: state.model.clone(), spec, summary, changes });
             state.phase = Phase::Done;
         }
         Report::Measured { run, measured } => {
@@ -133,6 +133,10 @@ fn on_report(state: &mut State, report: Report) {
 
 /// The hooks that are on are again those of the run on the screen.
 pub(super) fn keep_shown(state: &mut State) {
+    // what is left of another checkpoint is not to be taken for one of this
+    if state.shown.as_ref().is_some_and(|shown| shown.model != state.model) {
+        (state.shown, state.seen) = (None, None);
+    }
     if let Some(shown) = &state.shown {
         state.schema.set_enabled(shown.spec.enabled.clone());
     }

@@ -49,13 +49,13 @@ pub(super) struct ModelArgs {
     #[arg(long)]
     pub offline: bool,
     /// Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `metal`
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", add = completions::words(&["auto", "cpu", "cuda", "metal"]))]
     pub device: Place,
     /// In which type: `f32`, `f16`, `bf16`
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    #[arg(long, value_name = "TYPE", default_value = "f32", add = completions::words(&["f32", "f16", "bf16"]))]
     pub dtype: Dtype,
     /// How many threads compute on the CPU [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Write what happens to a file, with times
     #[arg(long, value_name = "FILE")]

@@ -46,9 +46,19 @@ pub(super) fn models() -> ArgValueCompleter {
             (name, if here { "in the cache" } else { "on the hub" }.into())
         });
         let cached = cache.models().into_keys().map(|repository| (repository, "in the cache".to_string()));
-        let mut all = those(std::iter::once(demo).chain(known).chain(cached), typed);
+        let full = pythia::models().map(|name| (format!("EleutherAI/{name}"), String::new()));
+        let full = full.filter(|_| typed.to_string_lossy().contains('/'));
+        let mut all = those(std::iter::once(demo).chain(known).chain(full).chain(cached), typed);
+        all.dedup_by(|a, b| a.get_value() == b.get_value());
         all.extend(PathCompleter::dir().complete(typed));
         all
+    })
+}
+
+/// For `--device` and `--dtype`.
+pub(super) fn words(words: &'static [&'static str]) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |typed: &OsStr| {
+        those(words.iter().map(|word| ((*word).to_string(), String::new())), typed)
     })
 }
 

@@ -27,7 +27,7 @@ use crate::{
     app::{Effect, Event, Keymap, ModelInfo, Opening, Phase, Purpose, Region, State, Token, Training, update},
     engine::{Engine, Live, Report, Worker, caught},
     hooks::Plan,
-    model::{Cache, Config, Loaded, Placement, Progress, Source, Tell, Tokenizer, modules, training_steps},
+    model::{Config, Hub, Loaded, Placement, Progress, Source, Tell, Tokenizer, modules, training_steps},
     term::{self, Screen},
     ui::{self, Theme},
 };
@@ -57,7 +57,8 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
     let screen = Screen::take().context("taking the terminal")?;
     term::listen(&sender).context("listening to the terminal")?;
     let size = screen.size()?;
-    let (mut state, subject) = open(prepared, &settings.keys, theme, size, 0, &sender)?;
+    let (mut state, subject) =
+        open(prepared, &settings.keys, theme, size, 0, &Hub::from_env(args.model.offline), &sender)?;
     state.offer(offer);
     let autosave = keep(&state, &sender);
     let how = ModelArgs { model: None, revision: None, no_processing: false, ..args.model.clone() };
@@ -85,6 +86,7 @@ fn open(
     theme: Theme,
     size: (u16, u16),
     number: u64,
+    hub: &Hub,
     sender: &Sender<Happening>,
 ) -> Result<(State, Subject)> {
     let Prepared { engine, setup, source, name, note } = prepared;
@@ -92,7 +94,7 @@ fn open(
         model: info(&engine.loaded, &source, name, note),
         schema: engine.schema.clone(),
         modules: modules(&engine.loaded.model.config),
-        training: Training::new(training_steps(&source, &Cache::from_env(), &[]), source.revision()),
+        training: Training::new(training_steps(&source, &hub.cache, &[]), source.revision(), hub.offline),
         keys: keys.clone(),
         halves: theme.halves(),
         setup,
@@ -114,6 +116,7 @@ fn info(loaded: &Loaded, source: &Source, name: String, note: Option<String>) ->
         branch,
         processing: loaded.model.processing,
         device: loaded.model.place().to_string(),
+        dtype: loaded.model.dtype.into(),
         context: loaded.model.config.context,
         note,
     }
@@ -123,8 +126,12 @@ fn info(loaded: &Loaded, source: &Source, name: String, note: Option<String>) ->
 fn prepare(model: &ModelArgs, prompt: &PromptArgs, edits: &EditArgs, tell: Tell<'_>) -> Result<Prepared> {
     let prepared = prompt::prepare(model, prompt, edits, Some(PROMPT), tell)?;
     let (spec, schema) = (prepared.setup.spec(), &prepared.engine.schema);
-    Plan::resolve(&spec.edits, schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len))
-        .map_err(|e| Usage(e.to_string()))?;
+    Plan::resolve(&spec.edits, schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len)).map_err(|e| {
+        match &prepared.note {
+            Some(note) => Usage(format!("on the demo ({note}): {e}")),
+            None => Usage(e.to_string()),
+        }
+    })?;
     Ok(prepared)
 }
 
@@ -361,9 +368,9 @@ impl Explorer {
     /// Explore another model, and leave this one.
     fn take_up(&mut self, prepared: Result<Box<Prepared>, String>) -> Result<(), String> {
         let number = self.subject.number + 1;
-        let before = self.state.experiment();
+        let (before, hub) = (self.state.experiment(), Hub::from_env(self.how.offline));
         self.autosave.keep(before.clone());
-        let opened = open(*prepared?, &self.keys, self.theme, self.state.size, number, &self.sender);
+        let opened = open(*prepared?, &self.keys, self.theme, self.state.size, number, &hub, &self.sender);
         let (state, subject) = opened.map_err(|e| format!("{e:#}"))?;
         self.traveller = traveller(&state, &subject, &self.how, &self.sender).map_err(|e| format!("{e:#}"))?;
         self.state = state;

@@ -37,11 +37,12 @@ pub(super) fn save(state: &State, theme: Theme, path: &Path, replace: bool) -> R
 
 /// The run on the screen, as a script for the reference.
 fn script(state: &State) -> Result<String, String> {
-    let shown = state.shown.as_ref().ok_or("there is no run yet")?;
+    let shown = state.shown.as_ref().filter(|shown| shown.model == state.model).ok_or("there is no run yet")?;
     let summary = &shown.summary;
     let ran = Ran {
         model: &state.model.source,
         revision: state.model.revision.as_deref(),
+        dtype: state.model.dtype,
         processing: state.model.processing,
         logits: &summary.logits,
         baseline: &summary.baseline_logits,

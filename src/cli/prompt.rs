@@ -44,7 +44,14 @@ fn named(args: &ModelArgs) -> Result<Named, ModelError> {
             // as it is found from anywhere
             Source::Directory(std::path::absolute(&path).unwrap_or(path))
         }
-        _ => return Ok(Named::Hub(repository(name)?, revision.unwrap_or("main").into())),
+        _ => {
+            let revision = revision.unwrap_or("main");
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+            if revision.is_empty() || !revision.chars().all(allowed) {
+                return Err(ModelError::NoRevisionName(revision.into()));
+            }
+            return Ok(Named::Hub(repository(name)?, revision.into()));
+        }
     };
     if revision.is_some() { Err(ModelError::NoRevisions(name.into())) } else { Ok(Named::Here(source)) }
 }
@@ -109,9 +116,11 @@ pub(super) fn prepare(
     let chosen = choose(model, file.as_ref());
     let place = place(&chosen)?;
     let (source, note) = match source(&chosen, tell) {
-        Err(ModelError::Hub(why)) if demo.is_some() && chosen.model.is_none() && why.is_unreachable() => {
+        Err(ModelError::Hub(why))
+            if demo.is_some() && chosen.model.is_none() && chosen.revision.is_none() && why.is_unreachable() =>
+        {
             let because = match why {
-                HubError::Offline(..) => ", which is not here",
+                HubError::Offline { .. } => ", which is not here",
                 HubError::Unreachable { .. } => ": the hub can't be reached",
                 _ => ": the hub has trouble",
             };
@@ -124,7 +133,12 @@ pub(super) fn prepare(
     if file.is_none() && prompt.prompt.is_none() && prompt.tokens.is_none() {
         prompt.prompt = demo.map(String::from);
     }
-    let setup = setup(Words::from(&loaded), &prompt, edits, file.as_ref())?;
+    let setup = setup(Words::from(&loaded), &prompt, edits, file.as_ref());
+    let setup = match &note {
+        // what does not fit may fit the model that was meant
+        Some(note) => setup.with_context(|| format!("on the demo ({note})"))?,
+        None => setup?,
+    };
     let name = match &source {
         Source::Demo => "demo".into(),
         Source::Directory(path) => path.display().to_string(),

@@ -46,6 +46,7 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
         let ran = Ran {
             model: &name,
             revision: engine.loaded.revision.as_deref(),
+            dtype: engine.loaded.model.dtype.into(),
             processing: engine.loaded.model.processing,
             logits: &summary.logits,
             baseline: &summary.baseline_logits,

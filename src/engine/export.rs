@@ -6,7 +6,7 @@ use super::Spec;
 use crate::{
     analysis::top_k,
     hooks::{EditError, Indices, Op, Plan, Schema},
-    model::Processing,
+    model::{Dtype, Processing},
 };
 
 /// What the script is told of a run besides what was run.
@@ -16,6 +16,8 @@ pub struct Ran<'a> {
     pub model: &'a str,
     pub revision: Option<&'a str>,
     pub processing: Processing,
+    /// The type that it was computed in.
+    pub dtype: Dtype,
     /// The logits after the last position `[vocab]`, of the run and of the unedited one.
     pub logits: &'a [f32],
     pub baseline: &'a [f32],
@@ -33,8 +35,13 @@ const HELD: usize = 20;
 const TOLERANCE: &str = "2e-5";
 
 /// # Errors
-/// An edit that the model or prompt does not take.
+/// An edit that the model or prompt does not take; a run in 16 bits, which nothing repeats so closely.
 pub fn python(spec: &Spec, schema: &Schema, ran: &Ran<'_>) -> Result<String, EditError> {
+    if ran.dtype != Dtype::F32 {
+        let message =
+            format!("a script repeats runs in f32, and this one is in {}: run it with --dtype f32", ran.dtype);
+        return Err(EditError::Tensor(candle_core::Error::Msg(message)));
+    }
     let plan = Plan::resolve(&spec.edits, schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len))?;
     let mut edits = String::new();
     for (number, edit) in spec.edits.iter().enumerate() {

@@ -58,11 +58,6 @@ impl Answer for Live {
             report(Report::Ran { run, summary: Arc::new(summary) });
             latest.run = run;
         }
-        if want.measure && latest.measured != Some(run) {
-            let measured = self.engine.measure(&latest.outcome)?;
-            report(Report::Measured { run, measured: Arc::new(measured) });
-            latest.measured = Some(run);
-        }
         if let Some(look) = want.look {
             // a run that failed or was cancelled may have left other hooks on
             self.engine.enable(&latest.outcome.spec);
@@ -82,6 +77,11 @@ impl Answer for Live {
                 Ok(view) => view,
             };
             report(Report::Saw { run, look, view: Arc::new(view) });
+        }
+        if want.measure && latest.measured != Some(run) {
+            let measured = self.engine.measure(&latest.outcome, &stop.look)?;
+            report(Report::Measured { run, measured: Arc::new(measured) });
+            latest.measured = Some(run);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 use rayon::prelude::*;
 
 use super::{
@@ -408,7 +408,8 @@ fn matrices(run: &Run, block: usize, which: WhichAttention, head: Option<usize>)
         return Ok(Some(matrix));
     }
     let Some(v) = at(BlockHook::V) else { return Ok(None) };
-    let norms = v.narrow(2, first, count)?.squeeze(0)?.sqr()?.sum(D::Minus1)?.sqrt()?;
+    let v = v.narrow(2, first, count)?.squeeze(0)?.to_dtype(DType::F32)?;
+    let norms = v.sqr()?.sum(D::Minus1)?.sqrt()?;
     Ok(Some(matrix.broadcast_mul(&norms.t()?.unsqueeze(1)?)?))
 }
 

@@ -1,6 +1,9 @@
 //! A few numbers that say how a run is at a glance, so that runs on many checkpoints can be held beside each other.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
@@ -29,10 +32,14 @@ pub struct Measured {
 
 impl Engine {
     /// # Errors
-    /// Tensor errors.
-    pub fn measure(&self, outcome: &Outcome) -> Result<Measured, EditError> {
+    /// Cancellation, tensor errors.
+    pub fn measure(&self, outcome: &Outcome, cancel: &AtomicBool) -> Result<Measured, EditError> {
+        let go_on = || if cancel.load(Ordering::Relaxed) { Err(EditError::Cancelled) } else { Ok(()) };
         let of = |run: &Run| -> Result<Measures, EditError> {
-            Ok(Measures { norms: norms(run)?, heads: self.head_map(run)? })
+            go_on()?;
+            let norms = norms(run)?;
+            go_on()?;
+            Ok(Measures { norms, heads: self.head_map(run)? })
         };
         let baseline = if outcome.spec.edits.is_empty() { None } else { Some(of(&outcome.baseline)?) };
         Ok(Measured { run: of(&outcome.run)?, baseline })

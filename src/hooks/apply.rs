@@ -106,7 +106,8 @@ fn mean(value: &Tensor, indices: &Indices) -> candle_core::Result<Tensor> {
     let over = indices.axes.iter().position(|axis| matches!(axis, Axis::Pos | Axis::Query)).unwrap_or(0);
     let mut units = indices.clone();
     units.along[over] = None;
-    gather(value, &units)?.mean_keepdim(over + 1)
+    // summed up in f32, whatever the activations are kept in
+    gather(value, &units)?.to_dtype(DType::F32)?.mean_keepdim(over + 1)?.to_dtype(value.dtype())
 }
 
 /// Row-major indices into the whole activation of what is selected, in the order in which `gather` lays it out.

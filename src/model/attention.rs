@@ -43,7 +43,7 @@ impl Attention {
         let z = hooks.at(point(BlockHook::Z), kernels::mix(&pattern.to_dtype(v.dtype())?, &v)?)?;
         if schema.is_enabled(point(BlockHook::Result)) {
             let result = hooks.at(point(BlockHook::Result), self.results(&z)?)?;
-            let sum = result.sum(2)?;
+            let sum = result.to_dtype(DType::F32)?.sum(2)?.to_dtype(result.dtype())?;
             return Ok(match &self.out.bias {
                 Some(bias) => sum.broadcast_add(bias)?,
                 None => sum,

@@ -120,6 +120,22 @@ impl From<Dtype> for DType {
     }
 }
 
+impl From<DType> for Dtype {
+    fn from(dtype: DType) -> Self {
+        match dtype {
+            DType::F16 => Self::F16,
+            DType::BF16 => Self::Bf16,
+            _ => Self::F32,
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl Placement {
     /// The CPU, in f32.
     #[must_use]

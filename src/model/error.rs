@@ -9,6 +9,8 @@ pub enum ModelError {
         "`{0}` is no model: expected `demo`, a directory, or a name on the Hugging Face hub such as pythia-160m or EleutherAI/pythia-160m"
     )]
     NoName(String),
+    #[error("`{0}` is no revision: expected a branch, a tag or a commit, such as step3000")]
+    NoRevisionName(String),
     #[error("{name} at revision `{revision}` is not in the Hugging Face cache at {cache}")]
     NotCached { name: String, revision: String, cache: PathBuf },
     #[error(transparent)]

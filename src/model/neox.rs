@@ -161,7 +161,7 @@ impl Model {
     }
 
     /// The direction along which a token's logit reads the final LayerNorm's centred and divided input, that norm's
-    /// weight in it if it was not folded; and what the logit has without any input: the biases.
+    /// weight in it if it was not folded; and what the logit has without any input: the biases. In f32.
     ///
     /// # Shapes
     /// The direction is `[d_model]`.
@@ -171,11 +171,11 @@ impl Model {
     pub fn logit_direction(&self, token: u32) -> candle_core::Result<(Tensor, f64)> {
         let at = token as usize;
         let scalar = |t: Tensor| t.to_dtype(DType::F32)?.to_scalar::<f32>().map(f64::from);
-        let mut direction = self.unembed.weight.get(at)?;
+        let mut direction = self.unembed.weight.get(at)?.to_dtype(DType::F32)?;
         let mut constant = self.unembed.bias.as_ref().map_or(Ok(0.0), |bias| scalar(bias.get(at)?))?;
         if let Some(Affine { weight, bias }) = &self.ln_final.affine {
-            constant += scalar((&direction * bias)?.sum_all()?)?;
-            direction = (direction * weight)?;
+            constant += scalar((&direction * bias.to_dtype(DType::F32)?)?.sum_all()?)?;
+            direction = (direction * weight.to_dtype(DType::F32)?)?;
         }
         Ok((direction, constant))
     }
@@ -183,15 +183,15 @@ impl Model {
     /// What a direction of the residual stream reads of each head's `hook_z`, and of `b_O`.
     ///
     /// # Shapes
-    /// `direction`: `[d_model]`; returns `[head * d_head]` and a scalar.
+    /// `direction`: `[d_model]`, f32; returns `[head * d_head]` and a scalar.
     ///
     /// # Errors
     /// Tensor errors.
     pub fn through_output(&self, block: usize, direction: &Tensor) -> candle_core::Result<(Tensor, f64)> {
         let Linear { weight, bias } = &self.blocks[block].attn.out;
-        let along = direction.unsqueeze(0)?.matmul(weight)?.squeeze(0)?;
+        let along = direction.unsqueeze(0)?.matmul(&weight.to_dtype(DType::F32)?)?.squeeze(0)?;
         let bias = match bias {
-            Some(bias) => (bias * direction)?.sum_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?,
+            Some(bias) => (bias.to_dtype(DType::F32)? * direction)?.sum_all()?.to_scalar::<f32>()?,
             None => 0.0,
         };
         Ok((along, bias.into()))

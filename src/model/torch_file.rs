@@ -1,7 +1,12 @@
 //! Where tensors lie in a file that `torch.save` wrote: a zip archive with a pickle, and the values of each storage in an
 //! uncompressed entry of its own.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::File,
+    io::Read,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
 
 use candle_core::{
     DType,
@@ -14,6 +19,14 @@ use super::{checkpoint::Entry, weights::is_buffer};
 
 /// The tensors of a file, those without parameters left out.
 pub(super) fn entries(file: &File) -> Result<Vec<(String, Entry)>, String> {
+    // what reads the pickle trusts that its tuples are as long as PyTorch writes them
+    catch_unwind(AssertUnwindSafe(|| parse(file)))
+        .unwrap_or_else(|_| Err("its pickle is not as PyTorch writes it".into()))
+}
+
+fn parse(file: &File) -> Result<Vec<(String, Entry)>, String> {
+    let length = file.metadata().map_err(|e| e.to_string())?.len();
+    let length = usize::try_from(length).map_err(|e| e.to_string())?;
     let archive = ZipArchive::new(std::io::BufReader::new(file));
     let mut archive = archive.map_err(|e| format!("{e}; PyTorch has written zip archives since 1.6"))?;
     let names: Vec<String> =
@@ -40,7 +53,7 @@ pub(super) fn entries(file: &File) -> Result<Vec<(String, Entry)>, String> {
         }
         let info = value.into_tensor_info(name, Path::new(directory));
         if let Some(info) = info.map_err(|e| format!("{text}: {e}"))? {
-            let entry = entry(&mut archive, &info).map_err(|e| format!("{text}: {e}"))?;
+            let entry = entry(&mut archive, &info, length).map_err(|e| format!("{text}: {e}"))?;
             entries.push((text, entry));
         }
     }
@@ -57,7 +70,8 @@ fn read(archive: &mut Archive<'_>, name: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn entry(archive: &mut Archive<'_>, info: &TensorInfo) -> Result<Entry, String> {
+/// Where a tensor lies in a file of a length.
+fn entry(archive: &mut Archive<'_>, info: &TensorInfo, length: usize) -> Result<Entry, String> {
     let dtype = match info.dtype {
         DType::F16 => Dtype::F16,
         DType::BF16 => Dtype::BF16,
@@ -72,11 +86,16 @@ fn entry(archive: &mut Archive<'_>, info: &TensorInfo) -> Result<Entry, String> 
         return Err("is compressed; torch.save does not".into());
     }
     let start = storage.data_start().ok_or("its place in the archive is not known")?;
-    let start = usize::try_from(start).map_err(|e| e.to_string())? + info.layout.start_offset();
-    let length = info.layout.shape().elem_count() * info.dtype.size_in_bytes();
-    let room = usize::try_from(storage.size()).map_err(|e| e.to_string())?;
-    if info.layout.start_offset() + length > room {
-        return Err(format!("takes {length} bytes of a storage of {room}"));
+    let (start, room) = (usize::try_from(start).ok(), usize::try_from(storage.size()).ok());
+    let size = info.dtype.size_in_bytes();
+    let wanted = info.layout.dims().iter().try_fold(size, |product, n| product.checked_mul(*n));
+    let inside = wanted.and_then(|wanted| wanted.checked_add(info.layout.start_offset()));
+    let first = start.and_then(|start| start.checked_add(info.layout.start_offset()));
+    let end = first.zip(wanted).and_then(|(first, wanted)| first.checked_add(wanted));
+    match (first, end) {
+        (Some(first), Some(end)) if inside <= room && end <= length => {
+            Ok(Entry { dtype, shape: info.layout.dims().to_vec(), bytes: first..end })
+        }
+        _ => Err(format!("{:?} does not lie in its storage of {} bytes", info.layout.dims(), storage.size())),
     }
-    Ok(Entry { dtype, shape: info.layout.dims().to_vec(), bytes: start..start + length })
 }

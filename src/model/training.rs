@@ -18,11 +18,17 @@ pub struct TrainingStep {
 /// The number in `step3000`, `checkpoint-500` or `stage1-step1000-tokens5B`.
 #[must_use]
 pub fn step_of(name: &str) -> Option<u64> {
-    let after = ["step", "checkpoint"].iter().find_map(|word| name.rsplit_once(word).map(|(_, after)| after))?;
+    parts(name).map(|(_, step)| step)
+}
+
+/// What stands before the step, and its number.
+fn parts(name: &str) -> Option<(&str, u64)> {
+    let (before, after) = ["step", "checkpoint"].iter().find_map(|word| name.rsplit_once(word))?;
     let after = after.strip_prefix(['-', '_']).unwrap_or(after);
     let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
     let (number, rest) = after.split_at(digits);
-    number.parse().ok().filter(|_| rest.is_empty() || rest.starts_with(['-', '_']))
+    let number = number.parse().ok().filter(|_| rest.is_empty() || rest.starts_with(['-', '_']))?;
+    Some((before, number))
 }
 
 /// The checkpoints of the run that a model comes from, by step; none where it does not tell. `known` are revisions that the
@@ -39,9 +45,13 @@ pub fn training_steps(source: &Source, cache: &Cache, known: &[String]) -> Vec<T
         Source::Demo => {}
         Source::Directory(directory) => {
             let siblings = fs::read_dir(directory.parent().unwrap_or(Path::new("/"))).into_iter().flatten().flatten();
-            if name_of(directory).and_then(step_of).is_some() {
-                let whole = siblings.filter(|entry| entry.path().join("config.json").is_file());
-                whole.filter_map(|entry| entry.file_name().into_string().ok()).for_each(|name| add(name, true));
+            let whole = siblings.filter(|entry| entry.path().join("config.json").is_file());
+            let names = whole.filter_map(|entry| entry.file_name().into_string().ok());
+            if let Some((before, _)) = name_of(directory).and_then(parts) {
+                // another model's checkpoints may lie beside them
+                names
+                    .filter(|name| parts(name).is_some_and(|(other, _)| other == before))
+                    .for_each(|name| add(name, true));
             }
         }
         Source::Snapshot { repository, revision, .. } => {

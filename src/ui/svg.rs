@@ -26,7 +26,7 @@ pub fn svg(state: &State, theme: Theme) -> Result<String, String> {
         state.focus = Focus::View;
     }
     let area = state.areas().view;
-    if state.view().is_none() {
+    if state.look().is_some() && state.view().is_none() {
         return Err("the view is not there yet".into());
     }
     if area.width < 3 || area.height < 3 {

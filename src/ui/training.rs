@@ -12,6 +12,7 @@ use crate::app::{Action, Focus, Hit, Point, Quantity, Region, State};
 /// Columns of the list, and as many as the chart is worth having beside it.
 const LIST: u16 = 30;
 const BESIDE: u16 = 34;
+const GAP: u16 = 4;
 
 /// The checkpoints of the model's training as a list, and a number over those that were visited as a chart.
 ///
@@ -41,7 +42,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     let body = Rect { y: area.y + 1.min(area.height), height: area.height.saturating_sub(1), ..area };
     let points = state.over_training();
     let (steps, over) = if body.width >= LIST + BESIDE {
-        let over = Rect { x: body.x + LIST + 1, width: body.width - LIST - 1, ..body };
+        // apart from the list's numbers
+        let over = Rect { x: body.x + LIST + GAP, width: body.width - LIST - GAP, ..body };
         (Rect { width: LIST, ..body }, over)
     } else {
         let upper = if body.height < 10 { 0 } else { body.height.div_ceil(2) };
@@ -52,7 +54,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         return;
     }
     if points.is_empty() {
-        let what = match (state.quantity(), training.at) {
+        let what = match (state.training.quantity, training.at) {
             (Quantity::Kl, _) => "Without edits there is no KL.",
             (_, None) => "What is explored is none of these checkpoints; Enter goes to one.",
             _ => "Measuring ...",
@@ -104,7 +106,7 @@ fn list(frame: &mut Frame<'_>, area: Rect, state: &State, points: &[Point], hits
 
 /// The number over the steps, each as far from the next as in the list: the first doublings of the training have as much
 /// room as its later thousands.
-#[allow(clippy::cast_precision_loss, reason = "places in a list")]
+#[allow(clippy::cast_precision_loss, clippy::float_cmp, reason = "places in a list")]
 fn chart(frame: &mut Frame<'_>, area: Rect, state: &State, points: &[Point], theme: Theme) {
     let pairs = |value: &dyn Fn(&Point) -> Option<f64>| -> Vec<(f64, f64)> {
         let finite = points.iter().filter_map(|point| Some((point.at as f64, value(point)?)));
@@ -117,7 +119,7 @@ fn chart(frame: &mut Frame<'_>, area: Rect, state: &State, points: &[Point], the
         return say(frame, area, "None of the numbers is finite.", theme);
     }
     // shares and divergences are seen from 0, as they are meant
-    let from_zero = matches!(state.quantity(), Quantity::Probability | Quantity::Kl | Quantity::Head(_));
+    let from_zero = matches!(state.training.quantity, Quantity::Probability | Quantity::Kl | Quantity::Head(_));
     let low = if from_zero { low.min(0.0) } else { low };
     let (low, high) = if high - low > 1e-12 { (low, high) } else { (low - 0.5, high + 0.5) };
     let (first, last) = (points[0].at as f64, points[points.len() - 1].at as f64);
@@ -137,9 +139,14 @@ fn chart(frame: &mut Frame<'_>, area: Rect, state: &State, points: &[Point], the
         sets.push(set(&baseline, theme.dim(), *kind, '.'));
         sets.push(set(&run, if baseline.is_empty() { theme.accent() } else { theme.changed() }, *kind, '*'));
     }
+    // where one is
+    let here: Vec<(f64, f64)> =
+        run.iter().copied().filter(|(x, _)| state.training.at.is_some_and(|at| at as f64 == *x)).collect();
+    let mark = Marker::Custom(if theme.ascii { '@' } else { '◆' });
+    sets.push(Dataset::default().data(&here).style(theme.title()).graph_type(GraphType::Scatter).marker(mark));
     let name = |at: usize| state.training.steps[at].revision.clone();
     let steps = if points.len() > 1 {
-        vec![name(points[0].at), name(points[points.len() - 1].at)]
+        vec![name(points[0].at), "(as in the list)".into(), name(points[points.len() - 1].at)]
     } else {
         vec![String::new(), name(points[0].at), String::new()]
     };

@@ -115,8 +115,8 @@ impl Hub {
     pub fn get(&self, repository: &str, revision: &str, tell: Tell<'_>) -> Result<Source, ModelError> {
         match self.cache.find(repository, revision) {
             Err(ModelError::NotCached { .. }) if self.offline => {
-                let what = format!("{repository} at revision `{revision}`");
-                Err(HubError::Offline(what, self.cache.directory.clone()).into())
+                let (cache, hint) = (self.cache.directory.clone(), alike(repository));
+                Err(HubError::Offline { repository: repository.into(), revision: revision.into(), cache, hint }.into())
             }
             Err(ModelError::NotCached { .. }) => Ok(self.fetch(repository, revision, tell)?),
             // whoever fetched it may have had no use for the tokenizer
@@ -190,10 +190,10 @@ impl Hub {
         let mut waits = self.waits.iter();
         loop {
             let request = self.agent()?.get(&url).config().timeout_global(Some(self.patience.min(ANSWER))).build();
-            let mut response = self.signed(request).call().map_err(|e| self.unreachable(&e))?;
+            let mut response = self.signed(request).call().map_err(|e| self.unreachable(repository, &e))?;
             if response.status() == 200 {
                 let text = response.body_mut().with_config().limit(1 << 26).read_to_string();
-                let text = text.map_err(|e| self.unreachable(&e))?;
+                let text = text.map_err(|e| self.unreachable(repository, &e))?;
                 return serde_json::from_str(&text).map_err(|e| self.unexpected(&e));
             }
             let (error, pause) = self.refusal(&response, repository, revision);
@@ -207,8 +207,11 @@ impl Hub {
     /// Redirects to other hosts are followed without the token.
     fn agent(&self) -> Result<Agent, HubError> {
         if !self.endpoint.starts_with("http://") && !self.endpoint.starts_with("https://") {
-            let reason = "HF_ENDPOINT must begin with https:// or http://".into();
-            return Err(HubError::Unreachable { endpoint: self.endpoint.clone(), reason });
+            let message = format!("HF_ENDPOINT is `{}`; expected https://... or http://...", self.endpoint);
+            return Err(HubError::Setting(message));
+        }
+        if self.token.as_ref().is_some_and(|token| !token.bytes().all(|c| c.is_ascii_graphic())) {
+            return Err(HubError::Setting("the token in HF_TOKEN has characters that no token has".into()));
         }
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -247,7 +250,7 @@ impl Hub {
             // without a token, the hub says of what does not exist that it is not allowed
             (401 | 404, _) => HubError::NoRepository { hint: self.hint(&repository), repository },
             (429, _) if later.is_empty() => HubError::TooMany(String::new()),
-            (429, _) => HubError::TooMany(format!(", after {later} s")),
+            (429, _) => HubError::TooMany(format!(", for {later} s")),
             (500..=599, _) => HubError::Server(self.endpoint.clone(), status),
             _ => self.unexpected(&format!("status {status}")),
         };
@@ -256,8 +259,9 @@ impl Hub {
         (error, later.parse().map_or(Duration::ZERO, Duration::from_secs).min(longest))
     }
 
-    fn unreachable(&self, why: &ureq::Error) -> HubError {
-        HubError::Unreachable { endpoint: self.endpoint.clone(), reason: why.to_string() }
+    fn unreachable(&self, repository: &str, why: &ureq::Error) -> HubError {
+        let (endpoint, reason) = (self.endpoint.clone(), why.to_string());
+        HubError::Unreachable { repository: repository.into(), hint: alike(repository), endpoint, reason }
     }
 
     fn unexpected(&self, what: &dyn std::fmt::Display) -> HubError {
@@ -270,11 +274,7 @@ impl Hub {
             Some(_) => " and the token that is set is not accepted",
             None => ", and HF_TOKEN is not set",
         };
-        let name = repository.strip_prefix("EleutherAI/").unwrap_or_default();
-        let models: Vec<String> = pythia::models().collect();
-        let known = models.iter().any(|model| model == name);
-        let alike = if known { String::new() } else { nearest(name, models.iter().map(String::as_str)) };
-        format!("{token}{alike}")
+        format!("{token}{}", alike(repository))
     }
 
     /// Let a revision's name lead to a commit whose files are all here.
@@ -291,6 +291,14 @@ impl Hub {
         fs::create_dir_all(path.parent().unwrap_or(&refs)).map_err(failed)?;
         fs::write(&partial, commit).and_then(|()| fs::rename(&partial, &path)).map_err(failed)
     }
+}
+
+/// What may have been meant by a name that is not of the suite.
+fn alike(repository: &str) -> String {
+    let name = repository.strip_prefix("EleutherAI/").unwrap_or(repository);
+    let models: Vec<String> = pythia::models().chain(std::iter::once("demo".into())).collect();
+    let known = models.iter().any(|model| model == name);
+    if known { String::new() } else { nearest(name, models.iter().map(String::as_str)) }
 }
 
 /// A name that git or a checksum gives: nothing else becomes a part of a path.
