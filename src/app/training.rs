@@ -111,7 +111,7 @@ struct Visit {
     summary: Arc<Summary>,
     /// What turns the logits of the run and of the baseline into log-probabilities.
     normalisers: (f64, f64),
-    measured: Option<Arc<Measured>>,
+    measured: Arc<Measured>,
 }
 
 /// Runs that are remembered: each holds the logits of a position.
@@ -146,7 +146,7 @@ impl Training {
     /// Whether a run of this is known to have been measured on the checkpoint that is explored.
     fn is_measured(&self, spec: &Spec) -> bool {
         let step = self.step();
-        self.visits.iter().any(|v| Some(v.step) == step && v.spec == *spec && v.measured.is_some())
+        self.visits.iter().any(|v| Some(v.step) == step && v.spec == *spec)
     }
 
     /// Whether runs are to be measured: once somebody has begun to go through the training, or looks at it.
@@ -164,24 +164,14 @@ impl Training {
         steps.filter(|step| !step.here).cloned().collect()
     }
 
-    /// Remember what a run showed.
-    pub(super) fn ran(&mut self, spec: &Spec, summary: &Arc<Summary>) {
-        let Some(step) = self.step() else { return };
+    /// Remember what a run showed, and what was measured of it.
+    pub(super) fn visited(&mut self, spec: &Spec, summary: &Arc<Summary>, measured: Arc<Measured>) {
         // the same again gives the same
-        if self.visits.iter().any(|visit| visit.step == step && visit.spec == *spec) {
-            return;
-        }
+        let Some(step) = self.step().filter(|_| !self.is_measured(spec)) else { return };
         let normalisers = (log_normaliser(&summary.logits), log_normaliser(&summary.baseline_logits));
-        self.visits.push(Visit { step, spec: spec.clone(), summary: summary.clone(), normalisers, measured: None });
+        self.visits.push(Visit { step, spec: spec.clone(), summary: summary.clone(), normalisers, measured });
         if self.visits.len() > VISITS {
             self.visits.remove(0);
-        }
-    }
-
-    pub(super) fn measured(&mut self, spec: &Spec, measured: Arc<Measured>) {
-        let step = self.step();
-        if let Some(visit) = self.visits.iter_mut().find(|v| Some(v.step) == step && v.spec == *spec) {
-            visit.measured = Some(measured);
         }
     }
 }
@@ -222,7 +212,7 @@ impl State {
                     Some((of(&summary.logits, norm), baseline))
                 };
                 let of_measures = |of: &dyn Fn(&Measures) -> Option<f64>| {
-                    let measured = visit.measured.as_ref()?;
+                    let measured = &visit.measured;
                     Some((of(&measured.run)?, measured.baseline.as_ref().and_then(of)))
                 };
                 let logit = |row: &[f32], id: u32| row.get(id as usize).map_or(f64::NAN, |x| f64::from(*x));
@@ -270,8 +260,8 @@ pub(super) fn step_checkpoint(state: &mut State, by: isize) -> Vec<Effect> {
         Some(at) if by < 0 => (0..at).rev().find(reachable),
         Some(at) => (at + 1..n).find(reachable),
         // a revision that is no step: the list begins or ends beside it
-        None if by < 0 => n.checked_sub(1),
-        None => Some(0).filter(|_| n > 0),
+        None if by < 0 => (0..n).rev().find(reachable),
+        None => (0..n).find(reachable),
     };
     match to {
         Some(to) => travel(state, to),
@@ -280,14 +270,11 @@ pub(super) fn step_checkpoint(state: &mut State, by: isize) -> Vec<Effect> {
             vec![]
         }
         None => {
-            say(
-                state,
-                format!(
-                    "{} is the {} checkpoint",
-                    training.steps[if by < 0 { 0 } else { n - 1 }].revision,
-                    if by < 0 { "first" } else { "last" }
-                ),
-            );
+            let (end, word) = if by < 0 { (0, "first") } else { (n - 1, "last") };
+            let here = if training.offline { " that is here" } else { "" };
+            let last = training.wanted.or(training.at).filter(|_| training.offline).unwrap_or(end);
+            let said = format!("{} is the {word} checkpoint{here}", training.steps[last].revision);
+            say(state, said);
             vec![]
         }
     }
@@ -387,6 +374,7 @@ pub(super) fn listed(state: &mut State, steps: Vec<TrainingStep>) {
     training.wanted = same(training.wanted, &training.steps);
     training.cursor = same(Some(training.cursor), &training.steps).unwrap_or(0);
     training.at = same(training.at, &training.steps);
+    training.failed = same(training.failed, &training.steps);
     training.steps = steps;
 }
 

@@ -102,14 +102,13 @@ fn on_report(state: &mut State, report: Report) {
         }
         Report::Ran { run, summary } if run == state.run && state.phase != Phase::Cancelled => {
             let spec = state.spec();
-            state.training.ran(&spec, &summary);
             let changes = summary.changes.iter().map(|c| (c.point, c.relative)).collect();
             state.shown = Some(Shown { run, model: state.model.clone(), spec, summary, changes });
             state.phase = Phase::Done;
         }
         Report::Measured { run, measured } => {
             if let Some(shown) = state.shown.as_ref().filter(|shown| shown.run == run) {
-                state.training.measured(&shown.spec, measured);
+                state.training.visited(&shown.spec, &shown.summary, measured);
             }
         }
         Report::Saw { run, look, view } => {
