@@ -51,6 +51,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         // whoever read our output has had enough of it
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            log::error!("{error:#}");
             // if stderr is gone as well there is nobody left to tell
             let _ = writeln!(std::io::stderr(), "pythia-tui: {error:#}");
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })

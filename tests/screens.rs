@@ -30,6 +30,8 @@ struct Program {
     state: State,
     posted: Vec<Want>,
     answers: bool,
+    /// Checkpoints that are asked for arrive at once.
+    arrives: bool,
 }
 
 impl Program {
@@ -90,7 +92,7 @@ impl Program {
             },
             size,
         });
-        let mut program = Self { state, posted: vec![], answers: true };
+        let mut program = Self { state, posted: vec![], answers: true, arrives: false };
         program.event(Event::Resize(size.0, size.1));
         program
     }
@@ -111,6 +113,12 @@ impl Program {
                     let tokens: Vec<Token> = words.map(|(word, id)| Token { id, text: word.into() }).collect();
                     let tokens = if tokens.is_empty() { Err("the prompt has no tokens".into()) } else { Ok(tokens) };
                     self.event(Event::Tokenized(*purpose, text.clone(), tokens));
+                }
+                Effect::Travel(step) if self.arrives => {
+                    let model = ModelInfo { branch: Some(step.revision.clone()), ..self.state.model.clone() };
+                    let broken = step.step == 32;
+                    let model = if broken { Err("broken".into()) } else { Ok(Box::new(model)) };
+                    self.event(Event::Travelled(step.clone(), model));
                 }
                 _ => {}
             }
@@ -870,6 +878,27 @@ fn runs_are_measured_once_somebody_goes_through_the_training() {
     assert_eq!(program.state.over_training()[0].baseline, Some(12.5));
     program.keys("u");
     assert_eq!(values(&program), [(2, 9.0), (3, 16.0), (4, 25.0)]);
+}
+
+#[test]
+fn a_tour_visits_what_is_here_and_comes_back() {
+    let mut program = Program::in_training(SMALL, &[]);
+    program.arrives = true;
+    program.keys("9 W");
+    // steps 0, 2, 8, 32 and 128 are here, of which 32 is broken
+    let visited = |program: &Program| program.state.over_training().iter().map(|p| p.at).collect::<Vec<_>>();
+    assert_eq!(visited(&program), [0, 2, 4, 8]);
+    assert_eq!((program.state.training.at, program.state.training.wanted), (Some(2), None));
+    // another prompt is another tour; whatever is pressed meanwhile ends it
+    program.arrives = false;
+    program.keys("a");
+    let effects = program.keys("W");
+    assert!(matches!(&effects[..], [Effect::Travel(step)] if step.step == 0), "{effects:?}");
+    assert_eq!(program.keys("Esc"), [Effect::Stay]);
+    let model = Box::new(program.state.model.clone());
+    let zero = program.state.training.steps[0].clone();
+    let effects = program.event(Event::Travelled(zero, Ok(model)));
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Travel(_))), "{effects:?}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         Action::PreviousHook => step_hook(state, -1),
         Action::NextBlock => step_block(state, 1),
         Action::PreviousBlock => step_block(state, -1),
+        Action::Tour => return training::tour(state),
         Action::NextCheckpoint => return training::step_checkpoint(state, 1),
         Action::PreviousCheckpoint => return training::step_checkpoint(state, -1),
         Action::NextHead => step_head(state, 1),
@@ -78,7 +79,7 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
                 say(state, "the run was cancelled; the screen shows the one before it".into());
                 return vec![Effect::Cancel];
             }
-            if state.training.wanted.take().is_some() {
+            if state.training.stay() {
                 say(state, "staying here; what is fetched is kept".into());
                 return vec![Effect::Stay];
             }

@@ -25,6 +25,7 @@ pub enum Action {
     NextHead,
     PreviousHead,
     NextCheckpoint,
+    Tour,
     PreviousCheckpoint,
     Face,
     Enable,
@@ -120,6 +121,13 @@ pub const BINDINGS: &[Binding] = &[
         "previous-checkpoint",
         &[key_with_ctrl(KeyCode::Left), ctrl('p')],
         "the checkpoint before",
+        "",
+    ),
+    bind(
+        Action::Tour,
+        "tour",
+        &[ch('W')],
+        "visit every checkpoint that is here, for the chart of Training; again, stop",
         "",
     ),
     bind(

@@ -1,7 +1,7 @@
 //! Through the training of a model: its checkpoints, the ones that were visited, and what was measured there.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt::{self, Write},
     str::FromStr,
     sync::Arc,
@@ -96,11 +96,20 @@ pub struct Training {
     pub quantity: Quantity,
     /// Downloads that are under way, by revision.
     pub fetching: BTreeMap<String, Progress>,
+    tour: Option<Tour>,
     visits: Vec<Visit>,
     /// The run that was asked to be measured last.
     pub(super) asked: Option<u64>,
     /// Somebody went from one to another, so that runs are measured from then on.
     begun: bool,
+}
+
+/// A way through checkpoints by itself, and back.
+#[derive(Clone, Debug)]
+struct Tour {
+    /// Numbers in the list.
+    left: VecDeque<usize>,
+    home: Option<usize>,
 }
 
 /// A run on a checkpoint.
@@ -145,8 +154,17 @@ impl Training {
 
     /// Whether a run of this is known to have been measured on the checkpoint that is explored.
     fn is_measured(&self, spec: &Spec) -> bool {
-        let step = self.step();
-        self.visits.iter().any(|v| Some(v.step) == step && v.spec == *spec)
+        self.step().is_some_and(|step| self.was_visited(step, spec))
+    }
+
+    fn was_visited(&self, step: u64, spec: &Spec) -> bool {
+        self.visits.iter().any(|visit| visit.step == step && visit.spec == *spec)
+    }
+
+    /// Go nowhere any more; whether there was anywhere to go.
+    pub(super) fn stay(&mut self) -> bool {
+        let toured = self.tour.take().is_some();
+        self.wanted.take().is_some() || toured
     }
 
     /// Whether runs are to be measured: once somebody has begun to go through the training, or looks at it.
@@ -249,8 +267,50 @@ pub(super) fn next_quantity(state: &mut State) {
     state.training.quantity = next;
 }
 
+/// Visit every checkpoint that is here and was not yet with this prompt and these edits, or stop doing so.
+pub(super) fn tour(state: &mut State) -> Vec<Effect> {
+    if state.training.tour.is_some() {
+        state.training.stay();
+        say(state, "staying here".into());
+        return vec![Effect::Stay];
+    }
+    if state.training.steps.is_empty() {
+        no_steps(state);
+        return vec![];
+    }
+    let (spec, training) = (state.spec(), &state.training);
+    let new = |(at, step): (usize, &TrainingStep)| {
+        (step.here && training.at != Some(at) && !training.was_visited(step.step, &spec)).then_some(at)
+    };
+    let left: VecDeque<usize> = training.steps.iter().enumerate().filter_map(new).collect();
+    if left.is_empty() {
+        say(state, "every checkpoint that is here was visited with this prompt and these edits".into());
+        return vec![];
+    }
+    state.training.tour = Some(Tour { left, home: state.training.at });
+    go_on(state)
+}
+
+/// To the next checkpoint of a tour, if one is under way; at its end, back to where it began.
+pub(super) fn go_on(state: &mut State) -> Vec<Effect> {
+    let Some(tour) = &mut state.training.tour else { return vec![] };
+    let (next, left, home) = (tour.left.pop_front(), tour.left.len(), tour.home);
+    let effects = match next.or(home.filter(|home| state.training.at != Some(*home))) {
+        Some(to) => travel(state, to),
+        None => vec![],
+    };
+    if next.is_none() {
+        state.training.tour = None;
+        say(state, "every checkpoint that is here was visited".into());
+    } else {
+        say(state, format!("{} checkpoints to go; Esc stays where it is", left + 1));
+    }
+    effects
+}
+
 /// To the checkpoint before or after the one that is explored, or was asked for last.
 pub(super) fn step_checkpoint(state: &mut State, by: isize) -> Vec<Effect> {
+    state.training.tour = None;
     let training = &state.training;
     let n = training.steps.len();
     let reachable = |at: &usize| !training.offline || training.steps[*at].here;
@@ -313,6 +373,7 @@ pub(super) fn travel(state: &mut State, to: usize) -> Vec<Effect> {
 
 /// The checkpoint of a number or revision.
 pub(super) fn travel_to(state: &mut State, name: &str) -> Vec<Effect> {
+    state.training.tour = None;
     if state.training.steps.is_empty() {
         no_steps(state);
         return vec![];
@@ -338,7 +399,9 @@ pub(super) fn travelled(state: &mut State, step: &TrainingStep, model: Result<Mo
     match model {
         Ok(model) => {
             let revision = state.training.steps.get(to).map(|step| step.revision.clone()).unwrap_or_default();
-            say(state, format!("now at {revision}"));
+            if state.training.tour.is_none() {
+                say(state, format!("now at {revision}"));
+            }
             if let Some(step) = state.training.steps.get_mut(to) {
                 step.here = true;
             }
@@ -346,12 +409,15 @@ pub(super) fn travelled(state: &mut State, step: &TrainingStep, model: Result<Mo
             (state.training.at, state.training.failed) = (Some(to), None);
             state.model = model;
             run_again(state);
-            vec![Effect::Fetch(state.training.neighbours(to, back))]
+            // a tour goes to what is here
+            let next = if state.training.tour.is_some() { vec![] } else { state.training.neighbours(to, back) };
+            vec![Effect::Fetch(next)]
         }
         Err(why) => {
             state.training.failed = Some(to);
+            let effects = go_on(state);
             refuse(state, format!("{}: {why}", step.revision));
-            vec![]
+            effects
         }
     }
 }
@@ -382,7 +448,10 @@ pub(super) fn listed(state: &mut State, steps: Vec<TrainingStep>) {
 pub(super) fn navigate(state: &mut State, action: Action, page: isize) -> Vec<Effect> {
     match action {
         Action::Enter if state.training.steps.is_empty() => no_steps(state),
-        Action::Enter => return travel(state, state.training.cursor),
+        Action::Enter => {
+            state.training.tour = None;
+            return travel(state, state.training.cursor);
+        }
         _ => {
             let action = match action {
                 Action::Left => Action::Up,

@@ -21,10 +21,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             state.size = (width, height);
             vec![]
         }
-        Event::Report(report) => {
-            on_report(state, report);
-            vec![]
-        }
+        Event::Report(report) => on_report(state, report),
         Event::Tokenized(purpose, text, tokens) => {
             on_tokens(state, purpose, text, tokens);
             vec![]
@@ -95,7 +92,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
     effects
 }
 
-fn on_report(state: &mut State, report: Report) {
+fn on_report(state: &mut State, report: Report) -> Vec<Effect> {
     match report {
         Report::Progress { run, block, blocks } if run == state.run && state.phase != Phase::Cancelled => {
             state.phase = Phase::Running { block, blocks };
@@ -109,6 +106,7 @@ fn on_report(state: &mut State, report: Report) {
         Report::Measured { run, measured } => {
             if let Some(shown) = state.shown.as_ref().filter(|shown| shown.run == run) {
                 state.training.visited(&shown.spec, &shown.summary, measured);
+                return training::go_on(state);
             }
         }
         Report::Saw { run, look, view } => {
@@ -128,6 +126,7 @@ fn on_report(state: &mut State, report: Report) {
         // of a run that nobody waits for any more
         Report::Progress { .. } | Report::Ran { .. } | Report::Failed { .. } => {}
     }
+    vec![]
 }
 
 /// The hooks that are on are again those of the run on the screen.

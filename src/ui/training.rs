@@ -31,11 +31,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     }
     let keys = state.keymap();
     let mut title = vec![Span::styled(state.quantity_title(), theme.title())];
+    let along = format!("{} {}", keys.key(Action::PreviousCheckpoint), keys.key(Action::NextCheckpoint));
     let hints = [
-        (keys.key(Action::Switch), "next number"),
+        (keys.key(Action::Switch), "number"),
+        (keys.key(Action::Tour), "visit all"),
         (keys.key(Action::Enter), "go there"),
-        (keys.key(Action::PreviousCheckpoint), "before"),
-        (keys.key(Action::NextCheckpoint), "next"),
+        (along, "along"),
     ];
     title.extend(hints.map(|(key, what)| Span::styled(format!("   {key}: {what}"), theme.dim())));
     frame.render_widget(Line::from(title), row(area, 0));
@@ -146,7 +147,11 @@ fn chart(frame: &mut Frame<'_>, area: Rect, state: &State, points: &[Point], the
     sets.push(Dataset::default().data(&here).style(theme.title()).graph_type(GraphType::Scatter).marker(mark));
     let name = |at: usize| state.training.steps[at].revision.clone();
     let steps = if points.len() > 1 {
-        vec![name(points[0].at), "(as in the list)".into(), name(points[points.len() - 1].at)]
+        vec![
+            name(points[0].at),
+            if area.width > 60 { "(as in the list)" } else { "" }.into(),
+            name(points[points.len() - 1].at),
+        ]
     } else {
         vec![String::new(), name(points[0].at), String::new()]
     };
