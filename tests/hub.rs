@@ -113,6 +113,9 @@ fn a_model_comes_into_the_layout_of_the_python_library() {
     let Some(Progress { done, total, .. }) = told.last() else { panic!("nothing was told") };
     assert_eq!(done, total);
     assert!(*total > weights().len() as u64 && told.iter().is_sorted_by_key(|progress| progress.done));
+    // what a killed process left is no revision
+    fs::write(folder.join("refs/.77-0"), commit).unwrap();
+    assert_eq!(setting.client().cache.revisions(NAME).len(), 1);
     // from then on nobody is asked
     setting.server.requests();
     is_right(&setting.get().unwrap());

@@ -4,7 +4,7 @@ use super::{
     Action, Distractor, Editor, Effect, Extent, Finder, Focus, LensBy, Overlay, Phase, Score, State, Tab, command,
     editing::{ablate, alter, change_edits, time_travel},
     navigate::{cycle, navigate, step_block, step_head, step_hook, step_match, to_extreme},
-    prompt, save, training,
+    prompt, quantity, save, training,
     update::{keep_shown, refuse, run_again, say},
     views::maps,
 };
@@ -221,7 +221,7 @@ fn switch(state: &mut State) {
                 say(state, "with a contrast prompt there are the patching maps, too".into());
             }
         }
-        Tab::Training => training::next_quantity(state),
+        Tab::Training => quantity::next_quantity(state),
         Tab::Shape | Tab::Logits | Tab::Attribution => say(state, "this view shows one thing only".into()),
     }
 }

@@ -78,7 +78,7 @@ fn known(cache: &Cache) -> Result<Vec<Known>> {
 }
 
 fn object(model: &Known) -> Value {
-    let cached = |c: &Cached| json!({"revision": c.revision, "commit": c.commit, "bytes": c.bytes});
+    let cached = |c: &Cached| json!({"revision": c.revision, "commit": c.commit, "bytes": c.bytes()});
     json!({
         "name": model.name,
         "n_layers": model.n_layers,

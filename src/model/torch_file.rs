@@ -5,13 +5,9 @@ use std::{
     fs::File,
     io::Read,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
 };
 
-use candle_core::{
-    DType,
-    pickle::{Object, Stack, TensorInfo},
-};
+use candle_core::pickle::{Object, Stack};
 use safetensors::Dtype;
 use zip::{CompressionMethod, ZipArchive};
 
@@ -19,7 +15,7 @@ use super::{checkpoint::Entry, weights::is_buffer};
 
 /// The tensors of a file, those without parameters left out.
 pub(super) fn entries(file: &File) -> Result<Vec<(String, Entry)>, String> {
-    // what reads the pickle trusts that its tuples are as long as PyTorch writes them
+    // what interprets the pickle trusts some of its numbers
     catch_unwind(AssertUnwindSafe(|| parse(file)))
         .unwrap_or_else(|_| Err("its pickle is not as PyTorch writes it".into()))
 }
@@ -47,17 +43,90 @@ fn parse(file: &File) -> Result<Vec<(String, Entry)>, String> {
     };
     let mut entries = Vec::new();
     for (name, value) in items {
-        let Ok(text) = name.clone().unicode() else { continue };
-        if is_buffer(&text) {
+        let Ok(name) = name.unicode() else { continue };
+        if is_buffer(&name) {
             continue;
         }
-        let info = value.into_tensor_info(name, Path::new(directory));
-        if let Some(info) = info.map_err(|e| format!("{text}: {e}"))? {
-            let entry = entry(&mut archive, &info, length).map_err(|e| format!("{text}: {e}"))?;
-            entries.push((text, entry));
+        if let Some(tensor) = tensor(&value).map_err(|e| format!("{name}: {e}"))? {
+            let entry = entry(&mut archive, directory, tensor, length).map_err(|e| format!("{name}: {e}"))?;
+            entries.push((name, entry));
         }
     }
     Ok(entries)
+}
+
+/// What the pickle says of a tensor.
+struct Pickled {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// The name of its storage, and where in it the tensor begins, in numbers.
+    storage: String,
+    offset: usize,
+}
+
+/// The tensor that a value is, also as a parameter; None where it is something else.
+fn tensor(value: &Object) -> Result<Option<Pickled>, String> {
+    let Object::Reduce { callable, args } = value else { return Ok(None) };
+    let (Object::Class { module_name, class_name }, Object::Tuple(args)) = (&**callable, &**args) else {
+        return Ok(None);
+    };
+    match (module_name.as_str(), class_name.as_str(), args.as_slice()) {
+        ("torch._tensor", "_rebuild_from_type_v2", [callable, _, args, ..]) => {
+            tensor(&Object::Reduce { callable: Box::new(callable.clone()), args: Box::new(args.clone()) })
+        }
+        ("torch._utils", "_rebuild_parameter", [tensor_of, ..]) => tensor(tensor_of),
+        (
+            "torch._utils",
+            "_rebuild_tensor_v2",
+            [Object::PersistentLoad(storage), offset, Object::Tuple(shape), Object::Tuple(strides), ..],
+        ) => {
+            let Object::Tuple(storage) = &**storage else { return Err(UNKNOWN.into()) };
+            let [_, Object::Class { class_name, .. }, Object::Unicode(storage), ..] = storage.as_slice() else {
+                return Err(UNKNOWN.into());
+            };
+            let dtype = match class_name.as_str() {
+                "HalfStorage" => Dtype::F16,
+                "BFloat16Storage" => Dtype::BF16,
+                "FloatStorage" => Dtype::F32,
+                other => {
+                    return Err(format!(
+                        "is kept in a {other}; expected a HalfStorage, BFloat16Storage or FloatStorage"
+                    ));
+                }
+            };
+            let sizes = |all: &[Object]| all.iter().map(size).collect::<Option<Vec<usize>>>();
+            let (Some(shape), Some(strides), Some(offset)) = (sizes(shape), sizes(strides), size(offset)) else {
+                return Err(UNKNOWN.into());
+            };
+            if !is_contiguous(&shape, &strides) {
+                return Err("is not contiguous; save it with .contiguous()".into());
+            }
+            Ok(Some(Pickled { dtype, shape, storage: storage.clone(), offset }))
+        }
+        ("torch._utils" | "torch._tensor", ..) => Err(UNKNOWN.into()),
+        _ => Ok(None),
+    }
+}
+
+const UNKNOWN: &str = "is not pickled as PyTorch does it";
+
+fn size(value: &Object) -> Option<usize> {
+    match value {
+        Object::Int(n) => usize::try_from(*n).ok(),
+        Object::Long(n) => usize::try_from(*n).ok(),
+        _ => None,
+    }
+}
+
+/// Whether the numbers lie row by row.
+fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
+    let mut expected = 1usize;
+    shape.len() == strides.len()
+        && shape.iter().zip(strides).rev().all(|(n, stride)| {
+            let here = *n <= 1 || *stride == expected;
+            expected = expected.saturating_mul(*n);
+            here
+        })
 }
 
 type Archive<'a> = ZipArchive<std::io::BufReader<&'a File>>;
@@ -71,31 +140,25 @@ fn read(archive: &mut Archive<'_>, name: &str) -> Result<Vec<u8>, String> {
 }
 
 /// Where a tensor lies in a file of a length.
-fn entry(archive: &mut Archive<'_>, info: &TensorInfo, length: usize) -> Result<Entry, String> {
-    let dtype = match info.dtype {
-        DType::F16 => Dtype::F16,
-        DType::BF16 => Dtype::BF16,
-        DType::F32 => Dtype::F32,
-        other => return Err(format!("is stored as {other:?}; expected F16, BF16 or F32")),
-    };
-    if !info.layout.is_contiguous() {
-        return Err("is not contiguous; save it with .contiguous()".into());
-    }
-    let storage = archive.by_name(&info.path).map_err(|e| format!("{}: {e}", info.path))?;
+fn entry(archive: &mut Archive<'_>, directory: &str, tensor: Pickled, length: usize) -> Result<Entry, String> {
+    let Pickled { dtype, shape, storage, offset } = tensor;
+    let name = format!("{directory}/{storage}");
+    let storage = archive.by_name(&name).map_err(|e| format!("{name}: {e}"))?;
     if storage.compression() != CompressionMethod::Stored {
         return Err("is compressed; torch.save does not".into());
     }
     let start = storage.data_start().ok_or("its place in the archive is not known")?;
     let (start, room) = (usize::try_from(start).ok(), usize::try_from(storage.size()).ok());
-    let size = info.dtype.size_in_bytes();
-    let wanted = info.layout.dims().iter().try_fold(size, |product, n| product.checked_mul(*n));
-    let inside = wanted.and_then(|wanted| wanted.checked_add(info.layout.start_offset()));
-    let first = start.and_then(|start| start.checked_add(info.layout.start_offset()));
+    let width = if dtype == Dtype::F32 { 4 } else { 2 };
+    let wanted = shape.iter().try_fold(width, |product: usize, n| product.checked_mul(*n));
+    let offset = offset.checked_mul(width);
+    let inside = wanted.zip(offset).and_then(|(wanted, offset)| wanted.checked_add(offset));
+    let first = start.zip(offset).and_then(|(start, offset)| start.checked_add(offset));
     let end = first.zip(wanted).and_then(|(first, wanted)| first.checked_add(wanted));
-    match (first, end) {
-        (Some(first), Some(end)) if inside <= room && end <= length => {
-            Ok(Entry { dtype, shape: info.layout.dims().to_vec(), bytes: first..end })
+    match (first, end, inside) {
+        (Some(first), Some(end), Some(_)) if inside <= room && end <= length => {
+            Ok(Entry { dtype, shape, bytes: first..end })
         }
-        _ => Err(format!("{:?} does not lie in its storage of {} bytes", info.layout.dims(), storage.size())),
+        _ => Err(format!("{shape:?} does not lie in its storage of {} bytes", storage.size())),
     }
 }

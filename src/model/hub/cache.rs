@@ -31,8 +31,16 @@ pub struct Cached {
     pub revision: String,
     pub commit: String,
     pub directory: PathBuf,
-    /// Of the files in use.
-    pub bytes: u64,
+}
+
+impl Cached {
+    /// How much the files in use take.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let weights = checkpoint::files(&self.directory).map(|files| files.paths).unwrap_or_default();
+        let others = ["config.json", "tokenizer.json"].map(|name| self.directory.join(name));
+        others.iter().chain(&weights).filter_map(|path| path.metadata().ok()).map(|found| found.len()).sum()
+    }
 }
 
 /// Where models are kept: `HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`.
@@ -94,7 +102,8 @@ impl Cache {
         let refs = self.folder(repository).join("refs");
         let names = fs::read_dir(&refs).into_iter().flatten().flatten();
         names.filter_map(move |entry| {
-            let name = entry.file_name().into_string().ok()?;
+            // what begins with a dot was being written when a process was killed
+            let name = entry.file_name().into_string().ok().filter(|name| !name.starts_with('.'))?;
             let commit = fs::read_to_string(refs.join(&name)).ok()?;
             Some((name, commit.trim().to_string()))
         })
@@ -106,8 +115,7 @@ impl Cache {
         let mut all = Vec::new();
         for (name, _) in self.names(repository) {
             if let Ok(Source::Snapshot { directory, revision, commit, .. }) = self.find(repository, &name) {
-                let bytes = files(&directory).iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
-                all.push(Cached { revision, commit, directory, bytes });
+                all.push(Cached { revision, commit, directory });
             }
         }
         all.sort_by(|a, b| a.revision.cmp(&b.revision));
@@ -154,11 +162,4 @@ pub(super) fn is_path(name: &str) -> bool {
 /// A download that broke off leaves a snapshot with some of its files.
 fn is_whole(directory: &Path) -> bool {
     directory.join("config.json").is_file() && checkpoint::files(directory).is_ok()
-}
-
-/// Files of a snapshot that are in use.
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let weights = checkpoint::files(directory).map(|files| files.paths).unwrap_or_default();
-    let others = ["config.json", "tokenizer.json"].map(|name| directory.join(name));
-    others.into_iter().chain(weights).collect()
 }

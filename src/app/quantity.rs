@@ -1,0 +1,147 @@
+//! A number over the checkpoints that were visited.
+
+use std::{fmt, str::FromStr};
+
+use super::{Score, State, navigate::cycle};
+use crate::{engine::Measures, names};
+
+/// What is looked at over the steps that were visited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quantity {
+    /// Of the target, after the last position.
+    #[default]
+    Probability,
+    /// Target less distractor, after the last position.
+    LogitDifference,
+    /// KL(baseline || edited), after the last position.
+    Kl,
+    /// Of the selected head.
+    Head(Score),
+    /// The L2 norm of the selected hook's activation.
+    Norm,
+}
+
+impl Quantity {
+    pub const ALL: [Self; 9] = [
+        Self::Probability,
+        Self::LogitDifference,
+        Self::Kl,
+        Self::Head(Score::PreviousToken),
+        Self::Head(Score::Induction),
+        Self::Head(Score::DuplicateToken),
+        Self::Head(Score::FirstToken),
+        Self::Head(Score::Entropy),
+        Self::Norm,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Probability => "probability",
+            Self::LogitDifference => "logit-diff",
+            Self::Kl => "kl",
+            Self::Head(Score::PreviousToken) => "previous-token",
+            Self::Head(Score::Induction) => "induction",
+            Self::Head(Score::DuplicateToken) => "duplicate-token",
+            Self::Head(Score::FirstToken) => "first-token",
+            Self::Head(Score::Entropy) => "entropy",
+            Self::Norm => "norm",
+        }
+    }
+}
+
+/// Its name in files.
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Quantity {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        names::find("number", name, &Self::ALL, Self::name)
+    }
+}
+
+/// A quantity at a step: of the run and, with edits, of the baseline.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Number in the list of steps.
+    pub at: usize,
+    pub value: f64,
+    pub baseline: Option<f64>,
+}
+
+impl State {
+    /// What the quantity is, of what.
+    #[must_use]
+    pub fn quantity_title(&self) -> String {
+        let answer = self.answer();
+        let likeliest = if self.target.is_none() { ", likeliest here" } else { "" };
+        let target = || answer.as_ref().map(|(target, _)| format!("{:?}", target.text)).unwrap_or_default();
+        match self.training.quantity {
+            Quantity::Probability => format!("probability of {}{likeliest}", target()),
+            Quantity::LogitDifference => {
+                let distractor = answer.as_ref().and_then(|(_, d)| d.as_ref()).map(|d| format!(" less {:?}", d.text));
+                format!("logit of {}{}", target(), distractor.unwrap_or_default())
+            }
+            Quantity::Kl => "KL(baseline || edited), nats".into(),
+            Quantity::Head(score) => format!("L{}H{}: {}", self.block(), self.head, score.title()),
+            Quantity::Norm => format!("L2 norm of {}", self.point()),
+        }
+    }
+
+    /// The quantity over the steps that were visited with this prompt and these edits, by step.
+    #[must_use]
+    pub fn over_training(&self) -> Vec<Point> {
+        let Some(spec) = self.shown.as_ref().map(|shown| &shown.spec) else { return vec![] };
+        let answer = self.answer();
+        let visits = self.training.visits.iter().filter(|visit| visit.spec == *spec);
+        let mut points: Vec<Point> = visits
+            .filter_map(|visit| {
+                let at = self.training.steps.iter().position(|step| step.step == visit.step)?;
+                let edited = !spec.edits.is_empty();
+                let summary = &visit.summary;
+                let (norm, baseline_norm) = visit.normalisers;
+                let of_logits = |of: &dyn Fn(&[f32], f64) -> f64| {
+                    let baseline = edited.then(|| of(&summary.baseline_logits, baseline_norm));
+                    Some((of(&summary.logits, norm), baseline))
+                };
+                let of_measures = |of: &dyn Fn(&Measures) -> Option<f64>| {
+                    let measured = &visit.measured;
+                    Some((of(&measured.run)?, measured.baseline.as_ref().and_then(of)))
+                };
+                let logit = |row: &[f32], id: u32| row.get(id as usize).map_or(f64::NAN, |x| f64::from(*x));
+                let (block, head, point) = (self.block(), self.head, self.point());
+                let (value, baseline) = match self.training.quantity {
+                    Quantity::Probability => {
+                        let target = answer.as_ref()?.0.id;
+                        of_logits(&|row: &[f32], norm: f64| (logit(row, target) - norm).exp())
+                    }
+                    Quantity::LogitDifference => {
+                        let (target, distractor) = answer.as_ref()?;
+                        let other = |row: &[f32]| distractor.as_ref().map_or(0.0, |d| logit(row, d.id));
+                        of_logits(&|row: &[f32], _| logit(row, target.id) - other(row))
+                    }
+                    Quantity::Kl => summary.kl.last().map(|kl| (*kl, None)),
+                    Quantity::Head(score) => of_measures(&|m| Some(score.of(m.heads.get(block)?.get(head)?))),
+                    Quantity::Norm => of_measures(&|m| m.norms.get(&point).copied()),
+                }?;
+                Some(Point { at, value, baseline })
+            })
+            .collect();
+        points.sort_by_key(|point| point.at);
+        points
+    }
+}
+
+/// Another quantity; KL only where there is one.
+pub(super) fn next_quantity(state: &mut State) {
+    let edited = state.shown.as_ref().is_some_and(|shown| !shown.spec.edits.is_empty());
+    let mut next = cycle(&Quantity::ALL, state.training.quantity, 1);
+    if next == Quantity::Kl && !edited {
+        next = cycle(&Quantity::ALL, next, 1);
+    }
+    state.training.quantity = next;
+}
