@@ -10,7 +10,9 @@ pub enum HubError {
     Offline { repository: String, revision: String, cache: PathBuf, hint: String },
     #[error("{0}")]
     Setting(String),
-    #[error("can't fetch {repository}, which is neither a directory nor in the cache{hint}: can't reach the hub at {endpoint} ({reason})")]
+    #[error(
+        "can't fetch {repository}, which is neither a directory nor in the cache{hint}: can't reach the hub at {endpoint} ({reason})"
+    )]
     Unreachable { repository: String, hint: String, endpoint: String, reason: String },
     #[error("there is no {repository} on the hub (and no directory of that name), or it is private{hint}")]
     NoRepository { repository: String, hint: String },
