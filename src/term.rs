@@ -7,6 +7,7 @@ use std::{
         mpsc::Sender,
     },
     thread,
+    time::Duration,
 };
 
 use crossterm::{
@@ -160,6 +161,8 @@ pub fn listen<T: From<Event> + Send + 'static>(events: &Sender<T>) -> io::Result
             }
         }
     })?;
+    // from here on a change of size is noticed, also before the thread has come to read; what is there already stays queued
+    event::poll(Duration::ZERO)?;
     let sender = events.clone();
     thread::Builder::new().name("input".into()).spawn(move || {
         loop {
