@@ -2,15 +2,19 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Past, kernels, rotary::Rotary, weights::Linear};
+use super::{
+    Past,
+    kernels::{self, Linear},
+    rotary::Rotary,
+};
 use crate::hooks::{BlockHook, EditError, HookPoint, Hooks, Schema};
 
 type Result<T> = std::result::Result<T, EditError>;
 
 pub(super) struct Attention {
     pub block: usize,
-    /// Rows `(q|k|v, head, d_head)`.
-    pub qkv: Linear,
+    /// To queries, keys and values; rows `(head, d_head)`.
+    pub qkv: [Linear; 3],
     pub out: Linear,
     pub rotary: std::sync::Arc<Rotary>,
     pub n_heads: usize,
@@ -56,9 +60,9 @@ impl Attention {
     pub(super) fn forward_last(&self, x: &Tensor, past: Option<Past<'_>>) -> Result<Tensor> {
         let from = past.map_or(0, |past| past.positions);
         let last = x.dim(1)? - 1;
-        let q = self.rotary.apply(&self.part(0)?(&x.narrow(1, last, 1)?)?, from + last)?;
-        let k = self.rotary.apply(&self.part(1)?(x)?, from)?;
-        let (k, v) = self.with_past(past, k, self.part(2)?(x)?)?;
+        let q = self.rotary.apply(&self.part(0, &x.narrow(1, last, 1)?)?, from + last)?;
+        let k = self.rotary.apply(&self.part(1, x)?, from)?;
+        let (k, v) = self.with_past(past, k, self.part(2, x)?)?;
         let (pattern, _) = kernels::softmax(&scores(&q, &k)?)?;
         let z = kernels::mix(&pattern.to_dtype(v.dtype())?, &v)?;
         Ok(self.out.forward(&z.flatten_from(2)?)?)
@@ -77,33 +81,23 @@ impl Attention {
 
     /// Queries, keys and values of all heads from one input `[batch, pos, d_model]`.
     pub(super) fn project(&self, x: &Tensor) -> Result<[Tensor; 3]> {
-        Ok([self.part(0)?(x)?, self.part(1)?(x)?, self.part(2)?(x)?])
+        Ok([self.part(0, x)?, self.part(1, x)?, self.part(2, x)?])
     }
 
     /// The projection to one of q (0), k (1), v (2): from `[batch, pos, d_model]` to `[batch, pos, head, d_head]`.
-    fn part(&self, which: usize) -> candle_core::Result<impl Fn(&Tensor) -> candle_core::Result<Tensor>> {
-        let rows = self.n_heads * self.d_head;
-        let weight = self.qkv.weight.narrow(0, which * rows, rows)?;
-        let bias = self.qkv.bias.as_ref().map(|bias| bias.narrow(0, which * rows, rows)).transpose()?;
-        let (heads, d_head) = (self.n_heads, self.d_head);
-        Ok(move |x: &Tensor| {
-            let (batch, n_pos, _) = x.dims3()?;
-            kernels::linear(x, &weight, bias.as_ref())?.reshape((batch, n_pos, heads, d_head))
-        })
+    fn part(&self, which: usize, x: &Tensor) -> Result<Tensor> {
+        let (batch, n_pos, _) = x.dims3()?;
+        Ok(self.qkv[which].forward(x)?.reshape((batch, n_pos, self.n_heads, self.d_head))?)
     }
 
     /// One of q (0), k (1), v (2), from an input `[batch, pos, head, d_model]` of its own for each head.
     pub(super) fn project_heads(&self, x: &Tensor, which: usize) -> Result<Tensor> {
         let (batch, _, heads, d_model) = x.dims4()?;
-        let rows = heads * self.d_head;
-        let weight = self.qkv.weight.narrow(0, which * rows, rows)?.reshape((1, heads, self.d_head, d_model))?;
+        let weight = self.qkv[which].weight()?.reshape((1, heads, self.d_head, d_model))?;
         let weight = weight.transpose(2, 3)?.broadcast_as((batch, heads, d_model, self.d_head))?.contiguous()?;
         let projected = x.transpose(1, 2)?.contiguous()?.matmul(&weight)?.transpose(1, 2)?.contiguous()?;
-        match &self.qkv.bias {
-            Some(bias) => {
-                let bias = bias.narrow(0, which * rows, rows)?.reshape((heads, self.d_head))?;
-                Ok(projected.broadcast_add(&bias)?)
-            }
+        match &self.qkv[which].bias {
+            Some(bias) => Ok(projected.broadcast_add(&bias.reshape((heads, self.d_head))?)?),
             None => Ok(projected),
         }
     }
@@ -111,9 +105,10 @@ impl Attention {
     /// `z · W_O` for each head: `[batch, pos, head, d_head]` to `[batch, pos, head, d_model]`.
     pub(super) fn results(&self, z: &Tensor) -> Result<Tensor> {
         let (batch, _, heads, d_head) = z.dims4()?;
-        let d_model = self.out.weight.dim(0)?;
+        let weight = self.out.weight()?;
+        let d_model = weight.dim(0)?;
         // W_O's columns are (head, d_head)
-        let by_head = self.out.weight.reshape((d_model, heads, d_head))?.permute((1, 2, 0))?;
+        let by_head = weight.reshape((d_model, heads, d_head))?.permute((1, 2, 0))?;
         let by_head = by_head.unsqueeze(0)?.broadcast_as((batch, heads, d_head, d_model))?.contiguous()?;
         Ok(z.transpose(1, 2)?.contiguous()?.matmul(&by_head)?.transpose(1, 2)?.contiguous()?)
     }

@@ -9,9 +9,9 @@ use super::{
     Config, ModelError, Placement,
     attention::Attention,
     checkpoint::Checkpoint,
-    kernels,
+    kernels::{self, Linear},
     rotary::Rotary,
-    weights::{Affine, BlockWeights, Linear, Processing, Weights},
+    weights::{Affine, BlockWeights, Processing, Weights},
 };
 use crate::hooks::{ActivationCache, BlockHook, EditError, HookPoint, Hooks, Schema, with_rows};
 
@@ -171,7 +171,7 @@ impl Model {
     pub fn logit_direction(&self, token: u32) -> candle_core::Result<(Tensor, f64)> {
         let at = token as usize;
         let scalar = |t: Tensor| t.to_dtype(DType::F32)?.to_scalar::<f32>().map(f64::from);
-        let mut direction = self.unembed.weight.get(at)?.to_dtype(DType::F32)?;
+        let mut direction = self.unembed.row(at)?.to_dtype(DType::F32)?;
         let mut constant = self.unembed.bias.as_ref().map_or(Ok(0.0), |bias| scalar(bias.get(at)?))?;
         if let Some(Affine { weight, bias }) = &self.ln_final.affine {
             constant += scalar((&direction * bias.to_dtype(DType::F32)?)?.sum_all()?)?;
@@ -188,9 +188,9 @@ impl Model {
     /// # Errors
     /// Tensor errors.
     pub fn through_output(&self, block: usize, direction: &Tensor) -> candle_core::Result<(Tensor, f64)> {
-        let Linear { weight, bias } = &self.blocks[block].attn.out;
-        let along = direction.unsqueeze(0)?.matmul(&weight.to_dtype(DType::F32)?)?.squeeze(0)?;
-        let bias = match bias {
+        let out = &self.blocks[block].attn.out;
+        let along = direction.unsqueeze(0)?.matmul(&out.weight()?.to_dtype(DType::F32)?)?.squeeze(0)?;
+        let bias = match &out.bias {
             Some(bias) => (bias.to_dtype(DType::F32)? * direction)?.sum_all()?.to_scalar::<f32>()?,
             None => 0.0,
         };
@@ -368,12 +368,5 @@ impl Mlp {
         let pre = hooks.at(HookPoint::Block(self.block, BlockHook::MlpPre), self.w_in.forward(x)?)?;
         let post = hooks.at(HookPoint::Block(self.block, BlockHook::MlpPost), kernels::gelu(&pre)?)?;
         Ok(self.w_out.forward(&post)?)
-    }
-}
-
-impl Linear {
-    /// `[..., in]` to `[..., out]`.
-    pub(super) fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        kernels::linear(x, &self.weight, self.bias.as_ref())
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{Config, ModelError, Placement, checkpoint::Checkpoint};
+use super::{Config, ModelError, Placement, checkpoint::Checkpoint, kernels::Linear};
 use crate::names;
 
 /// How weights are changed on loading.
@@ -48,12 +48,6 @@ impl FromStr for Processing {
     }
 }
 
-/// `x · weightᵀ + bias`; weight `[out, in]`, bias `[out]`.
-pub(super) struct Linear {
-    pub weight: Tensor,
-    pub bias: Option<Tensor>,
-}
-
 /// A LayerNorm's weight and bias, each `[d_model]`.
 pub(super) struct Affine {
     pub weight: Tensor,
@@ -62,8 +56,8 @@ pub(super) struct Affine {
 
 pub(super) struct BlockWeights {
     pub ln1: Option<Affine>,
-    /// Rows `(q|k|v, head, d_head)`.
-    pub qkv: Linear,
+    /// To queries, keys and values; rows `(head, d_head)`.
+    pub qkv: [Linear; 3],
     pub attn_out: Linear,
     pub ln2: Option<Affine>,
     pub mlp_in: Linear,
@@ -155,7 +149,12 @@ impl Reader<'_> {
             value_bias = qkv_bias[2 * d_model..].to_vec();
             qkv_bias[2 * d_model..].fill(0.0);
         }
-        let qkv = linear(qkv, Some(qkv_bias), self.place)?;
+        let size = d_model * d_model;
+        let part = |at: usize| {
+            let (weight, bias) = (&qkv.data[at * size..][..size], &qkv_bias[at * d_model..][..d_model]);
+            Linear::new(weight.to_vec(), d_model, Some(bias.to_vec()), self.place)
+        };
+        let qkv = [part(0)?, part(1)?, part(2)?];
         // what writes to the residual stream
         let write = |part: &str, columns: usize, value_bias: &[f32]| -> Result<Linear, ModelError> {
             let (mut weight, mut bias) = read(part, d_model, columns)?;
@@ -188,8 +187,7 @@ impl Reader<'_> {
 }
 
 fn linear(weight: Matrix, bias: Option<Vec<f32>>, place: &Placement) -> Result<Linear, ModelError> {
-    let bias = bias.map(|bias| place.vector(bias)).transpose()?;
-    Ok(Linear { weight: weight.tensor(place)?, bias })
+    Ok(Linear::new(weight.data, weight.columns, bias, place)?)
 }
 
 /// Rows of a fused `query_key_value` tensor from the checkpoint's order `(head, q|k|v, d_head)` to

@@ -14,6 +14,7 @@ mod attention;
 mod elementwise;
 mod linear;
 mod norm;
+mod panels;
 mod rotation;
 mod softmax;
 
@@ -24,7 +25,7 @@ use crate::hooks::with_rows;
 
 pub(super) use attention::{mix, scores};
 pub(super) use elementwise::{add, gelu};
-pub(super) use linear::linear;
+pub(super) use linear::Linear;
 pub(super) use norm::{normalize, scale};
 pub(super) use rotation::rotate;
 pub(super) use softmax::softmax;
@@ -57,7 +58,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::hooks::random_bits;
+    use crate::{hooks::random_bits, model::Placement};
 
     /// Values in -2 to 2 of a shape, some of them 0.
     fn tensor(seed: u64, shape: &[usize]) -> Tensor {
@@ -94,10 +95,21 @@ mod tests {
         #[test]
         fn products(seed: u64, rows in 1usize..140, out in 1usize..130, d_in in 1usize..90, biased: bool) {
             let (x, w) = (tensor(seed, &[rows, d_in]), tensor(seed ^ 1, &[out, d_in]));
-            let bias = biased.then(|| tensor(seed ^ 2, &[out]));
-            let ours = linear(&x, &w, bias.as_ref()).unwrap();
-            let theirs = linear(&wide(&x), &wide(&w), bias.as_ref().map(wide).as_ref()).unwrap();
-            prop_assert!(error(&ours, &theirs) < TOLERANCE, "{}", error(&ours, &theirs));
+            let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let bias = biased.then(|| values(&tensor(seed ^ 2, &[out])));
+            let [ours, theirs] = [DType::F32, DType::F64].map(|dtype| {
+                let place = Placement { device: Device::Cpu, dtype };
+                Linear::new(values(&w), d_in, bias.clone(), &place).unwrap()
+            });
+            let x64 = wide(&x);
+            let off = error(&ours.forward(&x).unwrap(), &theirs.forward(&x64).unwrap());
+            prop_assert!(off < TOLERANCE, "{off}");
+            prop_assert_eq!(values(&ours.weight().unwrap()), values(&w));
+            prop_assert_eq!(values(&ours.row(out / 2).unwrap()), values(&w.get(out / 2).unwrap()));
+            prop_assert!(ours.row(out).is_err() && theirs.row(out).is_err());
+            // to the bit whatever rows there are beside it
+            let (row, alone) = (ours.forward(&x).unwrap().get(rows / 2).unwrap(), x.narrow(0, rows / 2, 1).unwrap());
+            prop_assert_eq!(values(&ours.forward(&alone).unwrap()), values(&row));
         }
 
         #[test]
