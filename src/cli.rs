@@ -22,6 +22,7 @@ use std::{ffi::OsString, io::Write, process::ExitCode};
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
+use crate::engine::in_pool;
 use args::{Args, Command};
 
 /// A mistake in how the program was called: exit code 2.
@@ -38,9 +39,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = set_up(&args).and_then(|()| match args.command {
         Some(Command::Hooks(args)) => hooks::main(&args),
-        Some(Command::Run(args)) => run::main(&args),
-        Some(Command::Sweep(args)) => sweep::main(&args),
-        Some(Command::Bench(args)) => bench::main(&args),
+        Some(Command::Run(args)) => in_pool(|| run::main(&args)),
+        Some(Command::Sweep(args)) => in_pool(|| sweep::main(&args)),
+        Some(Command::Bench(args)) => in_pool(|| bench::main(&args)),
         Some(Command::Structure(args)) => structure::main(&args),
         Some(Command::Models(args)) => models::main(&args),
         Some(Command::Completions { shell }) => completions::main(shell),

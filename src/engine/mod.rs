@@ -29,4 +29,4 @@ pub use run::{Control, Engine, Outcome, Run, Spec};
 pub use save::{SaveError, WriteError, check_cache_name, save_cache, write_whole};
 pub use sweep::{Measure, Question, Swept};
 pub(crate) use worker::caught;
-pub use worker::{Answer, Report, Stop, Want, Worker};
+pub use worker::{Answer, Report, Stop, Want, Worker, in_pool};

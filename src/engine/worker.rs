@@ -144,7 +144,7 @@ impl Worker {
     /// The thread can't be started.
     pub fn start<A: Answer + Send + 'static>(
         answer: A,
-        report: impl Fn(Report) + Send + 'static,
+        report: impl Fn(Report) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let mailbox = Arc::new(Mailbox::default());
         let inbox = mailbox.clone();
@@ -185,11 +185,11 @@ impl Drop for Worker {
     }
 }
 
-fn work(inbox: &Mailbox, mut answer: impl Answer, report: &dyn Fn(Report)) {
+fn work(inbox: &Mailbox, mut answer: impl Answer + Send, report: &(dyn Fn(Report) + Sync)) {
     while let Some(want) = inbox.take() {
         let run = want.run;
         let (began, edits, look) = (Instant::now(), want.spec.edits.len(), want.look);
-        let answered = caught(|| answer.answer(&want, &inbox.stop, report));
+        let answered = caught(|| in_pool(|| answer.answer(&want, &inbox.stop, report)));
         log::debug!("run {run}, {edits} edits, {look:?}: {answered:?} after {:?}", began.elapsed());
         let message = match answered {
             Ok(Ok(()) | Err(EditError::Cancelled)) => continue,
@@ -198,6 +198,12 @@ fn work(inbox: &Mailbox, mut answer: impl Answer, report: &dyn Fn(Report)) {
         };
         report(Report::Failed { run, message });
     }
+}
+
+/// `work` done by one of rayon's threads. What it does in parallel begins there at once; each time that another thread asks,
+/// one has to be woken, which takes longer than some of the products of a short run.
+pub fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| work())
 }
 
 /// What `work` returns, or that it panicked: a thread beside the screen must not end without a word.
