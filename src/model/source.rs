@@ -84,9 +84,10 @@ fn load_directory(
     place: Placement,
 ) -> Result<Loaded, ModelError> {
     let config = read_config(dir)?;
-    let tokenizer = Arc::new(Tokenizer::open(dir)?);
-    let model = Model::new(config, &Checkpoint::open(dir)?, processing, place)?;
-    Ok(Loaded { model, tokenizer, name, revision })
+    // the tokenizer is one long JSON, read by one thread: meanwhile the others have the weights
+    let model = || Model::new(config, &Checkpoint::open(dir)?, processing, place);
+    let (tokenizer, model) = rayon::join(|| Tokenizer::open(dir), model);
+    Ok(Loaded { model: model?, tokenizer: Arc::new(tokenizer?), name, revision })
 }
 
 fn read_config(dir: &Path) -> Result<Config, ModelError> {
