@@ -91,7 +91,7 @@ fn again(c: &mut Criterion) {
         {
             let spec = edited(edit);
             group.bench_function(BenchmarkId::new(name, n), |b| {
-                b.iter(|| engine.borrow_mut().run(&spec, &Capture::All, control).unwrap());
+                b.iter(|| engine.borrow_mut().run(&spec, &Capture::All, spec.tokens.len() - 1, control).unwrap());
             });
         }
         let cells: Vec<Vec<Edit>> =

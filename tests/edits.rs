@@ -9,7 +9,7 @@ use candle_core::DType;
 use common::{activations, engine, run, spec};
 use proptest::prelude::*;
 use pythia_tui::{
-    engine::{Control, Engine, Outcome, Question, Spec, Swept},
+    engine::{Control, EditEffect, Engine, Outcome, Question, Spec, Swept},
     hooks::{
         ActivationCache, Axis, AxisSelection, BlockHook, Blocks, Capture, Edit, HookPoint, Interventions, Op, Plan,
         References, Selection, Slot, Target, readers,
@@ -78,15 +78,19 @@ fn same(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()))
 }
 
+fn same_numbers(a: &[f64], b: &[f64]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()))
+}
+
 fn check(checkpoint: &str) {
     let engine = RefCell::new(engine(checkpoint, Processing::Folded, &[]));
-    let edits = prop::collection::vec(any_edit(&engine.borrow()), 1..4);
+    let edits = (prop::collection::vec(any_edit(&engine.borrow()), 1..4), 0..TOKENS.len());
     let mut config = ProptestConfig::with_cases(96);
     config.failure_persistence = None;
     let mut runner = proptest::test_runner::TestRunner::new(config);
     let contrast: Vec<u32> = TOKENS.iter().rev().copied().collect();
     runner
-        .run(&edits, |edits| {
+        .run(&edits, |(edits, first)| {
             let mut engine = engine.borrow_mut();
             let spec = Spec {
                 tokens: TOKENS.to_vec(),
@@ -101,6 +105,19 @@ fn check(checkpoint: &str) {
             for (point, value) in cache.iter() {
                 let value = value.flatten_all().unwrap().to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap();
                 prop_assert!(same(&found[&point.to_string()], &value), "{point}");
+            }
+            // what was not asked for with the run is the same when it is asked for later
+            let cancel = std::sync::atomic::AtomicBool::new(false);
+            let control = Control { cancel: &cancel, progress: &|_, _| {} };
+            let part = engine.run(&spec, &Capture::All, first, control).unwrap();
+            prop_assert_eq!(part.run.logit_rows().unwrap().len(), TOKENS.len() - first);
+            let rows = engine.logits(&part.run, 0..TOKENS.len()).unwrap().flatten_all().unwrap();
+            prop_assert!(same(&rows.to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap(), &logits), "from {first}");
+            prop_assert!(same_numbers(&part.kl, &outcome.kl[first..]));
+            for (part, whole) in part.effects.iter().zip(&outcome.effects) {
+                prop_assert!(same_numbers(&part.kl, &whole.kl[first..]));
+                let told = |effect: &EditEffect| format!("{:?} {:?}", effect.effect, effect.idle);
+                prop_assert_eq!(told(part), told(whole));
             }
             for (edit, effect) in edits.iter().zip(&outcome.effects) {
                 let e = effect.effect;
@@ -261,7 +278,7 @@ fn an_edit_without_effect_leaves_every_bit_with_opt_in_hooks_too() {
     let spec = Spec { enabled, ..spec(&TOKENS, &["blocks.0.attn.hook_result[head=0] *= 1"]) };
     let cancel = std::sync::atomic::AtomicBool::new(false);
     let control = pythia_tui::engine::Control { cancel: &cancel, progress: &|_, _| {} };
-    let outcome = engine.run(&spec, &Capture::None, control).unwrap();
+    let outcome = engine.run(&spec, &Capture::None, 0, control).unwrap();
     assert_eq!(outcome.effects[0].kl, vec![0.0; TOKENS.len()]);
 }
 
@@ -303,7 +320,7 @@ fn what_reads_a_hook_is_what_an_edit_there_changes() {
                     open.extend(through.into_iter().filter(|reader| expected.insert(*reader)));
                 }
                 let outcome = run(&mut engine, &spec(&TOKENS, &[&format!("{point} += noise 0.5")])).unwrap();
-                let changes = outcome.summary(1, 0, &engine.loaded.tokenizer).unwrap().changes;
+                let changes = outcome.summary(1, &engine).unwrap().changes;
                 let changed: std::collections::BTreeSet<_> =
                     changes.iter().filter(|change| change.relative > 1e-6).map(|change| change.point).collect();
                 // what the cache keeps of ln1 behind split inputs is the values' application alone

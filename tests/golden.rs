@@ -359,7 +359,7 @@ fn every_edit() {
                     ..Spec::default()
                 };
                 let outcome = run(&mut engine, &spec).unwrap();
-                let summary = outcome.summary(1, 0, &engine.loaded.tokenizer).unwrap();
+                let summary = outcome.summary(1, &engine).unwrap();
                 let mut found = activations(&outcome);
                 found.insert("kl".into(), summary.kl.iter().map(|kl| *kl as f32).collect());
                 let expected = golden.under(&number.to_string());

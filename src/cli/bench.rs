@@ -87,7 +87,7 @@ fn measure(engine: &mut Engine, length: usize, repeats: u16) -> Result<Times> {
     let rerun_last_block = median(repeats, || {
         number += 1;
         let edits = vec![head(dims.n_layers - 1, number % dims.n_heads)];
-        engine.run(&Spec { tokens: tokens.clone(), edits, ..Spec::default() }, &Capture::All, control)?;
+        engine.run(&Spec { tokens: tokens.clone(), edits, ..Spec::default() }, &Capture::All, length - 1, control)?;
         Ok(())
     })?;
     let heads = (0..dims.n_layers).flat_map(|layer| (0..dims.n_heads).map(move |h| vec![head(layer, h)]));

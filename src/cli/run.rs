@@ -36,8 +36,8 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
     let keep = if args.save_cache.is_some() { Capture::All } else { Capture::None };
     let cancel = AtomicBool::new(false);
     let running = Instant::now();
-    let outcome = engine.run(&spec, &keep, Control { cancel: &cancel, progress: &|_, _| {} }).map_err(classify)?;
-    let summary = outcome.summary(args.top.into(), 0, &engine.loaded.tokenizer)?;
+    let outcome = engine.run(&spec, &keep, 0, Control { cancel: &cancel, progress: &|_, _| {} }).map_err(classify)?;
+    let summary = outcome.summary(args.top.into(), &engine)?;
     let run = ms(running);
     if let Some(path) = &args.save_cache {
         save_cache(&outcome.run, path)?;

@@ -127,7 +127,7 @@ fn question(
     };
     let target = given("target", &args.target)?.or(setup.target.as_ref().map(|token| token.id));
     let distractor = given("distractor", &args.distractor)?;
-    let outcome = engine.run(spec, &Capture::None, control).map_err(classify)?;
+    let outcome = engine.run(spec, &Capture::None, spec.tokens.len().saturating_sub(1), control).map_err(classify)?;
     let last = outcome.baseline.logit_rows()?.pop().unwrap_or_default();
     let likely: Vec<u32> = top_k(&last, 3).into_iter().map(|ranked| ranked.id).collect();
     let target = target.or(likely.first().copied()).context("the model has no tokens")?;

@@ -52,7 +52,7 @@ impl Engine {
     ) -> Result<Option<Attribution>, EditError> {
         let model = &self.loaded.model;
         let (mut direction, mut constant) = model.logit_direction(target)?;
-        let logits = run.logits.get(0)?.get(pos)?.to_dtype(DType::F32)?;
+        let logits = self.logits(run, pos..pos + 1)?.flatten_all()?.to_dtype(DType::F32)?;
         let logit = |token: u32| logits.get(token as usize)?.to_scalar::<f32>().map(f64::from);
         let mut of = logit(target)?;
         if let Some(other) = distractor {

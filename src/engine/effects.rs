@@ -3,18 +3,17 @@ use std::ops::Range;
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-use super::{Idle, Outcome, measure::finite_square};
+use super::{Engine, Idle, Outcome, Run, measure::finite_square, run::rows};
 use crate::{
     analysis::{Ranked, log_normaliser, relative_change, top_k},
     hooks::{EditError, Effect, HookPoint},
-    model::Tokenizer,
 };
 
 /// What one edit did: at its hook points, and by itself to the output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EditEffect {
     pub effect: Effect,
-    /// KL(baseline || run with this edit alone) in nats, at each position.
+    /// KL(baseline || run with this edit alone) in nats, at each position from the first that was asked for.
     pub kl: Vec<f64>,
     /// Why it makes no difference, if it makes none.
     pub idle: Option<Idle>,
@@ -51,7 +50,7 @@ pub struct Predictions {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
     pub elapsed_ms: f64,
-    /// KL(baseline || edited) in nats, at each position; empty without edits.
+    /// KL(baseline || edited) in nats, at each position from the first that was asked for; empty without edits.
     pub kl: Vec<f64>,
     /// The likeliest next tokens of the run, at each position that was asked for.
     pub top: Vec<Vec<Prediction>>,
@@ -68,14 +67,15 @@ pub struct Summary {
 }
 
 impl Outcome {
-    /// KL at each position, the `k` likeliest next tokens at the positions from `first` on, and what the edits did.
+    /// KL and the `k` likeliest next tokens at the positions that were asked for, and what the edits did.
     ///
     /// # Errors
     /// Tensor errors.
-    pub fn summary(&self, k: usize, first: usize, tokenizer: &Tokenizer) -> Result<Summary, EditError> {
-        let last = self.spec.tokens.len().saturating_sub(1);
-        let logits = |run: &super::Run| values(&run.logits.get(0)?.get(last)?);
-        let Predictions { top, was } = self.predictions(k, first..self.spec.tokens.len(), tokenizer)?;
+    pub fn summary(&self, k: usize, engine: &Engine) -> Result<Summary, EditError> {
+        let n_pos = self.spec.tokens.len();
+        let logits = |run: &Run| values(&engine.logits(run, n_pos - 1..n_pos)?);
+        let first = n_pos - self.run.logits.dim(1)?;
+        let Predictions { top, was } = self.predictions(k, first..n_pos, engine)?;
         Ok(Summary {
             elapsed_ms: self.run.elapsed.as_secs_f64() * 1e3,
             kl: self.kl.clone(),
@@ -93,11 +93,8 @@ impl Outcome {
     ///
     /// # Errors
     /// Tensor errors.
-    pub fn predictions(&self, k: usize, at: Range<usize>, tokenizer: &Tokenizer) -> Result<Predictions, EditError> {
-        let rows = |run: &super::Run| -> Result<Vec<Vec<f32>>, EditError> {
-            let part = run.logits.narrow(1, at.start, at.len())?.squeeze(0)?;
-            Ok(part.to_dtype(DType::F32)?.to_vec2()?)
-        };
+    pub fn predictions(&self, k: usize, at: Range<usize>, engine: &Engine) -> Result<Predictions, EditError> {
+        let rows = |run: &Run| rows(&engine.logits(run, at.clone())?);
         let before = rows(&self.baseline)?;
         let edited = if self.spec.edits.is_empty() { None } else { Some(rows(&self.run)?) };
         let pairs = before.par_iter().zip(edited.as_ref().unwrap_or(&before));
@@ -107,7 +104,7 @@ impl Outcome {
                 let at = ranked.id as usize;
                 Prediction {
                     id: ranked.id,
-                    text: tokenizer.token(ranked.id),
+                    text: engine.loaded.tokenizer.token(ranked.id),
                     logit: after[at],
                     prob: (f64::from(after[at]) - after_norm).exp(),
                     baseline_prob: (f64::from(before[at]) - before_norm).exp(),

@@ -6,7 +6,7 @@ use std::{
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{Engine, Outcome, Prediction, Run};
+use super::{Engine, Outcome, Prediction, Run, run::rows};
 use crate::{
     analysis::{HeadScores, head_scores, kl_divergence, log_normaliser, top_k},
     hooks::{ActivationCache, BlockHook, Capture, EditError, HookPoint, Interventions, References},
@@ -75,21 +75,19 @@ impl Engine {
     ) -> Result<Vec<LensColumn>, EditError> {
         let edited = !outcome.spec.edits.is_empty();
         let part = |t: &Tensor| t.narrow(1, positions.start, positions.len());
-        let host = |logits: &Tensor| -> Result<Vec<Vec<f32>>, EditError> {
-            Ok(logits.squeeze(0)?.to_dtype(candle_core::DType::F32)?.to_vec2()?)
-        };
-        let rows = |run: &Run, point| -> Result<Vec<Vec<f32>>, EditError> {
+        let read = |run: &Run, point| -> Result<Vec<Vec<f32>>, EditError> {
             let Some(stream) = run.cache.get(point) else { return Ok(Vec::new()) };
-            host(&self.unembedded(&part(stream)?)?)
+            rows(&self.unembedded(&part(stream)?)?)
         };
-        let (last, last_before) = (host(&part(&outcome.run.logits)?)?, host(&part(&outcome.baseline.logits)?)?);
+        let last = |run: &Run| rows(&self.logits(run, positions.clone())?);
+        let (last, last_before) = (last(&outcome.run)?, last(&outcome.baseline)?);
         let mut columns = vec![LensColumn::default(); positions.len()];
         for point in lens_points(self.schema.dims.n_layers) {
             if cancel.load(Ordering::Relaxed) {
                 return Err(EditError::Cancelled);
             }
-            let now = rows(&outcome.run, point)?;
-            let before = if edited { rows(&outcome.baseline, point)? } else { Vec::new() };
+            let now = read(&outcome.run, point)?;
+            let before = if edited { read(&outcome.baseline, point)? } else { Vec::new() };
             columns.par_iter_mut().enumerate().for_each(|(i, column)| {
                 let (Some(row), before) = (now.get(i), before.get(i)) else { return };
                 let moved = before.map(|before| kl_divergence(before, row));

@@ -46,15 +46,15 @@ impl Answer for Live {
         if known.is_none() {
             let progress = |block, blocks| report(Report::Progress { run, block, blocks });
             let control = Control { cancel: &stop.run, progress: &progress };
-            let outcome = self.engine.run(&want.spec, &Capture::All, control)?;
+            let last = want.spec.tokens.len().saturating_sub(1);
+            let outcome = self.engine.run(&want.spec, &Capture::All, last, control)?;
             self.latest = Some(Latest { run, outcome, measured: None, lens: BTreeMap::new(), sweeps: Vec::new() });
         }
         let Some(latest) = &mut self.latest else {
             return Ok(());
         };
         if known != Some(run) {
-            let last = want.spec.tokens.len().saturating_sub(1);
-            let summary = latest.outcome.summary(TOP, last, &self.engine.loaded.tokenizer)?;
+            let summary = latest.outcome.summary(TOP, &self.engine)?;
             report(Report::Ran { run, summary: Arc::new(summary) });
             latest.run = run;
         }

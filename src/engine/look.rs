@@ -11,7 +11,7 @@ use super::{
     Attribution, Engine, Filling, LensCell, LensColumn, Map, Outcome, Prediction, Question, Run, effects::values,
 };
 use crate::{
-    analysis::{HeadScores, Stats, stats},
+    analysis::{HeadScores, Stats, kl_divergence, stats},
     hooks::{Axis, BlockHook, EditError, HookPoint},
     names,
 };
@@ -241,15 +241,16 @@ impl Outcome {
                 self.thumbnails(blocks, which, compare, side, cancel)
             }
             Look::Logits { pos } => {
-                let found = self.predictions(LISTED, pos..pos + 1, &engine.loaded.tokenizer)?;
+                let found = self.predictions(LISTED, pos..pos + 1, engine)?;
                 let first = |mut rows: Vec<Vec<Prediction>>| rows.pop().unwrap_or_default();
-                let row = |run: &Run| values(&run.logits.get(0)?.get(pos)?);
+                let row = |run: &Run| values(&engine.logits(run, pos..pos + 1)?);
+                let (logits, baseline) = (row(&self.run)?, self.unedited().map(row).transpose()?);
                 Ok(View::Logits {
                     top: first(found.top),
                     was: first(found.was),
-                    kl: self.kl.get(pos).copied(),
-                    logits: row(&self.run)?,
-                    baseline: self.unedited().map(row).transpose()?,
+                    kl: baseline.as_ref().map(|before| kl_divergence(before, &logits)),
+                    logits,
+                    baseline,
                 })
             }
             Look::Lens { first, count } => {

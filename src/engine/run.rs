@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeSet,
+    ops::Range,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -35,7 +36,9 @@ pub struct Spec {
 pub struct Run {
     pub tokens: Vec<u32>,
     pub cache: ActivationCache,
-    /// `[1, pos, vocab]`
+    /// What the unembedding reads, `[1, pos, d_model]`.
+    normalized: Tensor,
+    /// Of the last positions, as many as were asked for with the run: `[1, pos, vocab]`. [`Engine::logits`] has the others.
     pub logits: Tensor,
     /// Attention rows without a finite score, set to 0.
     pub undefined_rows: usize,
@@ -44,13 +47,23 @@ pub struct Run {
 }
 
 impl Run {
-    /// The logits of each position, `[pos][vocab]`, on the host.
+    /// The logits that were asked for with the run, `[pos][vocab]`, on the host.
     ///
     /// # Errors
     /// Tensor errors.
     pub fn logit_rows(&self) -> Result<Vec<Vec<f32>>, EditError> {
-        Ok(self.logits.squeeze(0)?.to_dtype(DType::F32)?.to_vec2()?)
+        rows(&self.logits)
     }
+
+    /// The first position whose logits are there.
+    fn first(&self) -> Result<usize, EditError> {
+        Ok(self.tokens.len() - self.logits.dim(1)?)
+    }
+}
+
+/// `[1, pos, vocab]` on the host.
+pub(super) fn rows(logits: &Tensor) -> Result<Vec<Vec<f32>>, EditError> {
+    Ok(logits.squeeze(0)?.to_dtype(DType::F32)?.to_vec2()?)
 }
 
 /// A run with its baseline and the proof of what each edit did. Without edits, the run is the baseline.
@@ -58,7 +71,7 @@ pub struct Outcome {
     pub spec: Spec,
     pub baseline: Arc<Run>,
     pub run: Arc<Run>,
-    /// KL(baseline || edited) in nats, at each position; empty without edits.
+    /// KL(baseline || edited) in nats, at each position from the first that was asked for; empty without edits.
     pub kl: Vec<f64>,
     pub effects: Vec<EditEffect>,
 }
@@ -103,14 +116,21 @@ impl Engine {
         Self { loaded, schema, unedited: Vec::new() }
     }
 
-    /// Run `spec`, keeping the activations that `keep` names (after the edits).
+    /// Run `spec`, keeping the activations that `keep` names (after the edits), and predict the next token at the positions
+    /// from `first` on. In a short prompt the unembedding is most of a run's work; what is not looked at can wait.
     ///
     /// The baseline is run first unless it is kept from before; the edited run then starts at the first block that an
     /// edit touches, from the baseline's residual stream, and computes the positions from the first that one touches.
     ///
     /// # Errors
     /// An edit that this model or prompt can't carry out, cancellation, tensor errors.
-    pub fn run(&mut self, spec: &Spec, keep: &Capture, control: Control<'_>) -> Result<Outcome, EditError> {
+    pub fn run(
+        &mut self,
+        spec: &Spec,
+        keep: &Capture,
+        first: usize,
+        control: Control<'_>,
+    ) -> Result<Outcome, EditError> {
         self.enable(spec);
         let plan = self.plan(&spec.edits, spec)?;
         // each of several edits is also run alone, from where it begins
@@ -126,7 +146,7 @@ impl Engine {
             Capture::Only(points) => Capture::Only(points.iter().copied().chain(needed).collect()),
         };
         let patched: BTreeSet<HookPoint> = plan.patched().collect();
-        let base = self.base(spec, &from_baseline, patched, control)?;
+        let base = self.base(spec, &from_baseline, first, patched, control)?;
         let baseline = base.baseline.clone();
         if spec.edits.is_empty() {
             return Ok(Outcome {
@@ -138,29 +158,46 @@ impl Engine {
             });
         }
         let references = base.references();
-        let (run, applied) = self.edited(&spec.edits, &plan, keep, &baseline, references, control)?;
+        let (run, applied) = self.edited(&spec.edits, &plan, keep, first, &baseline, references, control)?;
 
-        let before = baseline.logit_rows()?;
-        let kl_of = |run: &Run| -> Result<Vec<f64>, EditError> {
-            let after = run.logit_rows()?;
+        let kl_of = |run: &Run, at: Range<usize>| -> Result<Vec<f64>, EditError> {
+            let (before, after) = (rows(&self.logits(&baseline, at.clone())?)?, rows(&self.logits(run, at)?)?);
             Ok(before.par_iter().zip(&after).map(|(before, after)| kl_divergence(before, after)).collect())
         };
-        let kl = kl_of(&run)?;
+        let asked = first..spec.tokens.len();
+        let kl = kl_of(&run, asked.clone())?;
+        let felt = |kl: &[f64]| kl.iter().any(|kl| *kl >= UNFELT || kl.is_nan());
+        // beside others an edit may well be felt that is not by itself
+        let unfelt = spec.edits.len() == 1 && !felt(&kl) && !felt(&kl_of(&run, 0..first)?);
         let mut effects = Vec::with_capacity(spec.edits.len());
         for (number, effect) in applied.iter().copied().enumerate() {
             let alone = std::slice::from_ref(&spec.edits[number]);
             let kl = if spec.edits.len() == 1 {
                 kl.clone()
             } else {
-                kl_of(&self.edited(alone, &plans[number], &Capture::None, &baseline, references, control)?.0)?
+                let run = self.edited(alone, &plans[number], &Capture::None, first, &baseline, references, control)?.0;
+                kl_of(&run, asked.clone())?
             };
-            // beside others an edit may well be felt that is not by itself
-            let unfelt = spec.edits.len() == 1 && kl.iter().all(|kl| *kl < UNFELT);
             let idle = idle(number, &spec.edits, &plan, &applied, &self.schema);
             let idle = idle.or_else(|| unfelt.then_some(Idle::Unfelt));
             effects.push(EditEffect { effect, kl, idle });
         }
         Ok(Outcome { spec: spec.clone(), baseline, run: Arc::new(run), kl, effects })
+    }
+
+    /// The logits of a run at some positions: as they were computed with it, or computed now.
+    ///
+    /// # Shapes
+    /// Returns `[1, pos, vocab]`.
+    ///
+    /// # Errors
+    /// Tensor errors.
+    pub fn logits(&self, run: &Run, at: Range<usize>) -> Result<Tensor, EditError> {
+        let first = run.first()?;
+        Ok(match at.start.checked_sub(first) {
+            Some(from) => run.logits.narrow(1, from, at.len())?,
+            None => self.loaded.model.unembed(&run.normalized.narrow(1, at.start, at.len())?)?,
+        })
     }
 
     /// Turn on the opt-in hooks of `spec` and no others.
@@ -178,12 +215,16 @@ impl Engine {
         &mut self,
         spec: &Spec,
         capture: &Capture,
+        first: usize,
         patched: BTreeSet<HookPoint>,
         control: Control<'_>,
     ) -> Result<Base, EditError> {
-        let baseline = self.unedited(&spec.tokens, capture, control)?;
+        let baseline = self.unedited(&spec.tokens, capture, first, control)?;
         let contrast = match &spec.contrast {
-            Some(tokens) if !patched.is_empty() => Some(self.unedited(tokens, &Capture::Only(patched), control)?),
+            Some(tokens) if !patched.is_empty() => {
+                let last = tokens.len().saturating_sub(1);
+                Some(self.unedited(tokens, &Capture::Only(patched), last, control)?)
+            }
             _ => None,
         };
         Ok(Base { baseline, contrast })
@@ -240,7 +281,13 @@ impl Engine {
     }
 
     /// The unedited run of a prompt with at least `capture`, kept from before if it was.
-    fn unedited(&mut self, tokens: &[u32], capture: &Capture, control: Control<'_>) -> Result<Arc<Run>, EditError> {
+    fn unedited(
+        &mut self,
+        tokens: &[u32],
+        capture: &Capture,
+        first: usize,
+        control: Control<'_>,
+    ) -> Result<Arc<Run>, EditError> {
         if let Some(at) = self.unedited.iter().position(|run| run.tokens == tokens) {
             let run = self.unedited.remove(at);
             let enough = covers(&run.captured, capture);
@@ -252,7 +299,7 @@ impl Engine {
         let plans = [Plan::default()];
         let hooks = Interventions::new(&plans, &[], capture.clone(), References::default(), self.schema.dims.d_vocab);
         let rows = [tokens.to_vec()];
-        let (run, _) = self.pass(Start::Tokens(&rows), tokens, hooks, capture.clone(), control)?;
+        let (run, _) = self.pass(Start::Tokens(&rows), tokens, hooks, first, capture.clone(), control)?;
         let run = Arc::new(run);
         self.unedited.push(run.clone());
         if self.unedited.len() > KEPT {
@@ -267,6 +314,7 @@ impl Engine {
         edits: &[Edit],
         plan: &Plan,
         keep: &Capture,
+        first: usize,
         baseline: &Run,
         references: References<'_>,
         control: Control<'_>,
@@ -280,8 +328,15 @@ impl Engine {
                 Start::Tokens(_) => (None, 0),
             };
             let hooks = Interventions::new(plans, edits, keep.clone(), references, self.schema.dims.d_vocab);
-            let (mut run, effects) = match self.pass(start, &baseline.tokens, hooks.after(past), keep.clone(), control)
-            {
+            let passed = self.pass(
+                start,
+                &baseline.tokens,
+                hooks.after(past),
+                first.saturating_sub(past),
+                keep.clone(),
+                control,
+            );
+            let (mut run, effects) = match passed {
                 Err(EditError::NotCausal) if causal => {
                     causal = false;
                     continue;
@@ -290,7 +345,10 @@ impl Engine {
             };
             if past > 0 {
                 run.cache.complete(&baseline.cache, past, &self.schema)?;
-                run.logits = Tensor::cat(&[&baseline.logits.narrow(1, 0, past)?, &run.logits], 1)?;
+                run.normalized = Tensor::cat(&[&baseline.normalized.narrow(1, 0, past)?, &run.normalized], 1)?;
+                if first < past {
+                    run.logits = Tensor::cat(&[&self.logits(baseline, first..past)?, &run.logits], 1)?;
+                }
             }
             if let (Some(block), Capture::All) = (block, keep) {
                 run.cache.share_before(&baseline.cache, block, self.schema.dims.n_layers);
@@ -304,6 +362,7 @@ impl Engine {
         start: Start<'_>,
         tokens: &[u32],
         hooks: Interventions<'_>,
+        first: usize,
         captured: Capture,
         control: Control<'_>,
     ) -> Result<(Run, Vec<Effect>), EditError> {
@@ -311,10 +370,12 @@ impl Engine {
         let progress = |block| (control.progress)(block, n_layers);
         let mut hooks = hooks.cancelled_by(control.cancel).reporting(&progress);
         let began = Instant::now();
-        let logits = self.loaded.model.forward(start, &self.schema, &mut hooks)?;
+        let normalized = self.loaded.model.normalized(start, &self.schema, &mut hooks)?;
+        let asked = normalized.narrow(1, first, normalized.dim(1)? - first)?;
+        let logits = self.loaded.model.unembed(&asked)?;
         let elapsed = began.elapsed();
         let Interventions { cache, effects, undefined_rows, .. } = hooks;
-        let run = Run { tokens: tokens.to_vec(), cache, logits, undefined_rows, elapsed, captured };
+        let run = Run { tokens: tokens.to_vec(), cache, normalized, logits, undefined_rows, elapsed, captured };
         Ok((run, effects.into_iter().next().unwrap_or_default()))
     }
 }

@@ -82,7 +82,8 @@ impl Engine {
         let own = plan(&Vec::new())?;
         let needed = self.resumable(plans.iter().chain([&own]), spec.tokens.len());
         let patched: BTreeSet<HookPoint> = plans.iter().chain([&own]).flat_map(Plan::patched).collect();
-        let base = self.base(spec, &Capture::Only(needed), patched, control)?;
+        let last = spec.tokens.len().saturating_sub(1);
+        let base = self.base(spec, &Capture::Only(needed), last, patched, control)?;
 
         let before = self.rows(&base, std::slice::from_ref(&own), control)?.remove(0);
         let contrast = base.contrast.as_ref().map(|run| last_row(&run.logits)).transpose()?;

@@ -83,7 +83,29 @@ impl Model {
     /// # Errors
     /// Whatever `hooks` refuses, and tensor errors.
     pub fn forward(&self, start: Start<'_>, schema: &Schema, hooks: &mut dyn Hooks) -> Result<Tensor> {
+        Ok(self.unembed(&self.normalized(start, schema, hooks)?)?)
+    }
+
+    /// As [`Self::forward`], but as far as what the unembedding reads: the output of the final LayerNorm.
+    ///
+    /// # Shapes
+    /// Returns `[batch, pos, d_model]`.
+    ///
+    /// # Errors
+    /// Whatever `hooks` refuses, and tensor errors.
+    pub fn normalized(&self, start: Start<'_>, schema: &Schema, hooks: &mut dyn Hooks) -> Result<Tensor> {
         self.pass(start, schema, hooks, false)
+    }
+
+    /// The logits of what [`Self::normalized`] gives.
+    ///
+    /// # Shapes
+    /// `normalized`: `[batch, pos, d_model]`; returns `[batch, pos, vocab]`.
+    ///
+    /// # Errors
+    /// Tensor errors.
+    pub fn unembed(&self, normalized: &Tensor) -> candle_core::Result<Tensor> {
+        self.unembed.forward(normalized)
     }
 
     /// As [`Self::forward`], for the logits after the last position alone: what only other positions need is left out, as
@@ -95,7 +117,7 @@ impl Model {
     /// # Errors
     /// Whatever `hooks` refuses, and tensor errors.
     pub fn forward_last(&self, start: Start<'_>, schema: &Schema, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        self.pass(start, schema, hooks, true)
+        Ok(self.unembed(&self.pass(start, schema, hooks, true)?)?)
     }
 
     fn pass(&self, start: Start<'_>, schema: &Schema, hooks: &mut dyn Hooks, last: bool) -> Result<Tensor> {
@@ -118,7 +140,7 @@ impl Model {
             resid = at_end(resid)?;
         }
         let normalized = self.ln_final.forward(&resid, HookPoint::LnFinalScale, HookPoint::LnFinalNormalized, hooks)?;
-        Ok(self.unembed.forward(&at_end(normalized)?)?)
+        Ok(at_end(normalized)?)
     }
 
     /// Where it lies, and in which type.

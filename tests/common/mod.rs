@@ -45,7 +45,7 @@ pub fn engine_at(name: &str, processing: Processing, enable: &[String], place: P
 pub fn run(engine: &mut Engine, spec: &Spec) -> Result<Outcome, EditError> {
     let cancel = AtomicBool::new(false);
     let spec = Spec { enabled: engine.schema.enabled().clone(), ..spec.clone() };
-    engine.run(&spec, &Capture::All, Control { cancel: &cancel, progress: &|_, _| {} })
+    engine.run(&spec, &Capture::All, 0, Control { cancel: &cancel, progress: &|_, _| {} })
 }
 
 pub fn spec(tokens: &[u32], edits: &[&str]) -> Spec {
