@@ -27,7 +27,10 @@ fn scores(engine: &mut Engine) -> Vec<Vec<HeadScores>> {
     let (rows, dims) = (rows().0, engine.schema.dims);
     let mut all = vec![vec![HeadScores::default(); dims.n_heads]; dims.n_layers];
     for row in &rows {
-        let found = activations(&run(engine, &spec(row, &[])).unwrap());
+        let found = {
+            let outcome = run(engine, &spec(row, &[])).unwrap();
+            activations(engine, &outcome)
+        };
         for (layer, heads) in all.iter_mut().enumerate() {
             let patterns = &found[&format!("blocks.{layer}.attn.hook_pattern")];
             for (score, pattern) in heads.iter_mut().zip(patterns.chunks(row.len() * row.len())) {

@@ -9,7 +9,7 @@ use candle_core::DType;
 use common::{activations, engine, run, spec};
 use proptest::prelude::*;
 use pythia_tui::{
-    engine::{Control, EditEffect, Engine, Outcome, Question, Spec, Swept},
+    engine::{Compare, Control, EditEffect, Engine, Look, Outcome, Question, Spec, Swept, WhichAttention},
     hooks::{
         ActivationCache, Axis, AxisSelection, BlockHook, Blocks, Capture, Edit, HookPoint, Interventions, Op, Plan,
         References, Selection, Slot, Target, readers,
@@ -83,7 +83,10 @@ fn same_numbers(a: &[f64], b: &[f64]) -> bool {
 }
 
 fn check(checkpoint: &str) {
-    let engine = RefCell::new(engine(checkpoint, Processing::Folded, &[]));
+    let load = || RefCell::new(engine(checkpoint, Processing::Folded, &[]));
+    let engine = load();
+    // one that computes scores and patterns when they are looked at
+    let leaving_out = RefCell::new(load().into_inner().keeping_scores(0));
     let edits = (prop::collection::vec(any_edit(&engine.borrow()), 1..4), 0..TOKENS.len());
     let mut config = ProptestConfig::with_cases(96);
     config.failure_persistence = None;
@@ -100,7 +103,7 @@ fn check(checkpoint: &str) {
             };
             let outcome = run(&mut engine, &spec).unwrap();
             let (cache, logits) = from_scratch(&engine, &spec);
-            let found = activations(&outcome);
+            let found = activations(&engine, &outcome);
             prop_assert!(same(&found["logits"], &logits), "logits");
             for (point, value) in cache.iter() {
                 let value = value.flatten_all().unwrap().to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap();
@@ -119,6 +122,21 @@ fn check(checkpoint: &str) {
                 let told = |effect: &EditEffect| format!("{:?} {:?}", effect.effect, effect.idle);
                 prop_assert_eq!(told(part), told(whole));
             }
+            let mut other = leaving_out.borrow_mut();
+            let without = run(&mut other, &spec).unwrap();
+            let shown = activations(&other, &without);
+            for (point, value) in &found {
+                prop_assert!(same(&shown[point], value), "{point}, left out");
+            }
+            prop_assert!(same_numbers(&without.kl, &outcome.kl));
+            let told = |outcome: &Outcome, engine: &Engine| {
+                let summary = outcome.summary(1, engine).unwrap();
+                format!("{:?} {:?} {}", summary.changes, summary.effects, summary.undefined_rows)
+            };
+            prop_assert_eq!(told(&without, &other), told(&outcome, &engine));
+            let points = without.run.cache.points();
+            prop_assert!(points.iter().any(|point| without.run.cache.is_left_out(*point)) || edits.len() > 1);
+            prop_assert!(points.iter().eq(outcome.run.cache.points().iter()));
             for (edit, effect) in edits.iter().zip(&outcome.effects) {
                 let e = effect.effect;
                 prop_assert!(e.changed <= e.touched);
@@ -142,8 +160,8 @@ fn resuming_equals_running_from_the_start_in_sequential_blocks() {
 
 /// Many edits as rows of few passes are measured as each is in a full run of its own, to rounding: rows are common up to
 /// the first edit, and the last block is computed at the last position only where nobody watches.
-fn check_sweep(checkpoint: &str) {
-    let mut engine = engine(checkpoint, Processing::Folded, &[]);
+fn check_sweep(checkpoint: &str, most_scores: usize) {
+    let mut engine = engine(checkpoint, Processing::Folded, &[]).keeping_scores(most_scores);
     let cells = prop::collection::vec(prop::collection::vec(any_edit(&engine), 1..3), 1..12);
     let strategy = (prop::collection::vec(any_edit(&engine), 0..2), cells);
     let contrast: Vec<u32> = TOKENS.iter().rev().copied().collect();
@@ -192,12 +210,12 @@ fn check_sweep(checkpoint: &str) {
 
 #[test]
 fn a_sweep_equals_one_run_after_another_in_parallel_blocks() {
-    check_sweep("parallel-25");
+    check_sweep("parallel-25", usize::MAX);
 }
 
 #[test]
 fn a_sweep_equals_one_run_after_another_in_sequential_blocks() {
-    check_sweep("sequential-25");
+    check_sweep("sequential-25", 0);
 }
 
 #[test]
@@ -226,7 +244,7 @@ fn rows_without_a_finite_score_become_zero_and_are_counted() {
     let mut engine = engine("parallel-25", Processing::Folded, &[]);
     let outcome = run(&mut engine, &spec(&TOKENS, &["blocks.0.attn.hook_attn_scores[head=2] = -inf"])).unwrap();
     assert_eq!(outcome.run.undefined_rows, TOKENS.len());
-    let pattern = &activations(&outcome)["blocks.0.attn.hook_pattern"];
+    let pattern = &activations(&engine, &outcome)["blocks.0.attn.hook_pattern"];
     assert!(pattern.iter().all(|x| x.is_finite()));
     assert!(pattern[2 * 49..3 * 49].iter().all(|x| *x == 0.0));
 }
@@ -259,7 +277,7 @@ fn a_patch_pairs_places_in_the_order_written() {
     let mut engine = engine("parallel-25", Processing::Folded, &[]);
     let mut patched = |lines: &[&str]| {
         let spec = Spec { contrast: Some(vec![5, 6, 7, 8, 9, 10]), ..spec(&[1, 2], lines) };
-        run(&mut engine, &spec).map(|outcome| activations(&outcome)["logits"].clone())
+        run(&mut engine, &spec).map(|outcome| activations(&engine, &outcome)["logits"].clone())
     };
     // from the end of each prompt and from its beginning: in the prompt the order is 0, 1, in the contrast prompt 4, 1
     let together = patched(&["blocks.1.hook_resid_post[pos=-2,1] = patch"]).unwrap();
@@ -290,7 +308,7 @@ fn a_patch_counts_from_the_end_of_each_prompt() {
     let outcome = run(&mut engine, &patched).unwrap();
     let contrast = run(&mut engine, &spec(&[1, 2, 3], &[])).unwrap();
     let last = |outcome| {
-        let logits = activations(outcome)["logits"].clone();
+        let logits = activations(&engine, outcome)["logits"].clone();
         logits[logits.len() - 96..].to_vec()
     };
     assert!(same(&last(&outcome), &last(&contrast)));
@@ -334,5 +352,28 @@ fn what_reads_a_hook_is_what_an_edit_there_changes() {
                 assert!(differ.is_empty(), "{checkpoint} {enable:?}: {point} reaches, or does not, {differ:?}");
             }
         }
+    }
+}
+
+#[test]
+fn a_look_at_what_was_left_out_shows_what_was_kept() {
+    let load = |most| engine("parallel-25", Processing::Folded, &[]).keeping_scores(most);
+    for edits in [&[][..], &["blocks.0.hook_mlp_out = 0"], &["blocks.1.attn.hook_attn_scores[head=1 key=0] = -inf"]] {
+        let [kept, left_out] = [usize::MAX, 0].map(|most| {
+            let mut engine = load(most);
+            let outcome = run(&mut engine, &spec(&TOKENS, edits)).unwrap();
+            assert_eq!(outcome.run.cache.is_left_out(HookPoint::Block(0, BlockHook::Pattern)), most == 0);
+            let cancel = std::sync::atomic::AtomicBool::new(false);
+            let mut looks = vec![Look::Heads, Look::Hook(HookPoint::Block(1, BlockHook::AttnScores))];
+            for which in WhichAttention::ALL {
+                looks.push(Look::Attention { block: 1, head: 1, which });
+                looks.push(Look::Patterns { block: None, which, compare: Compare::Difference, side: 4 });
+            }
+            // as text, since what is masked is NaN
+            let seen = |look| format!("{:?}", outcome.look(look, &engine, &cancel).unwrap());
+            let views: Vec<String> = looks.into_iter().map(seen).collect();
+            (views, format!("{:?}", engine.measure(&outcome, &cancel).unwrap()))
+        });
+        assert_eq!(kept, left_out);
     }
 }

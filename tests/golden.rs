@@ -110,7 +110,8 @@ const CHECKPOINTS: [&str; 4] = ["parallel-25", "parallel-100", "sequential-25", 
 const PROCESSINGS: [(Processing, &str); 2] = [(Processing::Folded, "processed"), (Processing::None, "unprocessed")];
 
 fn run_tokens(engine: &mut Engine, tokens: Vec<u32>) -> HashMap<String, Vec<f32>> {
-    activations(&run(engine, &Spec { tokens, ..Spec::default() }).unwrap())
+    let outcome = run(engine, &Spec { tokens, ..Spec::default() }).unwrap();
+    activations(engine, &outcome)
 }
 
 #[test]
@@ -153,7 +154,7 @@ fn half_precision_is_rounded_where_the_reference_rounds() {
                     assert_eq!(value.dtype(), if wide { DType::F32 } else { dtype }, "{point}");
                     assert_eq!(value.dtype(), engine.loaded.model.dtype_at(point), "{point}");
                 }
-                let found = activations(&outcome);
+                let found = activations(&engine, &outcome);
                 let what = format!("{checkpoint} {kind} {name}");
                 let worst = compare_to(tolerance, &what, &golden.under("17"), &found);
                 println!("{what}: {worst:.1e}");
@@ -360,7 +361,7 @@ fn every_edit() {
                 };
                 let outcome = run(&mut engine, &spec).unwrap();
                 let summary = outcome.summary(1, &engine).unwrap();
-                let mut found = activations(&outcome);
+                let mut found = activations(&engine, &outcome);
                 found.insert("kl".into(), summary.kl.iter().map(|kl| *kl as f32).collect());
                 let expected = golden.under(&number.to_string());
                 let (kl, tensors): (Vec<_>, Vec<_>) = expected.into_iter().partition(|(name, _)| name == "kl");

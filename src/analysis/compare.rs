@@ -1,4 +1,4 @@
-use super::exponentials::{sum_exp, sums};
+use super::sums::{exponentials, moved, sum_exp};
 
 /// A token with its logit and probability at one position.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,7 +44,7 @@ pub fn kl_divergence(baseline: &[f32], edited: &[f32]) -> f64 {
         return f64::NAN;
     }
     // Σ p (p_logit − q_logit) − ln Z_p + ln Z_q
-    let [z_p, z_q, differences] = sums(baseline, most_p, edited, most_q);
+    let [z_p, z_q, differences] = exponentials(baseline, most_p, edited, most_q);
     let kl = differences / z_p - (z_p.ln() + f64::from(most_p)) + (z_q.ln() + f64::from(most_q));
     // Rounding can leave a few 1e-16 below zero; NaN stays NaN.
     if kl < 0.0 { 0.0 } else { kl }
@@ -74,17 +74,8 @@ pub fn top_k(logits: &[f32], k: usize) -> Vec<Ranked> {
 
 /// `‖after − before‖ / ‖before‖` (L2). Equal infinities, such as masked scores, do not count; NaN where one side has NaN.
 #[must_use]
-#[allow(clippy::float_cmp, reason = "equal values have not moved, infinities included")]
 pub fn relative_change(before: &[f32], after: &[f32]) -> f64 {
-    let (mut change, mut norm) = (0.0f64, 0.0f64);
-    for (&a, &b) in before.iter().zip(after) {
-        if a.is_finite() {
-            norm += f64::from(a).powi(2);
-        }
-        if a != b {
-            change += (f64::from(b) - f64::from(a)).powi(2);
-        }
-    }
+    let [change, norm] = moved(before, after);
     if change == 0.0 { 0.0 } else { (change / norm).sqrt() }
 }
 

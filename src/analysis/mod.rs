@@ -1,9 +1,9 @@
 //! Pure functions over activations and logits: statistics, comparison, head scores.
 
 mod compare;
-mod exponentials;
 mod heads;
 mod stats;
+mod sums;
 
 pub use compare::{Ranked, exact_number, kl_divergence, log_normaliser, relative_change, short_number, top_k};
 pub use heads::{HeadScores, head_scores};

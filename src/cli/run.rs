@@ -40,7 +40,7 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
     let summary = outcome.summary(args.top.into(), &engine)?;
     let run = ms(running);
     if let Some(path) = &args.save_cache {
-        save_cache(&outcome.run, path)?;
+        save_cache(&engine, &outcome.run, path)?;
     }
     if let Some(path) = &args.export_python {
         let ran = Ran {

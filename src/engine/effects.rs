@@ -1,12 +1,12 @@
 use std::ops::Range;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use rayon::prelude::*;
 
 use super::{Engine, Idle, Outcome, Run, measure::finite_square, run::rows};
 use crate::{
     analysis::{Ranked, log_normaliser, relative_change, top_k},
-    hooks::{EditError, Effect, HookPoint},
+    hooks::{ActivationCache, BlockHook, EditError, Effect, HookPoint},
 };
 
 /// What one edit did: at its hook points, and by itself to the output.
@@ -82,7 +82,7 @@ impl Outcome {
             top,
             was,
             effects: self.effects.clone(),
-            changes: if self.spec.edits.is_empty() { Vec::new() } else { self.changes()? },
+            changes: if self.spec.edits.is_empty() { Vec::new() } else { self.changes(engine)? },
             undefined_rows: self.run.undefined_rows,
             logits: logits(&self.run)?,
             baseline_logits: if self.spec.edits.is_empty() { Vec::new() } else { logits(&self.baseline)? },
@@ -119,24 +119,32 @@ impl Outcome {
     }
 
     /// The relative change at every hook point that both runs kept.
-    fn changes(&self) -> Result<Vec<HookChange>, EditError> {
-        let pairs: Vec<_> = self
-            .run
-            .cache
-            .iter()
-            .filter_map(|(point, after)| Some((point, self.baseline.cache.get(point)?, after)))
-            .collect();
-        let (kept, moved): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(_, before, after)| same(before, after));
-        let unchanged = kept.into_iter().map(|(point, ..)| HookChange { point, relative: 0.0 });
-        let relative = match self.run.logits.device() {
-            Device::Cpu => moved
-                .par_iter()
-                .map(|(_, before, after)| Ok(relative_change(&values(before)?, &values(after)?)))
-                .collect::<Result<Vec<f64>, EditError>>()?,
-            _ => relative_changes(moved.iter().map(|(_, before, after)| (*before, *after)))?,
+    fn changes(&self, engine: &Engine) -> Result<Vec<HookChange>, EditError> {
+        let (before, after) = (&self.baseline.cache, &self.run.cache);
+        let of = |points: Vec<HookPoint>| -> Result<Vec<f64>, EditError> {
+            let pair = |point| Ok(engine.activation(&self.baseline, point)?.zip(engine.activation(&self.run, point)?));
+            let pairs = points.into_iter().map(pair).collect::<Result<Vec<_>, EditError>>()?;
+            let pairs: Vec<(Tensor, Tensor)> = pairs.into_iter().flatten().collect();
+            match self.run.logits.device() {
+                Device::Cpu => pairs
+                    .par_iter()
+                    .map(|(before, after)| with_values(before, |b| with_values(after, |a| relative_change(b, a)))?)
+                    .collect(),
+                _ => Ok(relative_changes(pairs.iter().map(|(before, after)| (before, after)))?),
+            }
         };
-        let changed = moved.iter().zip(relative).map(|((point, ..), relative)| HookChange { point: *point, relative });
-        let mut changes: Vec<HookChange> = unchanged.chain(changed).collect();
+        let both: Vec<HookPoint> = before.points().intersection(&after.points()).copied().collect();
+        let (still, moved): (Vec<_>, Vec<_>) = both.into_iter().partition(|point| unmoved(before, after, *point));
+        let (large, small): (Vec<_>, Vec<_>) =
+            moved.into_iter().partition(|point| before.is_left_out(*point) || after.is_left_out(*point));
+        let mut changes: Vec<HookChange> = still.into_iter().map(|point| HookChange { point, relative: 0.0 }).collect();
+        changes.extend(
+            small.iter().zip(of(small.clone())?).map(|(point, relative)| HookChange { point: *point, relative }),
+        );
+        // what is made for this alone, one after the other
+        for point in large {
+            changes.extend(of(vec![point])?.into_iter().map(|relative| HookChange { point, relative }));
+        }
         changes.sort_by_key(|change| change.point);
         Ok(changes)
     }
@@ -158,9 +166,28 @@ fn relative_changes<'a>(pairs: impl Iterator<Item = (&'a Tensor, &'a Tensor)>) -
     Ok(sums.chunks_exact(2).map(|sums| relative(sums[0].into(), sums[1].into())).collect())
 }
 
-/// Whether both are the very same tensor, shared between runs.
-fn same(a: &Tensor, b: &Tensor) -> bool {
-    a.id() == b.id()
+/// Whether two runs share the very same tensor at a hook point, or if both left it out, what it is made of.
+fn unmoved(a: &ActivationCache, b: &ActivationCache, point: HookPoint) -> bool {
+    let same = |point| a.get(point).zip(b.get(point)).is_some_and(|(a, b)| a.id() == b.id());
+    let HookPoint::Block(block, hook) = point else { return same(point) };
+    let at = |hook| HookPoint::Block(block, hook);
+    match hook {
+        BlockHook::AttnScores | BlockHook::Pattern if a.is_left_out(point) && b.is_left_out(point) => match hook {
+            BlockHook::Pattern => unmoved(a, b, at(BlockHook::AttnScores)),
+            _ => same(at(BlockHook::RotQ)) && same(at(BlockHook::RotK)),
+        },
+        _ => same(point),
+    }
+}
+
+/// `work` on the values of an activation, row-major; they are copied only if they lie elsewhere or otherwise.
+pub(super) fn with_values<T>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T, EditError> {
+    let (storage, layout) = tensor.storage_and_layout();
+    if let (Storage::Cpu(CpuStorage::F32(all)), Some((from, to))) = (&*storage, layout.contiguous_offsets()) {
+        return Ok(work(&all[from..to]));
+    }
+    drop(storage);
+    Ok(work(&values(tensor)?))
 }
 
 /// The values of an activation, row-major, on the host.

@@ -6,7 +6,7 @@ use std::{
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{Engine, Outcome, Prediction, Run, run::rows};
+use super::{Engine, Outcome, Prediction, Run, effects::with_values, run::rows};
 use crate::{
     analysis::{HeadScores, head_scores, kl_divergence, log_normaliser, top_k},
     hooks::{ActivationCache, BlockHook, Capture, EditError, HookPoint, Interventions, References},
@@ -124,11 +124,11 @@ impl Engine {
         (0..self.schema.dims.n_layers)
             .into_par_iter()
             .map(|block| {
-                let Some(pattern) = run.cache.get(HookPoint::Block(block, BlockHook::Pattern)) else {
+                let Some(pattern) = self.activation(run, HookPoint::Block(block, BlockHook::Pattern))? else {
                     return Ok(vec![]);
                 };
-                let values = super::effects::values(pattern)?;
-                Ok(values.chunks(tokens.len() * tokens.len()).map(|head| head_scores(head, tokens)).collect())
+                let square = tokens.len() * tokens.len();
+                with_values(&pattern, |all| all.chunks(square).map(|head| head_scores(head, tokens)).collect())
             })
             .collect()
     }

@@ -8,7 +8,8 @@ use candle_core::{D, DType, Tensor};
 use rayon::prelude::*;
 
 use super::{
-    Attribution, Engine, Filling, LensCell, LensColumn, Map, Outcome, Prediction, Question, Run, effects::values,
+    Attribution, Engine, Filling, LensCell, LensColumn, Map, Outcome, Prediction, Question, Run,
+    effects::{values, with_values},
 };
 use crate::{
     analysis::{HeadScores, Stats, kl_divergence, stats},
@@ -235,10 +236,10 @@ impl Outcome {
         match look {
             Look::Hook(point) => self.look_at_hook(point, engine),
             Look::Values { point, slice } => self.look_at_values(point, slice, engine),
-            Look::Attention { block, head, which } => self.look_at_head(block, head, which),
+            Look::Attention { block, head, which } => self.look_at_head(block, head, which, engine),
             Look::Patterns { block, which, compare, side } => {
                 let blocks = block.map_or(0..engine.schema.dims.n_layers, |block| block..block + 1);
-                self.thumbnails(blocks, which, compare, side, cancel)
+                self.thumbnails(engine, blocks, (which, compare), side, cancel)
             }
             Look::Logits { pos } => {
                 let found = self.predictions(LISTED, pos..pos + 1, engine)?;
@@ -287,8 +288,8 @@ impl Outcome {
         Ok(View::Hook {
             shape: now.dims()[1..].to_vec(),
             dtype: now.dtype().as_str().to_string(),
-            stats: stats(&values(&now)?, BINS),
-            baseline: before.map(|t| values(&t)).transpose()?.map(|v| stats(&v, BINS)),
+            stats: with_values(&now, |all| stats(all, BINS))?,
+            baseline: before.map(|t| with_values(&t, |all| stats(all, BINS))).transpose()?,
         })
     }
 
@@ -306,9 +307,15 @@ impl Outcome {
         Ok(View::Values { rows, columns, values: values(&now)?, baseline: before })
     }
 
-    fn look_at_head(&self, block: usize, head: usize, which: WhichAttention) -> Result<View, EditError> {
+    fn look_at_head(
+        &self,
+        block: usize,
+        head: usize,
+        which: WhichAttention,
+        engine: &Engine,
+    ) -> Result<View, EditError> {
         let one = |run: &Run| -> Result<Option<Vec<f32>>, EditError> {
-            matrices(run, block, which, Some(head))?.map(|t| values(&t)).transpose()
+            engine.matrices(run, block, which, Some(head))?.map(|t| values(&t)).transpose()
         };
         let baseline = self.unedited().map(one).transpose()?.flatten();
         Ok(match one(&self.run)? {
@@ -319,9 +326,9 @@ impl Outcome {
 
     fn thumbnails(
         &self,
+        engine: &Engine,
         blocks: std::ops::Range<usize>,
-        which: WhichAttention,
-        compare: Compare,
+        (which, compare): (WhichAttention, Compare),
         side: usize,
         cancel: &AtomicBool,
     ) -> Result<View, EditError> {
@@ -335,7 +342,7 @@ impl Outcome {
                 return Err(EditError::Cancelled);
             }
             let of = |run: &Run| -> Result<Option<Vec<f32>>, EditError> {
-                matrices(run, block, which, None)?.map(|t| values(&t)).transpose()
+                engine.matrices(run, block, which, None)?.map(|t| values(&t)).transpose()
             };
             let now = if compare == Compare::Baseline { None } else { of(&self.run)? };
             let before = if compare == Compare::Edited { None } else { of(&self.baseline)? };
@@ -375,8 +382,57 @@ impl Engine {
                 let z = run.cache.get(HookPoint::Block(block, BlockHook::Z));
                 z.map(|z| self.loaded.model.head_results(block, z)).transpose()
             }
+            (None, HookPoint::Block(block, hook)) if run.cache.is_left_out(point) => {
+                self.attention(run, block, hook, None)
+            }
             (kept, _) => Ok(kept.cloned()),
         }
+    }
+
+    /// Scores or pattern of a block, of one head or of all: kept, or computed again; None if it is neither.
+    ///
+    /// # Shapes
+    /// Returns `[1, head, query, key]`.
+    fn attention(
+        &self,
+        run: &Run,
+        block: usize,
+        hook: BlockHook,
+        head: Option<usize>,
+    ) -> Result<Option<Tensor>, EditError> {
+        let kept = |hook, axis| -> Result<Option<Tensor>, EditError> {
+            let Some(value) = run.cache.get(HookPoint::Block(block, hook)) else { return Ok(None) };
+            Ok(Some(head.map_or_else(|| Ok(value.clone()), |head| value.narrow(axis, head, 1))?))
+        };
+        let found = kept(hook, 1)?;
+        if found.is_some() || !run.cache.is_left_out(HookPoint::Block(block, hook)) {
+            return Ok(found);
+        }
+        if hook == BlockHook::Pattern {
+            let scores = self.attention(run, block, BlockHook::AttnScores, head)?;
+            return scores.map(|scores| self.loaded.model.pattern(&scores)).transpose();
+        }
+        let pair = kept(BlockHook::RotQ, 2)?.zip(kept(BlockHook::RotK, 2)?);
+        pair.map(|(q, k)| self.loaded.model.attn_scores(&q, &k)).transpose()
+    }
+
+    /// A block's matrices `[head, query, key]`, of one head or of all; None if they were not kept.
+    fn matrices(
+        &self,
+        run: &Run,
+        block: usize,
+        which: WhichAttention,
+        head: Option<usize>,
+    ) -> Result<Option<Tensor>, EditError> {
+        let Some(found) = self.attention(run, block, which.hook(), head)? else { return Ok(None) };
+        let matrix = found.squeeze(0)?;
+        if which != WhichAttention::ValueWeighted {
+            return Ok(Some(matrix));
+        }
+        let Some(v) = run.cache.get(HookPoint::Block(block, BlockHook::V)) else { return Ok(None) };
+        let v = v.narrow(2, head.unwrap_or(0), matrix.dim(0)?)?.squeeze(0)?.to_dtype(DType::F32)?;
+        let norms = v.sqr()?.sum(D::Minus1)?.sqrt()?;
+        Ok(Some(matrix.broadcast_mul(&norms.t()?.unsqueeze(1)?)?))
     }
 }
 
@@ -397,21 +453,6 @@ impl Slice {
             _ => Ok(matrix),
         }
     }
-}
-
-/// A block's matrices `[head, query, key]`, of one head or of all; None if they were not kept.
-fn matrices(run: &Run, block: usize, which: WhichAttention, head: Option<usize>) -> Result<Option<Tensor>, EditError> {
-    let at = |hook| run.cache.get(HookPoint::Block(block, hook));
-    let Some(kept) = at(which.hook()) else { return Ok(None) };
-    let (first, count) = head.map_or((0, kept.dim(1)?), |head| (head, 1));
-    let matrix = kept.narrow(1, first, count)?.squeeze(0)?;
-    if which != WhichAttention::ValueWeighted {
-        return Ok(Some(matrix));
-    }
-    let Some(v) = at(BlockHook::V) else { return Ok(None) };
-    let v = v.narrow(2, first, count)?.squeeze(0)?.to_dtype(DType::F32)?;
-    let norms = v.sqr()?.sum(D::Minus1)?.sqrt()?;
-    Ok(Some(matrix.broadcast_mul(&norms.t()?.unsqueeze(1)?)?))
 }
 
 /// An `n` x `n` matrix pooled by `pool`: the largest value that is not masked, or with `furthest` the one furthest from 0.

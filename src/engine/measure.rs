@@ -8,7 +8,7 @@ use std::{
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
-use super::{Engine, Outcome, Run, effects::values};
+use super::{Engine, Outcome, Run, effects::with_values};
 use crate::{
     analysis::HeadScores,
     hooks::{EditError, HookPoint},
@@ -37,28 +37,39 @@ impl Engine {
         let go_on = || if cancel.load(Ordering::Relaxed) { Err(EditError::Cancelled) } else { Ok(()) };
         let of = |run: &Run| -> Result<Measures, EditError> {
             go_on()?;
-            let norms = norms(run)?;
+            let norms = self.norms(run)?;
             go_on()?;
             Ok(Measures { norms, heads: self.head_map(run)? })
         };
         let baseline = if outcome.spec.edits.is_empty() { None } else { Some(of(&outcome.baseline)?) };
         Ok(Measured { run: of(&outcome.run)?, baseline })
     }
-}
 
-fn norms(run: &Run) -> Result<BTreeMap<HookPoint, f64>, EditError> {
-    let kept: Vec<(HookPoint, &Tensor)> = run.cache.iter().collect();
-    if run.logits.device().is_cpu() {
-        let norm = |values: Vec<f32>| {
-            values.iter().filter(|x| x.is_finite()).map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
+    fn norms(&self, run: &Run) -> Result<BTreeMap<HookPoint, f64>, EditError> {
+        let (left_out, kept): (Vec<HookPoint>, Vec<HookPoint>) =
+            run.cache.points().into_iter().partition(|point| run.cache.is_left_out(*point));
+        let of = |points: &[HookPoint]| -> Result<Vec<(HookPoint, f64)>, EditError> {
+            let with = |point: &HookPoint| Ok(self.activation(run, *point)?.map(|value| (*point, value)));
+            let values = points.iter().map(with).collect::<Result<Vec<_>, EditError>>()?;
+            let values: Vec<(HookPoint, Tensor)> = values.into_iter().flatten().collect();
+            if run.logits.device().is_cpu() {
+                let norm = |values: &[f32]| {
+                    values.iter().filter(|x| x.is_finite()).map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
+                };
+                return values.par_iter().map(|(point, value)| Ok((*point, with_values(value, norm)?))).collect();
+            }
+            // one number of each is copied, all at once
+            let squares = values.iter().map(|(_, value)| finite_square(value));
+            let squares = Tensor::stack(&squares.collect::<candle_core::Result<Vec<_>>>()?, 0)?.to_vec1::<f32>()?;
+            Ok(values.iter().zip(squares).map(|((point, _), square)| (*point, f64::from(square).sqrt())).collect())
         };
-        return kept.into_par_iter().map(|(point, value)| Ok((point, norm(values(value)?)))).collect();
+        let mut norms: BTreeMap<HookPoint, f64> = of(&kept)?.into_iter().collect();
+        // what is made for this alone, one after the other
+        for point in left_out {
+            norms.extend(of(&[point])?);
+        }
+        Ok(norms)
     }
-    // one number of each is copied, all at once
-    let squares: Vec<Tensor> =
-        kept.iter().map(|(_, value)| finite_square(value)).collect::<candle_core::Result<_>>()?;
-    let squares = Tensor::stack(&squares, 0)?.to_vec1::<f32>()?;
-    Ok(kept.iter().zip(squares).map(|((point, _), square)| (*point, f64::from(square).sqrt())).collect())
 }
 
 /// The sum of the squares of all finite values, where they lie.

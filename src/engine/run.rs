@@ -80,11 +80,14 @@ pub struct Outcome {
 pub(super) struct Base {
     pub baseline: Arc<Run>,
     pub contrast: Option<Arc<Run>>,
+    /// What edits read of them: what they kept, and what those read that was left out.
+    frozen: ActivationCache,
+    patched: ActivationCache,
 }
 
 impl Base {
     pub fn references(&self) -> References<'_> {
-        References { baseline: Some(&self.baseline.cache), contrast: self.contrast.as_ref().map(|run| &run.cache) }
+        References { baseline: Some(&self.frozen), contrast: Some(&self.patched) }
     }
 }
 
@@ -102,10 +105,15 @@ pub struct Engine {
     pub schema: Schema,
     /// Unedited runs, latest last: of the prompt and of the contrast prompt.
     unedited: Vec<Arc<Run>>,
+    /// Scores of a block above which they are left out of what a run keeps.
+    most_scores: usize,
 }
 
 /// A divergence in nats that is rounding.
 const UNFELT: f64 = 1e-10;
+
+/// Scores of a block that a run keeps: 16 MB, those of 8 heads at 724 tokens.
+const SCORES: usize = 1 << 22;
 
 /// How many unedited runs are kept.
 const KEPT: usize = 2;
@@ -113,7 +121,14 @@ const KEPT: usize = 2;
 impl Engine {
     #[must_use]
     pub fn new(loaded: Loaded, schema: Schema) -> Self {
-        Self { loaded, schema, unedited: Vec::new() }
+        Self { loaded, schema, unedited: Vec::new(), most_scores: SCORES }
+    }
+
+    /// Keep scores and patterns of blocks that have at most so many of either, and compute others when they are looked at.
+    #[must_use]
+    pub fn keeping_scores(mut self, most: usize) -> Self {
+        self.most_scores = most;
+        self
     }
 
     /// Run `spec`, keeping the activations that `keep` names (after the edits), and predict the next token at the positions
@@ -145,8 +160,8 @@ impl Engine {
             Capture::None => Capture::Only(needed),
             Capture::Only(points) => Capture::Only(points.iter().copied().chain(needed).collect()),
         };
-        let patched: BTreeSet<HookPoint> = plan.patched().collect();
-        let base = self.base(spec, &from_baseline, first, patched, control)?;
+        let all: Vec<&Plan> = plans.iter().chain([&plan]).collect();
+        let base = self.base(spec, &from_baseline, first, &all, control)?;
         let baseline = base.baseline.clone();
         if spec.edits.is_empty() {
             return Ok(Outcome {
@@ -157,8 +172,7 @@ impl Engine {
                 effects: Vec::new(),
             });
         }
-        let references = base.references();
-        let (run, applied) = self.edited(&spec.edits, &plan, keep, first, &baseline, references, control)?;
+        let (run, applied) = self.edited(&spec.edits, &plan, keep, first, &base, control)?;
 
         let kl_of = |run: &Run, at: Range<usize>| -> Result<Vec<f64>, EditError> {
             let (before, after) = (rows(&self.logits(&baseline, at.clone())?)?, rows(&self.logits(run, at)?)?);
@@ -175,7 +189,7 @@ impl Engine {
             let kl = if spec.edits.len() == 1 {
                 kl.clone()
             } else {
-                let run = self.edited(alone, &plans[number], &Capture::None, first, &baseline, references, control)?.0;
+                let (run, _) = self.edited(alone, &plans[number], &Capture::None, first, &base, control)?;
                 kl_of(&run, asked.clone())?
             };
             let idle = idle(number, &spec.edits, &plan, &applied, &self.schema);
@@ -209,25 +223,37 @@ impl Engine {
         }
     }
 
-    /// The unedited runs that edited ones stand on: of the prompt with at least `capture`, and of the contrast prompt with
-    /// what is patched from it.
+    /// The unedited runs that edited ones with these plans stand on: of the prompt with at least `capture`, and of the
+    /// contrast prompt with what is patched from it.
     pub(super) fn base(
         &mut self,
         spec: &Spec,
         capture: &Capture,
         first: usize,
-        patched: BTreeSet<HookPoint>,
+        plans: &[&Plan],
         control: Control<'_>,
     ) -> Result<Base, EditError> {
+        let frozen: BTreeSet<HookPoint> = plans.iter().flat_map(|plan| plan.frozen()).collect();
+        let patched: BTreeSet<HookPoint> = plans.iter().flat_map(|plan| plan.patched()).collect();
         let baseline = self.unedited(&spec.tokens, capture, first, control)?;
         let contrast = match &spec.contrast {
             Some(tokens) if !patched.is_empty() => {
                 let last = tokens.len().saturating_sub(1);
-                Some(self.unedited(tokens, &Capture::Only(patched), last, control)?)
+                Some(self.unedited(tokens, &Capture::Only(patched.clone()), last, control)?)
             }
             _ => None,
         };
-        Ok(Base { baseline, contrast })
+        let read = |run: &Run, points: BTreeSet<HookPoint>| -> Result<ActivationCache, EditError> {
+            let mut cache = run.cache.clone();
+            for point in points.into_iter().filter(|point| run.cache.is_left_out(*point)) {
+                if let Some(value) = self.activation(run, point)? {
+                    cache.insert(point, value);
+                }
+            }
+            Ok(cache)
+        };
+        let patched = contrast.as_ref().map(|run| read(run, patched)).transpose()?.unwrap_or_default();
+        Ok(Base { frozen: read(&baseline, frozen)?, patched, baseline, contrast })
     }
 
     fn plan(&self, edits: &[Edit], spec: &Spec) -> Result<Plan, EditError> {
@@ -315,10 +341,10 @@ impl Engine {
         plan: &Plan,
         keep: &Capture,
         first: usize,
-        baseline: &Run,
-        references: References<'_>,
+        base: &Base,
         control: Control<'_>,
     ) -> Result<(Run, Vec<Effect>), EditError> {
+        let baseline = &base.baseline;
         let (plans, rows) = (std::slice::from_ref(plan), [baseline.tokens.clone()]);
         let mut causal = true;
         loop {
@@ -327,7 +353,7 @@ impl Engine {
                 Start::Residual { block, past, .. } => (Some(*block), past.map_or(0, |past| past.positions)),
                 Start::Tokens(_) => (None, 0),
             };
-            let hooks = Interventions::new(plans, edits, keep.clone(), references, self.schema.dims.d_vocab);
+            let hooks = Interventions::new(plans, edits, keep.clone(), base.references(), self.schema.dims.d_vocab);
             let passed = self.pass(
                 start,
                 &baseline.tokens,
@@ -344,7 +370,7 @@ impl Engine {
                 passed => passed?,
             };
             if past > 0 {
-                run.cache.complete(&baseline.cache, past, &self.schema)?;
+                run.cache.complete(|point| self.activation(baseline, point), past, &self.schema)?;
                 run.normalized = Tensor::cat(&[&baseline.normalized.narrow(1, 0, past)?, &run.normalized], 1)?;
                 if first < past {
                     run.logits = Tensor::cat(&[&self.logits(baseline, first..past)?, &run.logits], 1)?;
@@ -368,7 +394,9 @@ impl Engine {
     ) -> Result<(Run, Vec<Effect>), EditError> {
         let n_layers = self.schema.dims.n_layers;
         let progress = |block| (control.progress)(block, n_layers);
-        let mut hooks = hooks.cancelled_by(control.cancel).reporting(&progress);
+        let squares = self.schema.dims.n_heads * tokens.len() * tokens.len();
+        let leaving_out = captured == Capture::All && squares > self.most_scores;
+        let mut hooks = hooks.cancelled_by(control.cancel).reporting(&progress).leaving_out(leaving_out);
         let began = Instant::now();
         let normalized = self.loaded.model.normalized(start, &self.schema, &mut hooks)?;
         let asked = normalized.narrow(1, first, normalized.dim(1)? - first)?;

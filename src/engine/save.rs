@@ -5,7 +5,8 @@ use std::{
 
 use candle_core::{DType, Tensor};
 
-use super::Run;
+use super::{Engine, Run};
+use crate::hooks::EditError;
 
 /// A cache that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -28,15 +29,15 @@ pub fn check_cache_name(path: &Path) -> Result<bool, SaveError> {
     }
 }
 
-/// Write every activation the run kept under its TransformerLens name, without the batch axis, and `logits` `[pos, vocab]`,
+/// Write every activation that the run kept, or that can be made of what it kept, under its TransformerLens name, without the batch axis, and `logits` `[pos, vocab]`,
 /// all f32: as safetensors, or as npz where the name ends so. The file appears whole or not at all.
 ///
 /// # Errors
 /// Another ending, or a file that can't be written; what stood there before is then untouched.
-pub fn save_cache(run: &Run, path: &Path) -> Result<(), SaveError> {
+pub fn save_cache(engine: &Engine, run: &Run, path: &Path) -> Result<(), SaveError> {
     let npz = check_cache_name(path)?;
     let failed = |reason: String| SaveError::Write { path: path.to_path_buf(), reason };
-    let tensors = tensors(run).map_err(|e| failed(plain(&e)))?;
+    let tensors = tensors(engine, run).map_err(|e| failed(e.to_string()))?;
     let written = write_whole(path, |partial| {
         if npz {
             return Tensor::write_npz(&tensors, partial);
@@ -81,12 +82,14 @@ fn plain(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_string()
 }
 
-fn tensors(run: &Run) -> candle_core::Result<Vec<(String, Tensor)>> {
-    let flat = |t: &Tensor| t.squeeze(0)?.to_dtype(DType::F32)?.contiguous();
+fn tensors(engine: &Engine, run: &Run) -> Result<Vec<(String, Tensor)>, EditError> {
+    let flat = |t: Tensor| t.squeeze(0)?.to_dtype(DType::F32)?.contiguous();
     let mut all: BTreeMap<String, Tensor> = BTreeMap::new();
-    for (point, value) in run.cache.iter() {
-        all.insert(point.to_string(), flat(value)?);
+    for point in run.cache.points() {
+        if let Some(value) = engine.activation(run, point)? {
+            all.insert(point.to_string(), flat(value)?);
+        }
     }
-    all.insert("logits".to_string(), flat(&run.logits)?);
+    all.insert("logits".to_string(), flat(engine.logits(run, 0..run.tokens.len())?)?);
     Ok(all.into_iter().collect())
 }

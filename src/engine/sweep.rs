@@ -1,14 +1,12 @@
 //! Many interventions on one prompt, measured after its last position: rows of few forward passes.
 
-use std::collections::BTreeSet;
-
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use super::{Control, Engine, Spec, run::Base};
 use crate::{
     analysis::{kl_divergence, log_normaliser},
-    hooks::{Capture, Edit, EditError, HookPoint, Interventions, Plan},
+    hooks::{Capture, Edit, EditError, Interventions, Plan},
     model::Start,
 };
 
@@ -81,9 +79,9 @@ impl Engine {
         let plans: Vec<Plan> = cells.iter().map(plan).collect::<Result<_, _>>()?;
         let own = plan(&Vec::new())?;
         let needed = self.resumable(plans.iter().chain([&own]), spec.tokens.len());
-        let patched: BTreeSet<HookPoint> = plans.iter().chain([&own]).flat_map(Plan::patched).collect();
         let last = spec.tokens.len().saturating_sub(1);
-        let base = self.base(spec, &Capture::Only(needed), last, patched, control)?;
+        let all: Vec<&Plan> = plans.iter().chain([&own]).collect();
+        let base = self.base(spec, &Capture::Only(needed), last, &all, control)?;
 
         let before = self.rows(&base, std::slice::from_ref(&own), control)?.remove(0);
         let contrast = base.contrast.as_ref().map(|run| last_row(&run.logits)).transpose()?;

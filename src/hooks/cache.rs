@@ -37,33 +37,60 @@ pub(crate) fn with_rows(x: &Tensor, rows: usize) -> candle_core::Result<Tensor> 
 
 /// The activations of a run, by hook point, in execution order.
 ///
-/// Tensors have a leading batch axis and stay on the device they were computed on.
+/// Tensors have a leading batch axis and stay on the device they were computed on. Scores and patterns of a long prompt,
+/// `pos * pos` numbers for every head, may be left out: they are computed again from `hook_rot_q` and `hook_rot_k`.
 #[derive(Clone, Debug, Default)]
-pub struct ActivationCache(BTreeMap<HookPoint, Tensor>);
+pub struct ActivationCache {
+    kept: BTreeMap<HookPoint, Tensor>,
+    left_out: BTreeSet<HookPoint>,
+}
 
 impl ActivationCache {
+    /// What was kept there.
     #[must_use]
     pub fn get(&self, point: HookPoint) -> Option<&Tensor> {
-        self.0.get(&point)
+        self.kept.get(&point)
     }
 
     pub fn insert(&mut self, point: HookPoint, value: Tensor) {
-        self.0.insert(point, value);
+        self.left_out.remove(&point);
+        self.kept.insert(point, value);
     }
 
-    /// In execution order.
+    /// Note that scores or a pattern are not kept, and are what comes of what is.
+    pub fn leave_out(&mut self, point: HookPoint) {
+        self.left_out.insert(point);
+    }
+
+    #[must_use]
+    pub fn is_left_out(&self, point: HookPoint) -> bool {
+        self.left_out.contains(&point)
+    }
+
+    /// What was kept, in execution order.
     pub fn iter(&self) -> impl Iterator<Item = (HookPoint, &Tensor)> {
-        self.0.iter().map(|(point, value)| (*point, value))
+        self.kept.iter().map(|(point, value)| (*point, value))
     }
 
-    /// Put before every activation the `positions` that `earlier` has there, which this run did not compute.
+    /// Every hook point that was kept or left out, in execution order.
+    #[must_use]
+    pub fn points(&self) -> BTreeSet<HookPoint> {
+        self.kept.keys().chain(&self.left_out).copied().collect()
+    }
+
+    /// Put before every activation the `positions` that an earlier run has there, which this one did not compute.
     ///
     /// # Errors
-    /// Tensor errors.
-    pub fn complete(&mut self, earlier: &Self, positions: usize, schema: &Schema) -> candle_core::Result<()> {
-        for (point, value) in &mut self.0 {
+    /// Tensor errors, and those of `earlier`.
+    pub fn complete<E: From<candle_core::Error>>(
+        &mut self,
+        earlier: impl Fn(HookPoint) -> Result<Option<Tensor>, E>,
+        positions: usize,
+        schema: &Schema,
+    ) -> Result<(), E> {
+        for (point, value) in &mut self.kept {
             let axis = schema.axes(*point).iter().position(|axis| axis.is_causal()).map_or(1, |axis| axis + 1);
-            if let Some(before) = earlier.get(*point) {
+            if let Some(before) = earlier(*point)? {
                 let before = with_rows(&before.narrow(axis, 0, positions)?, value.dim(0)?)?;
                 *value = Tensor::cat(&[&before.contiguous()?, &value.contiguous()?], axis)?;
             }
@@ -79,7 +106,8 @@ impl ActivationCache {
             HookPoint::LnFinalScale | HookPoint::LnFinalNormalized => false,
         };
         for (point, value) in earlier.iter().filter(|(point, _)| before(*point)) {
-            self.0.entry(point).or_insert_with(|| value.clone());
+            self.kept.entry(point).or_insert_with(|| value.clone());
         }
+        self.left_out.extend(earlier.left_out.iter().copied().filter(|point| before(*point)));
     }
 }

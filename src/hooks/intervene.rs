@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{DType, Tensor};
 
 use super::{
-    ActivationCache, Capture, Edit, EditError, HookError, HookPoint, Indices, Op, Schema,
+    ActivationCache, BlockHook, Capture, Edit, EditError, HookError, HookPoint, Indices, Op, Schema,
     apply::{Sources, apply},
 };
 
@@ -24,6 +24,11 @@ pub trait Hooks {
     fn watches(&self, point: HookPoint) -> bool {
         let _ = point;
         true
+    }
+
+    /// Called in place of [`Hooks::at`] where a pass did without the value, since nobody watches it.
+    fn skipped(&mut self, point: HookPoint) {
+        let _ = point;
     }
 
     /// Called before each block.
@@ -196,6 +201,8 @@ pub struct Interventions<'a> {
     plans: &'a [Plan],
     references: References<'a>,
     capture: Capture,
+    /// Scores and patterns are not kept where no edit touches them.
+    leaving_out: bool,
     d_vocab: usize,
     lines: &'a [Edit],
     cancel: Option<&'a AtomicBool>,
@@ -228,6 +235,7 @@ impl<'a> Interventions<'a> {
             plans,
             references,
             capture,
+            leaving_out: false,
             d_vocab,
             lines,
             cancel: None,
@@ -244,6 +252,13 @@ impl<'a> Interventions<'a> {
     #[must_use]
     pub fn cancelled_by(mut self, flag: &'a AtomicBool) -> Self {
         self.cancel = Some(flag);
+        self
+    }
+
+    /// Of scores and patterns keep only what edits touch, if so: the others are noted as left out.
+    #[must_use]
+    pub fn leaving_out(mut self, so: bool) -> Self {
+        self.leaving_out = so;
         self
     }
 
@@ -266,6 +281,15 @@ impl<'a> Interventions<'a> {
     pub fn row_of_plan(&self) -> Vec<usize> {
         let row = |plan| self.rows.iter().position(|joined| *joined == plan);
         (0..self.plans.len()).map(|plan| row(plan).unwrap_or(0)).collect()
+    }
+
+    fn is_edited(&self, point: HookPoint) -> bool {
+        self.plans.iter().any(|plan| plan.steps.iter().any(|step| step.point == point))
+    }
+
+    fn keeps(&self, point: HookPoint) -> bool {
+        let square = matches!(point.block_hook(), Some(BlockHook::AttnScores | BlockHook::Pattern));
+        self.capture.wants(point) && !(self.leaving_out && square && !self.is_edited(point))
     }
 
     /// The plans that differ from the first for the first time at `point`.
@@ -320,9 +344,8 @@ impl<'a> Interventions<'a> {
 
 impl Hooks for Interventions<'_> {
     fn at(&mut self, point: HookPoint, value: Tensor) -> Result<Tensor, EditError> {
-        let edited = |plan: &Plan| plan.steps.iter().any(|step| step.point == point);
         let mut value = value;
-        if self.plans.iter().any(edited) {
+        if self.is_edited(point) {
             let joining = self.joining(point);
             self.rows.extend(joining);
             let have = value.dim(0)?;
@@ -337,14 +360,22 @@ impl Hooks for Interventions<'_> {
                 rows => Tensor::cat(rows, 0)?,
             };
         }
-        if self.capture.wants(point) {
+        if self.keeps(point) {
             self.cache.insert(point, value.clone());
+        } else {
+            self.skipped(point);
         }
         Ok(value)
     }
 
+    fn skipped(&mut self, point: HookPoint) {
+        if self.capture.wants(point) {
+            self.cache.leave_out(point);
+        }
+    }
+
     fn watches(&self, point: HookPoint) -> bool {
-        self.capture.wants(point) || self.plans.iter().any(|plan| plan.steps.iter().any(|step| step.point == point))
+        self.keeps(point) || self.is_edited(point)
     }
 
     fn entering(&mut self, block: usize) -> Result<(), EditError> {

@@ -37,14 +37,23 @@ impl Attention {
         let q = hooks.at(point(BlockHook::RotQ), self.rotary.apply(&q, from)?)?;
         let k = hooks.at(point(BlockHook::RotK), self.rotary.apply(&k, from)?)?;
         let (k, v) = self.with_past(past, k, v)?;
-        let scores = hooks.at(point(BlockHook::AttnScores), scores(&q, &k)?)?;
+        let squares = [point(BlockHook::AttnScores), point(BlockHook::Pattern)];
+        let (z, undefined) = if squares.into_iter().any(|point| hooks.watches(point)) {
+            let scores = hooks.at(point(BlockHook::AttnScores), scores(&q, &k)?)?;
+            let (pattern, undefined) = kernels::softmax(&scores)?;
+            let pattern = hooks.at(point(BlockHook::Pattern), pattern)?;
+            (kernels::mix(&pattern.to_dtype(v.dtype())?, &v)?, undefined)
+        } else {
+            for point in squares {
+                hooks.skipped(point);
+            }
+            attend(&q, &k, &v)?
+        };
         // a query whose scores are all -inf (only an edit can make one) has no softmax: its row is 0
-        let (pattern, undefined) = kernels::softmax(&scores)?;
         if undefined > 0 {
             hooks.undefined_rows(self.block, undefined);
         }
-        let pattern = hooks.at(point(BlockHook::Pattern), pattern)?;
-        let z = hooks.at(point(BlockHook::Z), kernels::mix(&pattern.to_dtype(v.dtype())?, &v)?)?;
+        let z = hooks.at(point(BlockHook::Z), z)?;
         if schema.is_enabled(point(BlockHook::Result)) {
             let result = hooks.at(point(BlockHook::Result), self.results(&z)?)?;
             let sum = result.to_dtype(DType::F32)?.sum(2)?.to_dtype(result.dtype())?;
@@ -63,8 +72,7 @@ impl Attention {
         let q = self.rotary.apply(&self.part(0, &x.narrow(1, last, 1)?)?, from + last)?;
         let k = self.rotary.apply(&self.part(1, x)?, from)?;
         let (k, v) = self.with_past(past, k, self.part(2, x)?)?;
-        let (pattern, _) = kernels::softmax(&scores(&q, &k)?)?;
-        let z = kernels::mix(&pattern.to_dtype(v.dtype())?, &v)?;
+        let (z, _) = attend(&q, &k, &v)?;
         Ok(self.out.forward(&z.flatten_from(2)?)?)
     }
 
@@ -114,7 +122,16 @@ impl Attention {
     }
 }
 
+/// Attention without a look at scores and pattern; returns also how many queries had no softmax.
+fn attend(q: &Tensor, k: &Tensor, v: &Tensor) -> candle_core::Result<(Tensor, usize)> {
+    if v.dtype() == DType::F32 {
+        return kernels::attend(q, k, v);
+    }
+    let (pattern, undefined) = kernels::softmax(&scores(q, k)?)?;
+    Ok((kernels::mix(&pattern.to_dtype(v.dtype())?, v)?, undefined))
+}
+
 /// In f32 also where queries and keys have 16 bits, as TransformerLens computes them.
-fn scores(q: &Tensor, k: &Tensor) -> candle_core::Result<Tensor> {
+pub(super) fn scores(q: &Tensor, k: &Tensor) -> candle_core::Result<Tensor> {
     kernels::scores(&q.to_dtype(DType::F32)?, &k.to_dtype(DType::F32)?)
 }

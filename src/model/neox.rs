@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{
     Config, ModelError, Placement,
-    attention::Attention,
+    attention::{self, Attention},
     checkpoint::Checkpoint,
     kernels::{self, Linear},
     rotary::Rotary,
@@ -180,6 +180,28 @@ impl Model {
     /// Tensor errors.
     pub fn head_results(&self, block: usize, z: &Tensor) -> Result<Tensor> {
         self.blocks[block].attn.results(z)
+    }
+
+    /// `hook_attn_scores` from `hook_rot_q` and `hook_rot_k`, of all heads or of some.
+    ///
+    /// # Shapes
+    /// `rot_q` and `rot_k`: `[batch, pos, head, d_head]`; returns `[batch, head, query, key]`.
+    ///
+    /// # Errors
+    /// Tensor errors.
+    pub fn attn_scores(&self, rot_q: &Tensor, rot_k: &Tensor) -> Result<Tensor> {
+        Ok(attention::scores(rot_q, rot_k)?)
+    }
+
+    /// `hook_pattern` from `hook_attn_scores`; a query whose scores are all -inf has no softmax: its row is 0.
+    ///
+    /// # Shapes
+    /// Both `[batch, head, query, key]`.
+    ///
+    /// # Errors
+    /// Tensor errors.
+    pub fn pattern(&self, scores: &Tensor) -> Result<Tensor> {
+        Ok(kernels::softmax(scores)?.0)
     }
 
     /// The direction along which a token's logit reads the final LayerNorm's centred and divided input, that norm's

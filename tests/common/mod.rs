@@ -54,12 +54,13 @@ pub fn spec(tokens: &[u32], edits: &[&str]) -> Spec {
 }
 
 /// Every activation and the logits of an outcome's run, flattened, by name.
-pub fn activations(outcome: &Outcome) -> HashMap<String, Vec<f32>> {
+pub fn activations(engine: &Engine, outcome: &Outcome) -> HashMap<String, Vec<f32>> {
     let flat = |t: &candle_core::Tensor| {
         t.flatten_all().unwrap().to_dtype(candle_core::DType::F32).unwrap().to_vec1::<f32>().unwrap()
     };
-    let mut all: HashMap<String, Vec<f32>> =
-        outcome.run.cache.iter().map(|(point, t)| (point.to_string(), flat(t))).collect();
+    let value = |point| engine.activation(&outcome.run, point).unwrap().unwrap();
+    let points = outcome.run.cache.points().into_iter();
+    let mut all: HashMap<String, Vec<f32>> = points.map(|point| (point.to_string(), flat(&value(point)))).collect();
     all.insert("logits".into(), flat(&outcome.run.logits));
     all
 }

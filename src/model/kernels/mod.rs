@@ -23,7 +23,7 @@ use pulp::Arch;
 
 use crate::hooks::with_rows;
 
-pub(super) use attention::{mix, scores};
+pub(super) use attention::{attend, mix, scores};
 pub(super) use elementwise::{add, gelu};
 pub(super) use linear::Linear;
 pub(super) use norm::{normalize, scale};
@@ -114,7 +114,7 @@ mod tests {
 
         #[test]
         fn attention_with_rows_that_are_not_there(
-            seed: u64, more in 0usize..3, less in 1usize..3, before in 0usize..9, n in 1usize..23, heads in 1usize..4, width in 1usize..40, swap: bool,
+            seed: u64, more in 0usize..3, less in 1usize..3, before in 0usize..90, n in 1usize..120, heads in 1usize..4, width in 1usize..40, swap: bool,
         ) {
             let d_head = 2 * width;
             let rows = if swap { [less, less + more] } else { [less + more, less] };
@@ -126,7 +126,10 @@ mod tests {
             let (pattern, undefined) = softmax(&ours).unwrap();
             let (theirs, _) = softmax(&wide(&ours)).unwrap();
             prop_assert!(undefined == 0 && error(&pattern, &theirs) < TOLERANCE, "softmax {}", error(&pattern, &theirs));
+            let (at_once, _) = attend(&q, &k, &v).unwrap();
             let (ours, theirs) = (mix(&pattern, &v).unwrap(), mix(&wide(&pattern), &wide(&v)).unwrap());
+            let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            prop_assert_eq!(values(&at_once), values(&ours));
             prop_assert!(error(&ours, &theirs) < TOLERANCE, "mix {}", error(&ours, &theirs));
         }
 
@@ -154,6 +157,15 @@ mod tests {
             let theirs = rotate(&wide(&x), &wide(&cos), &wide(&sin)).unwrap();
             prop_assert!(error(&ours, &theirs) < TOLERANCE, "rotation {}", error(&ours, &theirs));
         }
+    }
+
+    #[test]
+    fn what_is_not_finite_reaches_those_who_do_not_see_it() {
+        let [q, k, v] = [0, 1, 2].map(|seed| tensor(seed, &[1, 3, 1, 16]));
+        let v = Tensor::cat(&[&v.narrow(1, 0, 2).unwrap(), &(v.narrow(1, 2, 1).unwrap() * f64::INFINITY).unwrap()], 1);
+        // 0 times infinity
+        let z = attend(&q, &k, &v.unwrap()).unwrap().0.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!(z[..32].iter().all(|z| z.is_nan()), "{z:?}");
     }
 
     #[test]

@@ -120,19 +120,21 @@ impl WithSimd for Divide<'_> {
     }
 }
 
+/// Lanes of a sum.
+pub(super) const SUMMED: usize = 32;
+
 /// The sum over a vector, in several lanes: faster, and more exact than one after another.
 #[inline(always)]
 pub(super) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    const LANES: usize = 32;
-    let mut lanes = [0.0f32; LANES];
-    let parts = x.chunks_exact(LANES);
+    let mut lanes = [0.0f32; SUMMED];
+    let parts = x.chunks_exact(SUMMED);
     let rest = parts.remainder();
     for part in parts {
         for (lane, x) in lanes.iter_mut().zip(part) {
             *lane += f(*x);
         }
     }
-    let mut width = LANES;
+    let mut width = SUMMED;
     while width > 1 {
         width /= 2;
         for at in 0..width {

@@ -11,10 +11,10 @@ use rayon::prelude::*;
 use super::LANES;
 
 /// Registers that a panel is wide.
-const WIDE: usize = 2;
+pub(super) const WIDE: usize = 2;
 
 /// Rows that are multiplied at once, where there are 32 registers and where there are 16.
-const GROUP: usize = 8;
+pub(super) const GROUP: usize = 8;
 const SMALL_GROUP: usize = 6;
 
 /// Numbers of the input that stay in the second cache while panels go by.
@@ -39,7 +39,7 @@ impl Panels {
         values.par_chunks_mut(width * d_in).for_each_init(Vec::new, |rows, panel| {
             rows.clear();
             rows.extend_from_slice(panel);
-            arch.dispatch(Turn { rows, d_in, out: panel });
+            arch.dispatch(Turn { rows, stride: d_in, n: width, out: panel, width });
         });
         Self { values, out, d_in, width }
     }
@@ -68,7 +68,8 @@ impl Panels {
         let (arch, rows, group) = (Arch::new(), x.len() / d_in, Fit::here().group);
         let mut turned = vec![0.0; x.len()];
         turned.par_chunks_mut(group * d_in).zip(x.par_chunks(group * d_in)).for_each(|(out, rows)| {
-            arch.dispatch(Turn { rows, d_in, out });
+            let n = rows.len() / d_in;
+            arch.dispatch(Turn { rows, stride: d_in, n, out, width: n });
         });
         let mut product = vec![0.0; rows * out];
         // the same columns of every row to each part
@@ -89,15 +90,16 @@ impl Panels {
 }
 
 /// What fits the registers of this processor.
-struct Fit {
+#[derive(Clone, Copy)]
+pub(super) struct Fit {
     /// Outputs in a panel.
-    width: usize,
+    pub width: usize,
     /// Rows that are multiplied at once.
-    group: usize,
+    pub group: usize,
 }
 
 impl Fit {
-    fn here() -> Self {
+    pub fn here() -> Self {
         struct Ask;
         impl WithSimd for Ask {
             type Output = Fit;
@@ -115,11 +117,13 @@ impl Fit {
 /// Columns read at once.
 const TURNED: usize = 8;
 
-/// Rows `[n][in]` turned to `[in][n]`.
-struct Turn<'a> {
-    rows: &'a [f32],
-    d_in: usize,
-    out: &'a mut [f32],
+/// `n` rows, each `stride` numbers after the one before, turned to `[in][width]`; what is wider than `n` is left alone.
+pub(super) struct Turn<'a> {
+    pub rows: &'a [f32],
+    pub stride: usize,
+    pub n: usize,
+    pub out: &'a mut [f32],
+    pub width: usize,
 }
 
 impl WithSimd for Turn<'_> {
@@ -127,13 +131,13 @@ impl WithSimd for Turn<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        match self.rows.len() / self.d_in {
-            32 => self.turn::<32>(),
-            16 => self.turn::<16>(),
-            8 => self.turn::<8>(),
-            n => {
-                for (at, row) in self.rows.chunks_exact(self.d_in).enumerate() {
-                    self.out[at..].iter_mut().step_by(n).zip(row).for_each(|(out, x)| *out = *x);
+        match (self.n, self.width) {
+            (32, 32) => self.turn::<32>(),
+            (16, 16) => self.turn::<16>(),
+            (8, 8) => self.turn::<8>(),
+            _ => {
+                for (at, row) in self.rows.chunks(self.stride).take(self.n).enumerate() {
+                    self.out[at..].iter_mut().step_by(self.width).zip(row).for_each(|(out, x)| *out = *x);
                 }
             }
         }
@@ -145,8 +149,9 @@ impl Turn<'_> {
     #[inline(always)]
     fn turn<const N: usize>(self) {
         let mut rows: [&[f32]; N] = [&[]; N];
-        for (at, row) in self.rows.chunks_exact(self.d_in).enumerate() {
-            rows[at] = row;
+        let d_in = self.out.len() / N;
+        for (at, row) in self.rows.chunks(self.stride).take(N).enumerate() {
+            rows[at] = &row[..d_in];
         }
         for (number, out) in self.out.chunks_mut(N * TURNED).enumerate() {
             let first = number * TURNED;
@@ -170,6 +175,21 @@ impl Turn<'_> {
             }
         }
     }
+}
+
+/// Adds the products of `M` rows `[in][M]` with a panel `[in][width]`, input by input.
+#[inline(always)]
+pub(super) fn tile<S: Simd, const M: usize>(simd: S, x: &[f32], w: &[f32], sums: &mut [[S::f32s; WIDE]; M]) {
+    let mut kept = *sums;
+    for (x, w) in x.as_chunks::<M>().0.iter().zip(S::as_simd_f32s(w).0.as_chunks::<WIDE>().0) {
+        for row in 0..M {
+            let x = simd.splat_f32s(x[row]);
+            for register in 0..WIDE {
+                kept[row][register] = simd.mul_add_e_f32s(x, w[register], kept[row][register]);
+            }
+        }
+    }
+    *sums = kept;
 }
 
 /// Some columns of the product, of all rows.
@@ -196,14 +216,14 @@ impl WithSimd for Part<'_> {
             for panel in 0..self.w.len() / (self.width * self.d_in) {
                 for first in (begin..(begin + block).min(rows)).step_by(self.group) {
                     match self.group.min(rows - first) {
-                        1 => self.tile::<S, 1>(simd, panel, first),
-                        2 => self.tile::<S, 2>(simd, panel, first),
-                        3 => self.tile::<S, 3>(simd, panel, first),
-                        4 => self.tile::<S, 4>(simd, panel, first),
-                        5 => self.tile::<S, 5>(simd, panel, first),
-                        6 => self.tile::<S, 6>(simd, panel, first),
-                        7 => self.tile::<S, 7>(simd, panel, first),
-                        _ => self.tile::<S, GROUP>(simd, panel, first),
+                        1 => self.rows::<S, 1>(simd, panel, first),
+                        2 => self.rows::<S, 2>(simd, panel, first),
+                        3 => self.rows::<S, 3>(simd, panel, first),
+                        4 => self.rows::<S, 4>(simd, panel, first),
+                        5 => self.rows::<S, 5>(simd, panel, first),
+                        6 => self.rows::<S, 6>(simd, panel, first),
+                        7 => self.rows::<S, 7>(simd, panel, first),
+                        _ => self.rows::<S, GROUP>(simd, panel, first),
                     }
                 }
             }
@@ -214,10 +234,9 @@ impl WithSimd for Part<'_> {
 impl Part<'_> {
     /// A panel's outputs of `M` rows, from row `first` on.
     #[inline(always)]
-    fn tile<S: Simd, const M: usize>(&mut self, simd: S, panel: usize, first: usize) {
+    fn rows<S: Simd, const M: usize>(&mut self, simd: S, panel: usize, first: usize) {
         let &mut Self { d_in, width, .. } = self;
-        let x = self.x[first * d_in..][..M * d_in].as_chunks::<M>().0;
-        let w = S::as_simd_f32s(&self.w[panel * width * d_in..][..width * d_in]).0.as_chunks::<WIDE>().0;
+        let (x, w) = (&self.x[first * d_in..][..M * d_in], &self.w[panel * width * d_in..][..width * d_in]);
         let from = panel * width;
         let columns = width.min(self.out[first].len() - from);
         let mut sums = [[simd.splat_f32s(0.0); WIDE]; M];
@@ -228,14 +247,7 @@ impl Part<'_> {
                 sums[row].copy_from_slice(&S::as_simd_f32s(&begin).0[..WIDE]);
             }
         }
-        for (x, w) in x.iter().zip(w) {
-            for row in 0..M {
-                let x = simd.splat_f32s(x[row]);
-                for register in 0..WIDE {
-                    sums[row][register] = simd.mul_add_e_f32s(x, w[register], sums[row][register]);
-                }
-            }
-        }
+        tile::<S, M>(simd, x, w, &mut sums);
         for row in 0..M {
             let out = &mut self.out[first + row][from..from + columns];
             if let Ok(out) = <&mut [S::f32s; WIDE]>::try_from(S::as_mut_simd_f32s(out).0) {

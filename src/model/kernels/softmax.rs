@@ -38,11 +38,11 @@ impl CustomOp1 for Softmax<'_> {
     fn cpu_fwd(&self, x: &CpuStorage, at: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = values(x, at)?;
         let width = at.dims().last().copied().unwrap_or(1).max(1);
-        let mut out = vec![0.0; x.len()];
+        let mut out = x.to_vec();
         let arch = Arch::new();
         let few = (4096 / width).max(1);
-        out.par_chunks_mut(width).zip(x.par_chunks(width)).with_min_len(few).for_each(|(out, x)| {
-            if !arch.dispatch(Exponents { x, out }) {
+        out.par_chunks_mut(width).with_min_len(few).for_each(|x| {
+            if !arch.dispatch(Exponents(x)) {
                 self.undefined.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -50,11 +50,8 @@ impl CustomOp1 for Softmax<'_> {
     }
 }
 
-/// The softmax of one vector; whether it has one.
-struct Exponents<'a> {
-    x: &'a [f32],
-    out: &'a mut [f32],
-}
+/// The softmax of one vector in its place; whether it has one.
+pub(super) struct Exponents<'a>(pub &'a mut [f32]);
 
 impl WithSimd for Exponents<'_> {
     type Output = bool;
@@ -62,7 +59,7 @@ impl WithSimd for Exponents<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> bool {
         let mut lanes = [f32::NEG_INFINITY; 16];
-        let parts = self.x.chunks_exact(16);
+        let parts = self.0.chunks_exact(16);
         let rest = parts.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
         for part in parts {
             for (lane, x) in lanes.iter_mut().zip(part) {
@@ -70,17 +67,17 @@ impl WithSimd for Exponents<'_> {
             }
         }
         let most = lanes.into_iter().fold(rest, f32::max);
-        for (out, x) in self.out.iter_mut().zip(self.x) {
-            *out = exp(x - most);
+        for x in self.0.iter_mut() {
+            *x = exp(*x - most);
         }
-        let total = sum(self.out, |x| x);
+        let total = sum(self.0, |x| x);
         // NaN where something was, or where the largest is infinite
         if !(total > 0.0 && total < f32::INFINITY) {
-            self.out.fill(0.0);
+            self.0.fill(0.0);
             return false;
         }
-        for out in self.out.iter_mut() {
-            *out /= total;
+        for x in self.0.iter_mut() {
+            *x /= total;
         }
         true
     }

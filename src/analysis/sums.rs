@@ -1,4 +1,4 @@
-//! Sums of exponentials over a vocabulary, in f64, many at a time: rankings, divergences and sweeps are made of them.
+//! Sums over a vocabulary or an activation, in f64, many at a time: rankings, divergences and changes are made of them.
 
 #![allow(
     clippy::inline_always,
@@ -16,8 +16,13 @@ pub(super) fn sum_exp(x: &[f32], most: f32) -> f64 {
 }
 
 /// `Σ exp(p - most_p)`, `Σ exp(q - most_q)` and `Σ exp(p - most_p) (p - q)`; a term of the last is 0 where its exponential is.
-pub(super) fn sums(p: &[f32], most_p: f32, q: &[f32], most_q: f32) -> [f64; 3] {
+pub(super) fn exponentials(p: &[f32], most_p: f32, q: &[f32], most_q: f32) -> [f64; 3] {
     Arch::new().dispatch(Sums { p, q, most_p: most_p.into(), most_q: most_q.into() })
+}
+
+/// `Σ (after - before)²` where they are not equal, and `Σ before²` where that is finite.
+pub(super) fn moved(before: &[f32], after: &[f32]) -> [f64; 2] {
+    Arch::new().dispatch(Moved { before, after })
 }
 
 struct SumExp<'a> {
@@ -80,6 +85,35 @@ impl Sums<'_> {
         let (p, q) = (f64::from(p), f64::from(q));
         let (exp_p, exp_q) = (exp(p - self.most_p), exp(q - self.most_q));
         [exp_p, exp_q, if exp_p == 0.0 { 0.0 } else { exp_p * (p - q) }]
+    }
+}
+
+struct Moved<'a> {
+    before: &'a [f32],
+    after: &'a [f32],
+}
+
+impl WithSimd for Moved<'_> {
+    type Output = [f64; 2];
+
+    #[inline(always)]
+    #[allow(clippy::float_cmp, reason = "equal values have not moved, infinities included")]
+    fn with_simd<S: Simd>(self, _: S) -> [f64; 2] {
+        let mut sums = [[0.0; LANES]; 2];
+        let mut add = |lane: usize, before: f32, after: f32| {
+            let change = f64::from(after) - f64::from(before);
+            sums[0][lane] += if before == after { 0.0 } else { change * change };
+            sums[1][lane] += if before.is_finite() { f64::from(before) * f64::from(before) } else { 0.0 };
+        };
+        let (before, after) = (self.before.chunks_exact(LANES), self.after.chunks_exact(LANES));
+        let rest = before.remainder().iter().zip(after.remainder());
+        for (before, after) in before.zip(after) {
+            for lane in 0..LANES {
+                add(lane, before[lane], after[lane]);
+            }
+        }
+        rest.for_each(|(before, after)| add(0, *before, *after));
+        sums.map(|lanes| lanes.iter().sum())
     }
 }
 
