@@ -1,3 +1,5 @@
+use std::ops::Add;
+
 use super::sums::{exponentials, moved, sum_exp};
 
 /// A token with its logit and probability at one position.
@@ -72,11 +74,36 @@ pub fn top_k(logits: &[f32], k: usize) -> Vec<Ranked> {
     ids.into_iter().map(ranked).collect()
 }
 
-/// `‖after − before‖ / ‖before‖` (L2). Equal infinities, such as masked scores, do not count; NaN where one side has NaN.
-#[must_use]
-pub fn relative_change(before: &[f32], after: &[f32]) -> f64 {
-    let [change, norm] = moved(before, after);
-    if change == 0.0 { 0.0 } else { (change / norm).sqrt() }
+/// How far values moved. Equal infinities, such as masked scores, do not count; NaN where one side has NaN.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Change {
+    /// `‖after − before‖²`
+    pub moved: f64,
+    /// `‖before‖²` of the finite values.
+    pub norm: f64,
+}
+
+impl Change {
+    #[must_use]
+    pub fn between(before: &[f32], after: &[f32]) -> Self {
+        let [moved, norm] = moved(before, after);
+        Self { moved, norm }
+    }
+
+    /// `‖after − before‖ / ‖before‖` (L2).
+    #[must_use]
+    pub fn relative(self) -> f64 {
+        if self.moved == 0.0 { 0.0 } else { (self.moved / self.norm).sqrt() }
+    }
+}
+
+/// Of values beside each other.
+impl Add for Change {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { moved: self.moved + other.moved, norm: self.norm + other.norm }
+    }
 }
 
 /// A number in at most 10 columns, with four significant decimals or as a power of ten.
@@ -134,7 +161,8 @@ mod tests {
     #[test]
     fn masked_scores_have_not_moved() {
         let inf = f32::NEG_INFINITY;
-        assert_eq!(relative_change(&[1.0, inf], &[1.0, inf]), 0.0);
-        assert!((relative_change(&[3.0, 4.0, inf], &[3.0, 4.5, inf]) - 0.1).abs() < 1e-12);
+        let relative = |before: &[f32], after: &[f32]| Change::between(before, after).relative();
+        assert_eq!(relative(&[1.0, inf], &[1.0, inf]), 0.0);
+        assert!((relative(&[3.0, 4.0, inf], &[3.0, 4.5, inf]) - 0.1).abs() < 1e-12);
     }
 }

@@ -1,14 +1,10 @@
-use std::{
-    fmt,
-    str::FromStr,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{fmt, str::FromStr, sync::atomic::AtomicBool};
 
-use candle_core::{D, DType, Tensor};
-use rayon::prelude::*;
+use candle_core::Tensor;
 
 use super::{
-    Attribution, Engine, Filling, LensCell, LensColumn, Map, Outcome, Prediction, Question, Run,
+    Attribution, Engine, Filling, LensCell, LensColumn, Map, Outcome, Prediction, Question, Run, Thumbnails,
+    WhichAttention,
     effects::{values, with_values},
 };
 use crate::{
@@ -16,38 +12,6 @@ use crate::{
     hooks::{Axis, BlockHook, EditError, HookPoint},
     names,
 };
-
-/// Which of a head's square matrices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhichAttention {
-    Pattern,
-    Scores,
-    /// The pattern times the L2 norm of each key's value vector (`hook_v`): how much is moved, not only how much is looked
-    /// at. After Kobayashi et al., "Attention is Not Only a Weight" (2020), whose norm is taken behind `W_O`.
-    ValueWeighted,
-}
-
-impl WhichAttention {
-    pub const ALL: [Self; 3] = [Self::Pattern, Self::Scores, Self::ValueWeighted];
-
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Pattern => "pattern",
-            Self::Scores => "scores",
-            Self::ValueWeighted => "value-weighted",
-        }
-    }
-
-    /// The hook that holds it, or that it is made from.
-    #[must_use]
-    pub fn hook(self) -> BlockHook {
-        match self {
-            Self::Pattern | Self::ValueWeighted => BlockHook::Pattern,
-            Self::Scores => BlockHook::AttnScores,
-        }
-    }
-}
 
 /// What is shown where there are edits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,16 +177,6 @@ impl View {
     }
 }
 
-/// Heads' matrices, pooled: each cell is the largest of `pool` x `pool` values, or of a difference the one furthest from 0.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Thumbnails {
-    /// Rows and columns of each.
-    pub side: usize,
-    pub pool: usize,
-    /// `[block][head]`, each row-major `[query, key]`; NaN where every value is masked.
-    pub heads: Vec<Vec<Vec<f32>>>,
-}
-
 /// Next tokens in the list of one position.
 const LISTED: usize = 100;
 
@@ -275,7 +229,7 @@ impl Outcome {
     }
 
     /// The baseline, where it is another run than the one shown.
-    fn unedited(&self) -> Option<&Run> {
+    pub(super) fn unedited(&self) -> Option<&Run> {
         (!self.spec.edits.is_empty()).then_some(&*self.baseline)
     }
 
@@ -305,55 +259,6 @@ impl Outcome {
             None => None,
         };
         Ok(View::Values { rows, columns, values: values(&now)?, baseline: before })
-    }
-
-    fn look_at_head(
-        &self,
-        block: usize,
-        head: usize,
-        which: WhichAttention,
-        engine: &Engine,
-    ) -> Result<View, EditError> {
-        let one = |run: &Run| -> Result<Option<Vec<f32>>, EditError> {
-            engine.matrices(run, block, which, Some(head))?.map(|t| values(&t)).transpose()
-        };
-        let baseline = self.unedited().map(one).transpose()?.flatten();
-        Ok(match one(&self.run)? {
-            Some(values) => View::Attention { values, baseline },
-            None => View::Nothing(format!("{} was not kept in this run", HookPoint::Block(block, which.hook()))),
-        })
-    }
-
-    fn thumbnails(
-        &self,
-        engine: &Engine,
-        blocks: std::ops::Range<usize>,
-        (which, compare): (WhichAttention, Compare),
-        side: usize,
-        cancel: &AtomicBool,
-    ) -> Result<View, EditError> {
-        let n = self.spec.tokens.len();
-        let pool = n.div_ceil(side.max(1)).max(1);
-        let side = n.div_ceil(pool);
-        let compare = if self.spec.edits.is_empty() { Compare::Edited } else { compare };
-        let mut all = Vec::with_capacity(blocks.len());
-        for block in blocks {
-            if cancel.load(Ordering::Relaxed) {
-                return Err(EditError::Cancelled);
-            }
-            let of = |run: &Run| -> Result<Option<Vec<f32>>, EditError> {
-                engine.matrices(run, block, which, None)?.map(|t| values(&t)).transpose()
-            };
-            let now = if compare == Compare::Baseline { None } else { of(&self.run)? };
-            let before = if compare == Compare::Edited { None } else { of(&self.baseline)? };
-            let whole = now.as_ref().or(before.as_ref()).map_or(0, Vec::len);
-            let heads = (0..whole / (n * n).max(1)).into_par_iter().map(|head| {
-                let at = |matrix: &Option<Vec<f32>>, i: usize| matrix.as_ref().map_or(0.0, |m| m[head * n * n + i]);
-                pooled(n, pool, compare == Compare::Difference, |i| compare.of(at(&now, i), at(&before, i)))
-            });
-            all.push(heads.collect());
-        }
-        Ok(View::Patterns(Thumbnails { side, pool, heads: all }))
     }
 }
 
@@ -388,52 +293,6 @@ impl Engine {
             (kept, _) => Ok(kept.cloned()),
         }
     }
-
-    /// Scores or pattern of a block, of one head or of all: kept, or computed again; None if it is neither.
-    ///
-    /// # Shapes
-    /// Returns `[1, head, query, key]`.
-    fn attention(
-        &self,
-        run: &Run,
-        block: usize,
-        hook: BlockHook,
-        head: Option<usize>,
-    ) -> Result<Option<Tensor>, EditError> {
-        let kept = |hook, axis| -> Result<Option<Tensor>, EditError> {
-            let Some(value) = run.cache.get(HookPoint::Block(block, hook)) else { return Ok(None) };
-            Ok(Some(head.map_or_else(|| Ok(value.clone()), |head| value.narrow(axis, head, 1))?))
-        };
-        let found = kept(hook, 1)?;
-        if found.is_some() || !run.cache.is_left_out(HookPoint::Block(block, hook)) {
-            return Ok(found);
-        }
-        if hook == BlockHook::Pattern {
-            let scores = self.attention(run, block, BlockHook::AttnScores, head)?;
-            return scores.map(|scores| self.loaded.model.pattern(&scores)).transpose();
-        }
-        let pair = kept(BlockHook::RotQ, 2)?.zip(kept(BlockHook::RotK, 2)?);
-        pair.map(|(q, k)| self.loaded.model.attn_scores(&q, &k)).transpose()
-    }
-
-    /// A block's matrices `[head, query, key]`, of one head or of all; None if they were not kept.
-    fn matrices(
-        &self,
-        run: &Run,
-        block: usize,
-        which: WhichAttention,
-        head: Option<usize>,
-    ) -> Result<Option<Tensor>, EditError> {
-        let Some(found) = self.attention(run, block, which.hook(), head)? else { return Ok(None) };
-        let matrix = found.squeeze(0)?;
-        if which != WhichAttention::ValueWeighted {
-            return Ok(Some(matrix));
-        }
-        let Some(v) = run.cache.get(HookPoint::Block(block, BlockHook::V)) else { return Ok(None) };
-        let v = v.narrow(2, head.unwrap_or(0), matrix.dim(0)?)?.squeeze(0)?.to_dtype(DType::F32)?;
-        let norms = v.sqr()?.sum(D::Minus1)?.sqrt()?;
-        Ok(Some(matrix.broadcast_mul(&norms.t()?.unsqueeze(1)?)?))
-    }
 }
 
 impl Slice {
@@ -452,42 +311,5 @@ impl Slice {
             _ if axes.first() == Some(&self.columns) => matrix.t()?.contiguous(),
             _ => Ok(matrix),
         }
-    }
-}
-
-/// An `n` x `n` matrix pooled by `pool`: the largest value that is not masked, or with `furthest` the one furthest from 0.
-#[allow(clippy::float_cmp, reason = "the mask's own values")]
-fn pooled(n: usize, pool: usize, furthest: bool, value: impl Fn(usize) -> f32) -> Vec<f32> {
-    let side = n.div_ceil(pool);
-    let mut out = vec![f32::NAN; side * side];
-    for query in 0..n {
-        for key in 0..n {
-            let (new, old) = (value(query * n + key), &mut out[query / pool * side + key / pool]);
-            // the future is masked, unless an edit opened it
-            if key > query && (new == 0.0 || new == f32::NEG_INFINITY) {
-                continue;
-            }
-            let wins = if furthest { new.abs() > old.abs() } else { new > *old };
-            if old.is_nan() || wins {
-                *old = new;
-            }
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-#[allow(clippy::float_cmp, reason = "exact by construction")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pooling_keeps_the_largest_below_the_diagonal() {
-        // row-major 3 x 3; what is above the diagonal is the future
-        let m = [1.0, 0.0, 0.0, -4.0, 2.0, 0.0, 3.0, -5.0, 0.5];
-        assert_eq!(pooled(3, 2, false, |i| m[i])[0], 2.0);
-        assert_eq!(pooled(3, 2, true, |i| m[i])[0], -4.0);
-        assert_eq!(pooled(3, 2, false, |i| m[i])[2..], [3.0, 0.5]);
-        assert!(pooled(3, 2, false, |i| m[i])[1].is_nan());
     }
 }

@@ -1,6 +1,8 @@
 //! Runs of a model with edits, always beside the unedited run of the same prompt, and the worker thread they run on.
 
+mod attention;
 mod attribution;
+mod changes;
 mod effects;
 mod export;
 mod fill;
@@ -15,14 +17,16 @@ mod save;
 mod sweep;
 mod worker;
 
+pub use attention::{Thumbnails, WhichAttention};
 pub use attribution::Attribution;
-pub use effects::{EditEffect, HookChange, Prediction, Predictions, Summary};
+pub use changes::HookChange;
+pub use effects::{EditEffect, Prediction, Predictions, Summary};
 pub use export::{Ran, python};
 pub use fill::Filling;
 pub use idle::Idle;
 pub use lens::{LensCell, LensColumn, lens_points};
 pub use live::Live;
-pub use look::{Compare, Look, Slice, Thumbnails, View, WhichAttention};
+pub use look::{Compare, Look, Slice, View};
 pub use maps::{Column, Comparison, Grid, Map, Metric, Patch, Row, ablate_heads, random_heads, strongest};
 pub use measure::{Measured, Measures};
 pub use run::{Control, Engine, Outcome, Run, Spec};
