@@ -23,7 +23,13 @@ use ratatui::{Terminal, backend::TestBackend};
 
 const LENGTHS: [usize; 3] = [2, 16, 64];
 
+// as in the program
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn engine() -> Engine {
+    // as in the program, what computes is a thread of the pool; it was built by an earlier call, perhaps
+    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     let source = std::env::var_os("BENCH_MODEL").map_or(Source::Demo, |dir| Source::Directory(PathBuf::from(dir)));
     let loaded = source.load(Processing::Folded, Placement::cpu()).unwrap();
     let schema = Schema::new(loaded.model.config.dims());
@@ -59,10 +65,15 @@ fn forward(c: &mut Criterion) {
         }
         let kept = pass(&engine, Start::Tokens(&rows), Capture::All);
         let stream = kept.get(HookPoint::Block(last, BlockHook::ResidPre)).unwrap();
-        group.bench_function(BenchmarkId::new("last block and unembedding", n), |b| {
-            b.iter(|| {
-                pass(&engine, Start::Residual { block: last, stream: stream.clone(), past: None }, Capture::None)
-            });
+        let normalized = || {
+            let mut hooks = Interventions::new(&[], &[], Capture::None, References::default(), 0);
+            let start = Start::Residual { block: last, stream: stream.clone(), past: None };
+            engine.loaded.model.normalized(start, &engine.schema, &mut hooks).unwrap()
+        };
+        group.bench_function(BenchmarkId::new("one block", n), |b| b.iter(normalized));
+        let normalized = normalized();
+        group.bench_function(BenchmarkId::new("unembedding", n), |b| {
+            b.iter(|| engine.loaded.model.unembed(&normalized).unwrap());
         });
         let z = kept.get(HookPoint::Block(0, BlockHook::Z)).unwrap();
         let edits = [head(0, 0)];

@@ -66,8 +66,7 @@ impl Outcome {
     pub fn summary(&self, k: usize, engine: &Engine) -> Result<Summary, EditError> {
         let n_pos = self.spec.tokens.len();
         let logits = |run: &Run| values(&engine.logits(run, n_pos - 1..n_pos)?);
-        let first = n_pos - self.run.logits.dim(1)?;
-        let Predictions { top, was } = self.predictions(k, first..n_pos, engine)?;
+        let Predictions { top, was } = self.predictions(k, self.first..n_pos, engine)?;
         Ok(Summary {
             elapsed_ms: self.run.elapsed.as_secs_f64() * 1e3,
             kl: self.kl.clone(),

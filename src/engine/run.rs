@@ -71,7 +71,9 @@ pub struct Outcome {
     pub spec: Spec,
     pub baseline: Arc<Run>,
     pub run: Arc<Run>,
-    /// KL(baseline || edited) in nats, at each position from the first that was asked for; empty without edits.
+    /// The first position whose prediction was asked for.
+    pub first: usize,
+    /// KL(baseline || edited) in nats, at each position from that on; empty without edits.
     pub kl: Vec<f64>,
     pub effects: Vec<EditEffect>,
 }
@@ -114,6 +116,9 @@ const UNFELT: f64 = 1e-10;
 
 /// Scores of a block that a run keeps: 16 MB, those of 8 heads at 724 tokens.
 const SCORES: usize = 1 << 22;
+
+/// Positions whose logits are looked through together.
+const AT_ONCE: usize = 64;
 
 /// How many unedited runs are kept.
 const KEPT: usize = 2;
@@ -168,6 +173,7 @@ impl Engine {
                 spec: spec.clone(),
                 run: baseline.clone(),
                 baseline,
+                first,
                 kl: Vec::new(),
                 effects: Vec::new(),
             });
@@ -180,9 +186,19 @@ impl Engine {
         };
         let asked = first..spec.tokens.len();
         let kl = kl_of(&run, asked.clone())?;
-        let felt = |kl: &[f64]| kl.iter().any(|kl| *kl >= UNFELT || kl.is_nan());
-        // beside others an edit may well be felt that is not by itself
-        let unfelt = spec.edits.len() == 1 && !felt(&kl) && !felt(&kl_of(&run, 0..first)?);
+        // whether no prediction moved, at the positions that were asked for and at those before
+        let unfelt = || -> Result<bool, EditError> {
+            let felt = |kl: &[f64]| kl.iter().any(|kl| *kl >= UNFELT || kl.is_nan());
+            if felt(&kl) {
+                return Ok(false);
+            }
+            for from in (0..first).step_by(AT_ONCE) {
+                if felt(&kl_of(&run, from..(from + AT_ONCE).min(first))?) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
         let mut effects = Vec::with_capacity(spec.edits.len());
         for (number, effect) in applied.iter().copied().enumerate() {
             let alone = std::slice::from_ref(&spec.edits[number]);
@@ -193,10 +209,14 @@ impl Engine {
                 kl_of(&run, asked.clone())?
             };
             let idle = idle(number, &spec.edits, &plan, &applied, &self.schema);
-            let idle = idle.or_else(|| unfelt.then_some(Idle::Unfelt));
+            let idle = match idle {
+                // beside others an edit may well be felt that is not by itself
+                None if spec.edits.len() == 1 && unfelt()? => Some(Idle::Unfelt),
+                known => known,
+            };
             effects.push(EditEffect { effect, kl, idle });
         }
-        Ok(Outcome { spec: spec.clone(), baseline, run: Arc::new(run), kl, effects })
+        Ok(Outcome { spec: spec.clone(), baseline, run: Arc::new(run), first, kl, effects })
     }
 
     /// The logits of a run at some positions: as they were computed with it, or computed now.
