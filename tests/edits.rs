@@ -9,7 +9,7 @@ use candle_core::DType;
 use common::{activations, engine, run, spec};
 use proptest::prelude::*;
 use pythia_tui::{
-    engine::{Compare, Control, EditEffect, Engine, Look, Outcome, Question, Spec, Swept, WhichAttention},
+    engine::{Compare, Control, EditEffect, Engine, Look, Outcome, Question, Slice, Spec, Swept, WhichAttention},
     hooks::{
         ActivationCache, Axis, AxisSelection, BlockHook, Blocks, Capture, Edit, HookPoint, Interventions, Op, Plan,
         References, Selection, Slot, Target, readers,
@@ -129,7 +129,10 @@ fn check(checkpoint: &str) {
                 prop_assert!(same(&shown[point], value), "{point}, left out");
             }
             prop_assert!(same_numbers(&without.kl, &outcome.kl));
-            let (a, b) = (without.summary(1, &other).unwrap(), outcome.summary(1, &engine).unwrap());
+            let (a, b) = (
+                without.summary(1, &other, &false.into()).unwrap(),
+                outcome.summary(1, &engine, &false.into()).unwrap(),
+            );
             prop_assert_eq!(format!("{:?}", a.effects), format!("{:?}", b.effects));
             prop_assert_eq!((a.undefined_rows, a.changes.len()), (b.undefined_rows, b.changes.len()));
             for (a, b) in a.changes.iter().zip(&b.changes) {
@@ -342,7 +345,7 @@ fn what_reads_a_hook_is_what_an_edit_there_changes() {
                     open.extend(through.into_iter().filter(|reader| expected.insert(*reader)));
                 }
                 let outcome = run(&mut engine, &spec(&TOKENS, &[&format!("{point} += noise 0.5")])).unwrap();
-                let changes = outcome.summary(1, &engine).unwrap().changes;
+                let changes = outcome.summary(1, &engine, &false.into()).unwrap().changes;
                 let changed: std::collections::BTreeSet<_> =
                     changes.iter().filter(|change| change.relative > 1e-6).map(|change| change.point).collect();
                 // what the cache keeps of ln1 behind split inputs is the values' application alone
@@ -369,6 +372,10 @@ fn a_look_at_what_was_left_out_shows_what_was_kept() {
             assert_eq!(outcome.run.cache.is_left_out(HookPoint::Block(0, BlockHook::Pattern)), most == 0);
             let cancel = std::sync::atomic::AtomicBool::new(false);
             let mut looks = vec![Look::Heads, Look::Hook(HookPoint::Block(1, BlockHook::AttnScores))];
+            for hook in [BlockHook::AttnScores, BlockHook::Pattern] {
+                let slice = Slice { rows: Axis::Key, columns: Axis::Query, fixed: Some((Axis::Head, 1)) };
+                looks.push(Look::Values { point: HookPoint::Block(1, hook), slice });
+            }
             for which in WhichAttention::ALL {
                 looks.push(Look::Attention { block: 1, head: 1, which });
                 looks.push(Look::Patterns { block: None, which, compare: Compare::Difference, side: 4 });

@@ -360,7 +360,7 @@ fn every_edit() {
                     ..Spec::default()
                 };
                 let outcome = run(&mut engine, &spec).unwrap();
-                let summary = outcome.summary(1, &engine).unwrap();
+                let summary = outcome.summary(1, &engine, &false.into()).unwrap();
                 let mut found = activations(&engine, &outcome);
                 found.insert("kl".into(), summary.kl.iter().map(|kl| *kl as f32).collect());
                 let expected = golden.under(&number.to_string());

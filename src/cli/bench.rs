@@ -19,7 +19,7 @@ struct Times {
     forward: f64,
     /// One that keeps every activation.
     run_with_cache: f64,
-    /// A run with an edit in the last block, on a baseline that is there.
+    /// A run with an edit in the last block on a baseline that is there, to the prediction after the last position.
     rerun_last_block: f64,
     /// Every head of the model ablated, one at a time.
     sweep_heads: f64,
@@ -81,32 +81,42 @@ fn measure(engine: &mut Engine, length: usize, repeats: u16) -> Result<Times> {
         Ok(())
     };
     let head = |layer, head| Edit::at(HookPoint::Block(layer, BlockHook::Z), &[(Axis::Head, head)], Op::Set(0.0));
-    let forward = median(repeats, || pass(engine, Capture::None))?;
-    let run_with_cache = median(repeats, || pass(engine, Capture::All))?;
-    let mut number = 0;
-    let rerun_last_block = median(repeats, || {
-        number += 1;
-        let edits = vec![head(dims.n_layers - 1, number % dims.n_heads)];
-        engine.run(&Spec { tokens: tokens.clone(), edits, ..Spec::default() }, &Capture::All, length - 1, control)?;
-        Ok(())
-    })?;
+    let baseline = Spec { tokens: tokens.clone(), ..Spec::default() };
+    engine.run(&baseline, &Capture::All, length - 1, control)?;
+    // in turn, so that what else the machine does falls on all of them
+    let [mut forward, mut run_with_cache, mut rerun_last_block] = [const { Vec::new() }; 3];
+    for number in 0..=usize::from(repeats) {
+        forward.push(timed(|| pass(engine, Capture::None))?);
+        run_with_cache.push(timed(|| pass(engine, Capture::All))?);
+        let spec = Spec { edits: vec![head(dims.n_layers - 1, number % dims.n_heads)], ..baseline.clone() };
+        let again = || Ok(engine.run(&spec, &Capture::All, length - 1, control).map(drop)?);
+        rerun_last_block.push(timed(again)?);
+    }
     let heads = (0..dims.n_layers).flat_map(|layer| (0..dims.n_heads).map(move |h| vec![head(layer, h)]));
     let cells: Vec<Vec<Edit>> = heads.collect();
-    let spec = Spec { tokens: tokens.clone(), ..Spec::default() };
     let question = Question { target: tokens[0], distractor: None };
-    let sweep_heads = median(repeats.min(5), || Ok(engine.sweep(&spec, &cells, question, control, &mut |_| {})?))?;
-    Ok(Times { length, forward, run_with_cache, rerun_last_block, sweep_heads })
+    let sweep = |engine: &mut Engine| Ok(engine.sweep(&baseline, &cells, question, control, &mut |_| {})?);
+    let times = 0..=repeats.min(5);
+    let sweep_heads = times.map(|_| timed(|| sweep(engine))).collect::<Result<Vec<f64>>>()?;
+    Ok(Times {
+        length,
+        forward: median(forward),
+        run_with_cache: median(run_with_cache),
+        rerun_last_block: median(rerun_last_block),
+        sweep_heads: median(sweep_heads),
+    })
 }
 
-/// The median time of `work` in milliseconds, after one time that is not measured.
-fn median(repeats: u16, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+/// Milliseconds that `work` takes.
+fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let began = Instant::now();
     work()?;
-    let mut times = Vec::new();
-    for _ in 0..repeats {
-        let began = Instant::now();
-        work()?;
-        times.push(began.elapsed().as_secs_f64() * 1e3);
-    }
+    Ok(began.elapsed().as_secs_f64() * 1e3)
+}
+
+/// The median of what was measured after the first time, which warms up.
+fn median(mut times: Vec<f64>) -> f64 {
+    times.remove(0);
     times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
+    times[times.len() / 2]
 }

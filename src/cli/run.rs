@@ -37,7 +37,7 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
     let cancel = AtomicBool::new(false);
     let running = Instant::now();
     let outcome = engine.run(&spec, &keep, 0, Control { cancel: &cancel, progress: &|_, _| {} }).map_err(classify)?;
-    let summary = outcome.summary(args.top.into(), &engine)?;
+    let summary = outcome.summary(args.top.into(), &engine, &cancel)?;
     let run = ms(running);
     if let Some(path) = &args.save_cache {
         save_cache(&engine, &outcome.run, path)?;

@@ -6,9 +6,8 @@ use std::{
 };
 
 use candle_core::{D, DType, Tensor};
-use rayon::prelude::*;
 
-use super::{Compare, Engine, Outcome, Run, View, effects::values};
+use super::{Compare, Engine, Outcome, Run, View, changes::each, effects::values};
 use crate::hooks::{BlockHook, EditError, HookPoint};
 
 /// Which of a head's square matrices.
@@ -101,8 +100,8 @@ impl Outcome {
                 let value = |i| compare.of(at(&now, i), at(&before, i));
                 Ok(Some(pooled(n, pool, compare == Compare::Difference, value)))
             };
-            let heads = (0..engine.schema.dims.n_heads).into_par_iter().map(thumbnail);
-            all.push(heads.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect());
+            let heads = each(engine.schema.dims.n_heads, self.run.logits.device().is_cpu(), thumbnail)?;
+            all.push(heads.into_iter().flatten().collect());
         }
         Ok(View::Patterns(Thumbnails { side, pool, heads: all }))
     }

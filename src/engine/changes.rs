@@ -1,8 +1,11 @@
 //! How far the edits moved every activation.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use super::{Engine, Outcome, effects::with_values, measure::finite_square};
@@ -24,54 +27,71 @@ const QUERIES: usize = 256;
 
 impl Outcome {
     /// The relative change at every hook point that both runs kept, or left out.
-    pub(super) fn changes(&self, engine: &Engine) -> Result<Vec<HookChange>, EditError> {
+    ///
+    /// # Errors
+    /// Cancellation, tensor errors.
+    pub(super) fn changes(&self, engine: &Engine, cancel: &AtomicBool) -> Result<Vec<HookChange>, EditError> {
         let (before, after) = (&self.baseline.cache, &self.run.cache);
         let both: Vec<HookPoint> = before.points().intersection(&after.points()).copied().collect();
-        let change = |point: &HookPoint| -> Result<HookChange, EditError> {
-            let left_out = before.is_left_out(*point) || after.is_left_out(*point);
-            let change = match point {
-                _ if unmoved(before, after, *point) => Change::default(),
-                HookPoint::Block(block, hook) if left_out => self.change_of_square(engine, *block, *hook)?,
-                _ => match (before.get(*point), after.get(*point)) {
-                    (Some(before), Some(after)) => change(before, after)?,
-                    _ => Change::default(),
-                },
+        let (still, moved): (Vec<_>, Vec<_>) = both.into_iter().partition(|point| unmoved(before, after, *point));
+        let relative = if self.run.logits.device().is_cpu() {
+            each(moved.len(), true, |at| Ok(self.change(engine, moved[at], cancel)?.relative()))?
+        } else {
+            let pair = |point: &HookPoint| -> Result<Option<Tensor>, EditError> {
+                go_on(cancel)?;
+                let pair = engine.activation(&self.baseline, *point)?.zip(engine.activation(&self.run, *point)?);
+                Ok(pair.map(|(before, after)| sums(&before, &after)).transpose()?)
             };
-            Ok(HookChange { point: *point, relative: change.relative() })
+            let sums = moved.iter().map(pair).collect::<Result<Option<Vec<Tensor>>, EditError>>()?;
+            relative_of(&sums.unwrap_or_default())?
         };
-        each(both.len(), self.is_here(), |at| change(&both[at]))
+        let still = still.into_iter().map(|point| HookChange { point, relative: 0.0 });
+        let moved = moved.into_iter().zip(relative).map(|(point, relative)| HookChange { point, relative });
+        let mut changes: Vec<HookChange> = still.chain(moved).collect();
+        changes.sort_by_key(|change| change.point);
+        Ok(changes)
     }
 
-    /// The change of scores or a pattern that a run left out: some queries of one head at a time, and the keys they see.
-    fn change_of_square(&self, engine: &Engine, block: usize, hook: BlockHook) -> Result<Change, EditError> {
-        let (n_pos, heads) = (self.spec.tokens.len(), engine.schema.dims.n_heads);
-        let left_out = |hook| {
-            let point = HookPoint::Block(block, hook);
-            self.baseline.cache.is_left_out(point) && self.run.cache.is_left_out(point)
+    fn change(&self, engine: &Engine, point: HookPoint, cancel: &AtomicBool) -> Result<Change, EditError> {
+        go_on(cancel)?;
+        let between = |before: &Tensor, after: &Tensor| -> Result<Change, EditError> {
+            with_values(before, |before| with_values(after, |after| Change::between(before, after)))?
         };
+        let (baseline, run) = (&self.baseline.cache, &self.run.cache);
+        let HookPoint::Block(block, hook) = point else {
+            return baseline.get(point).zip(run.get(point)).map_or(Ok(Change::default()), |(b, a)| between(b, a));
+        };
+        if let Some((before, after)) = baseline.get(point).zip(run.get(point)) {
+            return between(before, after);
+        }
+        // left out: some queries of one head at a time, and the keys they see
+        let (n_pos, heads) = (self.spec.tokens.len(), engine.schema.dims.n_heads);
+        let left_out = |hook| [baseline, run].iter().all(|cache| cache.is_left_out(HookPoint::Block(block, hook)));
         // an edit may have opened what comes after a query: then all keys are looked at
-        let masked = left_out(hook) && left_out(BlockHook::AttnScores);
-        let together = if masked { QUERIES } else { n_pos };
+        let together = if left_out(hook) && left_out(BlockHook::AttnScores) { QUERIES } else { n_pos };
         let parts: Vec<(usize, Range<usize>)> = (0..heads)
             .flat_map(|head| {
                 (0..n_pos).step_by(together).map(move |first| (head, first..(first + together).min(n_pos)))
             })
             .collect();
         let part = |at: usize| -> Result<Change, EditError> {
+            go_on(cancel)?;
             let of = |run| engine.attention(run, block, hook, Some(parts[at].clone()));
             let pair = of(&self.baseline)?.zip(of(&self.run)?);
-            pair.map_or_else(|| Ok(Change::default()), |(before, after)| change(&before, &after))
+            pair.map_or_else(|| Ok(Change::default()), |(before, after)| between(&before, &after))
         };
-        Ok(each(parts.len(), self.is_here(), part)?.into_iter().fold(Change::default(), |a, b| a + b))
-    }
-
-    fn is_here(&self) -> bool {
-        self.run.logits.device().is_cpu()
+        Ok(each(parts.len(), true, part)?.into_iter().fold(Change::default(), |a, b| a + b))
     }
 }
 
-/// `work` on each of `n` numbers, in parallel if so.
-fn each<T: Send>(
+/// # Errors
+/// Cancellation.
+pub(super) fn go_on(cancel: &AtomicBool) -> Result<(), EditError> {
+    if cancel.load(Ordering::Relaxed) { Err(EditError::Cancelled) } else { Ok(()) }
+}
+
+/// `work` on each of `n` numbers, in parallel if so: on another device one after the other.
+pub(super) fn each<T: Send>(
     n: usize,
     parallel: bool,
     work: impl Fn(usize) -> Result<T, EditError> + Sync + Send,
@@ -79,20 +99,20 @@ fn each<T: Send>(
     if parallel { (0..n).into_par_iter().map(work).collect() } else { (0..n).map(work).collect() }
 }
 
-/// The change from one activation to another.
-fn change(before: &Tensor, after: &Tensor) -> Result<Change, EditError> {
-    match before.device() {
-        Device::Cpu => with_values(before, |b| with_values(after, |a| Change::between(b, a)))?,
-        _ => Ok(change_there(before, after)?),
-    }
-}
-
-/// The same where the activations lie: two numbers are copied.
-fn change_there(before: &Tensor, after: &Tensor) -> candle_core::Result<Change> {
+/// The squared change and the squared norm of an activation, where it lies: `[2]`.
+fn sums(before: &Tensor, after: &Tensor) -> candle_core::Result<Tensor> {
     let (before, after) = (before.to_dtype(DType::F32)?.contiguous()?, after.to_dtype(DType::F32)?.contiguous()?);
     let moved = before.ne(&after)?.where_cond(&(&after - &before)?, &before.zeros_like()?)?;
-    let sums = Tensor::stack(&[moved.sqr()?.sum_all()?, finite_square(&before)?], 0)?.to_vec1::<f32>()?;
-    Ok(Change { moved: sums[0].into(), norm: sums[1].into() })
+    Tensor::stack(&[moved.sqr()?.sum_all()?, finite_square(&before)?], 0)
+}
+
+/// The relative change of each of [`sums`], copied all at once.
+fn relative_of(sums: &[Tensor]) -> candle_core::Result<Vec<f64>> {
+    if sums.is_empty() {
+        return Ok(vec![]);
+    }
+    let sums = Tensor::stack(sums, 0)?.to_vec2::<f32>()?;
+    Ok(sums.iter().map(|sums| Change { moved: sums[0].into(), norm: sums[1].into() }.relative()).collect())
 }
 
 /// Whether two runs share the very same tensor at a hook point, or if both left it out, what it is made of.
@@ -111,6 +131,8 @@ fn unmoved(a: &ActivationCache, b: &ActivationCache, point: HookPoint) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
 
     #[test]
@@ -132,7 +154,8 @@ mod tests {
         ];
         let tensor = |values: &Vec<f32>| Tensor::new(values.as_slice(), &Device::Cpu).unwrap();
         let (b, a): (Vec<_>, Vec<_>) = (befores.iter().map(tensor).collect(), afters.iter().map(tensor).collect());
-        let found = b.iter().zip(&a).map(|(b, a)| change_there(b, a).unwrap().relative());
+        let sums: Vec<Tensor> = b.iter().zip(&a).map(|(b, a)| sums(b, a).unwrap()).collect();
+        let found = relative_of(&sums).unwrap();
         for ((before, after), found) in befores.iter().zip(&afters).zip(found) {
             let expected = Change::between(before, after).relative();
             let close = (expected - found).abs() < 1e-6 * expected;

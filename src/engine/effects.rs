@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::{ops::Range, sync::atomic::AtomicBool};
 
 use candle_core::{CpuStorage, DType, Storage, Tensor};
 use rayon::prelude::*;
@@ -62,8 +62,8 @@ impl Outcome {
     /// KL and the `k` likeliest next tokens at the positions that were asked for, and what the edits did.
     ///
     /// # Errors
-    /// Tensor errors.
-    pub fn summary(&self, k: usize, engine: &Engine) -> Result<Summary, EditError> {
+    /// Cancellation, tensor errors.
+    pub fn summary(&self, k: usize, engine: &Engine, cancel: &AtomicBool) -> Result<Summary, EditError> {
         let n_pos = self.spec.tokens.len();
         let logits = |run: &Run| values(&engine.logits(run, n_pos - 1..n_pos)?);
         let Predictions { top, was } = self.predictions(k, self.first..n_pos, engine)?;
@@ -73,7 +73,7 @@ impl Outcome {
             top,
             was,
             effects: self.effects.clone(),
-            changes: if self.spec.edits.is_empty() { Vec::new() } else { self.changes(engine)? },
+            changes: if self.spec.edits.is_empty() { Vec::new() } else { self.changes(engine, cancel)? },
             undefined_rows: self.run.undefined_rows,
             logits: logits(&self.run)?,
             baseline_logits: if self.spec.edits.is_empty() { Vec::new() } else { logits(&self.baseline)? },

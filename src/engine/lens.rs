@@ -6,7 +6,7 @@ use std::{
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{Engine, Outcome, Prediction, Run, effects::with_values, run::rows};
+use super::{Engine, Outcome, Prediction, Run, changes::each, effects::with_values, run::rows};
 use crate::{
     analysis::{HeadScores, head_scores, kl_divergence, log_normaliser, top_k},
     hooks::{ActivationCache, BlockHook, Capture, EditError, HookPoint, Interventions, References},
@@ -121,15 +121,15 @@ impl Engine {
             None => run.tokens.clone(),
         };
         let tokens = &tokens;
-        (0..self.schema.dims.n_layers)
-            .into_par_iter()
-            .map(|block| {
-                let Some(pattern) = self.activation(run, HookPoint::Block(block, BlockHook::Pattern))? else {
-                    return Ok(vec![]);
-                };
-                let square = tokens.len() * tokens.len();
-                with_values(&pattern, |all| all.chunks(square).map(|head| head_scores(head, tokens)).collect())
-            })
-            .collect()
+        let scores = |block: usize| -> Result<Vec<HeadScores>, EditError> {
+            let score = |head| -> Result<Option<HeadScores>, EditError> {
+                let pattern = self.attention(run, block, BlockHook::Pattern, Some((head, 0..tokens.len())))?;
+                pattern.map(|pattern| with_values(&pattern, |all| head_scores(all, tokens))).transpose()
+            };
+            let heads = each(self.schema.dims.n_heads, run.logits.device().is_cpu(), score)?;
+            Ok(heads.into_iter().flatten().collect())
+        };
+        // one block after the other: of a long prompt, patterns are made for this alone
+        (0..self.schema.dims.n_layers).map(scores).collect()
     }
 }

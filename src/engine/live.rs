@@ -21,7 +21,7 @@ pub struct Live {
 /// The latest outcome, and what was found out about it.
 struct Latest {
     /// The run that it was last reported for.
-    run: u64,
+    reported: Option<u64>,
     outcome: Outcome,
     /// The run that its measures were reported for.
     measured: Option<u64>,
@@ -42,21 +42,21 @@ impl Answer for Live {
     fn answer(&mut self, want: &Want, stop: &Stop, report: &dyn Fn(Report)) -> Result<(), EditError> {
         assert!(!forced_panic(want), "forced by PYTHIA_TUI_PANIC");
         let run = want.run;
-        let known = self.latest.as_ref().filter(|latest| latest.outcome.spec == want.spec).map(|latest| latest.run);
-        if known.is_none() {
+        if self.latest.as_ref().is_none_or(|latest| latest.outcome.spec != want.spec) {
             let progress = |block, blocks| report(Report::Progress { run, block, blocks });
             let control = Control { cancel: &stop.run, progress: &progress };
             let last = want.spec.tokens.len().saturating_sub(1);
             let outcome = self.engine.run(&want.spec, &Capture::All, last, control)?;
-            self.latest = Some(Latest { run, outcome, measured: None, lens: BTreeMap::new(), sweeps: Vec::new() });
+            self.latest =
+                Some(Latest { reported: None, outcome, measured: None, lens: BTreeMap::new(), sweeps: Vec::new() });
         }
         let Some(latest) = &mut self.latest else {
             return Ok(());
         };
-        if known != Some(run) {
-            let summary = latest.outcome.summary(TOP, &self.engine)?;
+        if latest.reported != Some(run) {
+            let summary = latest.outcome.summary(TOP, &self.engine, &stop.run)?;
             report(Report::Ran { run, summary: Arc::new(summary) });
-            latest.run = run;
+            latest.reported = Some(run);
         }
         if let Some(look) = want.look {
             // a run that failed or was cancelled may have left other hooks on

@@ -250,6 +250,14 @@ impl Outcome {
     fn look_at_values(&self, point: HookPoint, slice: Slice, engine: &Engine) -> Result<View, EditError> {
         let axes = engine.schema.axes(point);
         let matrix = |run: &Run| -> Result<Option<Tensor>, EditError> {
+            if let (HookPoint::Block(block, hook), Some((Axis::Head, head))) = (point, slice.fixed)
+                && run.cache.is_left_out(point)
+            {
+                // no more than is shown
+                let found = engine.attention(run, block, hook, Some((head, 0..run.tokens.len())))?;
+                let slice = Slice { fixed: Some((Axis::Head, 0)), ..slice };
+                return Ok(found.map(|t| slice.of(&t, &axes)).transpose()?);
+            }
             Ok(engine.activation(run, point)?.map(|t| slice.of(&t, &axes)).transpose()?)
         };
         let Some(now) = matrix(&self.run)? else { return Ok(off(point)) };

@@ -1,14 +1,11 @@
 //! A few numbers that say how a run is at a glance, so that runs on many checkpoints can be held beside each other.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
-use super::{Engine, Outcome, Run, effects::with_values};
+use super::{Engine, Outcome, Run, changes::go_on, effects::with_values};
 use crate::{
     analysis::HeadScores,
     hooks::{EditError, HookPoint},
@@ -34,24 +31,25 @@ impl Engine {
     /// # Errors
     /// Cancellation, tensor errors.
     pub fn measure(&self, outcome: &Outcome, cancel: &AtomicBool) -> Result<Measured, EditError> {
-        let go_on = || if cancel.load(Ordering::Relaxed) { Err(EditError::Cancelled) } else { Ok(()) };
         let of = |run: &Run| -> Result<Measures, EditError> {
-            go_on()?;
-            let norms = self.norms(run)?;
-            go_on()?;
+            let norms = self.norms(run, cancel)?;
+            go_on(cancel)?;
             Ok(Measures { norms, heads: self.head_map(run)? })
         };
         let baseline = if outcome.spec.edits.is_empty() { None } else { Some(of(&outcome.baseline)?) };
         Ok(Measured { run: of(&outcome.run)?, baseline })
     }
 
-    fn norms(&self, run: &Run) -> Result<BTreeMap<HookPoint, f64>, EditError> {
+    fn norms(&self, run: &Run, cancel: &AtomicBool) -> Result<BTreeMap<HookPoint, f64>, EditError> {
         let (left_out, kept): (Vec<HookPoint>, Vec<HookPoint>) =
             run.cache.points().into_iter().partition(|point| run.cache.is_left_out(*point));
         let of = |points: &[HookPoint]| -> Result<Vec<(HookPoint, f64)>, EditError> {
             let with = |point: &HookPoint| Ok(self.activation(run, *point)?.map(|value| (*point, value)));
             let values = points.iter().map(with).collect::<Result<Vec<_>, EditError>>()?;
             let values: Vec<(HookPoint, Tensor)> = values.into_iter().flatten().collect();
+            if values.is_empty() {
+                return Ok(vec![]);
+            }
             if run.logits.device().is_cpu() {
                 let norm = |values: &[f32]| {
                     values.iter().filter(|x| x.is_finite()).map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
@@ -66,6 +64,7 @@ impl Engine {
         let mut norms: BTreeMap<HookPoint, f64> = of(&kept)?.into_iter().collect();
         // what is made for this alone, one after the other
         for point in left_out {
+            go_on(cancel)?;
             norms.extend(of(&[point])?);
         }
         Ok(norms)

@@ -18,7 +18,7 @@ use crate::{
     model::{Loaded, Past, Start},
 };
 
-use super::{EditEffect, Idle, idle::idle};
+use super::{EditEffect, Idle, changes::go_on, idle::idle};
 
 /// What to run: everything that decides the numbers, given a model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,7 +38,7 @@ pub struct Run {
     pub cache: ActivationCache,
     /// What the unembedding reads, `[1, pos, d_model]`.
     normalized: Tensor,
-    /// Of the last positions, as many as were asked for with the run: `[1, pos, vocab]`. [`Engine::logits`] has the others.
+    /// Of the last positions, as many as were computed with the run: `[1, pos, vocab]`. [`Engine::logits`] has all.
     pub logits: Tensor,
     /// Attention rows without a finite score, set to 0.
     pub undefined_rows: usize,
@@ -47,7 +47,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// The logits that were asked for with the run, `[pos][vocab]`, on the host.
+    /// The logits that were computed with the run, `[pos][vocab]`, on the host; those of an unedited run may be from before, when
+    /// other positions were asked for.
     ///
     /// # Errors
     /// Tensor errors.
@@ -152,6 +153,7 @@ impl Engine {
         control: Control<'_>,
     ) -> Result<Outcome, EditError> {
         self.enable(spec);
+        let first = first.min(spec.tokens.len().saturating_sub(1));
         let plan = self.plan(&spec.edits, spec)?;
         // each of several edits is also run alone, from where it begins
         let alone = |edit: &Edit| self.plan(std::slice::from_ref(edit), spec);
@@ -192,7 +194,10 @@ impl Engine {
             if felt(&kl) {
                 return Ok(false);
             }
-            for from in (0..first).step_by(AT_ONCE) {
+            let exact = self.loaded.model.is_exact_by_position();
+            let begin = if exact { plan.first_position(spec.tokens.len()) } else { 0 };
+            for from in (begin.min(first)..first).step_by(AT_ONCE) {
+                go_on(control.cancel)?;
                 if felt(&kl_of(&run, from..(from + AT_ONCE).min(first))?) {
                     return Ok(false);
                 }

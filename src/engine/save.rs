@@ -37,7 +37,7 @@ pub fn check_cache_name(path: &Path) -> Result<bool, SaveError> {
 pub fn save_cache(engine: &Engine, run: &Run, path: &Path) -> Result<(), SaveError> {
     let npz = check_cache_name(path)?;
     let failed = |reason: String| SaveError::Write { path: path.to_path_buf(), reason };
-    let tensors = tensors(engine, run).map_err(|e| failed(e.to_string()))?;
+    let tensors = tensors(engine, run).map_err(|e| failed(plain(&e)))?;
     let written = write_whole(path, |partial| {
         if npz {
             return Tensor::write_npz(&tensors, partial);
@@ -78,7 +78,7 @@ pub fn write_whole<E>(path: &Path, write: impl FnOnce(&Path) -> Result<(), E>) -
 }
 
 /// candle's message without the backtrace it appends.
-fn plain(error: &candle_core::Error) -> String {
+fn plain(error: &impl ToString) -> String {
     error.to_string().lines().next().unwrap_or_default().to_string()
 }
 

@@ -138,7 +138,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Answer requests with `answer`, telling `report` from the worker's thread.
+    /// Answer requests with `answer`, telling `report` from the thread that answers.
     ///
     /// # Errors
     /// The thread can't be started.

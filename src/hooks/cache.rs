@@ -59,6 +59,7 @@ impl ActivationCache {
 
     /// Note that scores or a pattern are not kept, and are what comes of what is.
     pub fn leave_out(&mut self, point: HookPoint) {
+        self.kept.remove(&point);
         self.left_out.insert(point);
     }
 

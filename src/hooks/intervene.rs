@@ -26,7 +26,7 @@ pub trait Hooks {
         true
     }
 
-    /// Called in place of [`Hooks::at`] where a pass did without the value, since nobody watches it.
+    /// Called in place of [`Hooks::at`] where a pass did without showing the value, since nobody watches it.
     fn skipped(&mut self, point: HookPoint) {
         let _ = point;
     }

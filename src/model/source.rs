@@ -84,10 +84,13 @@ fn load_directory(
     place: Placement,
 ) -> Result<Loaded, ModelError> {
     let config = read_config(dir)?;
-    // the tokenizer is one long JSON, read by one thread: meanwhile the others have the weights
-    let model = || Model::new(config, &Checkpoint::open(dir)?, processing, place);
-    let (tokenizer, model) = rayon::join(|| Tokenizer::open(dir), model);
-    Ok(Loaded { model: model?, tokenizer: Arc::new(tokenizer?), name, revision })
+    // the tokenizer is one long JSON, read by one thread; not by one of the pool, which could then not help with a run
+    let (tokenizer, model) = std::thread::scope(|scope| {
+        let tokenizer = scope.spawn(|| Tokenizer::open(dir));
+        let model = Checkpoint::open(dir).and_then(|checkpoint| Model::new(config, &checkpoint, processing, place));
+        (tokenizer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), model)
+    });
+    Ok(Loaded { tokenizer: Arc::new(tokenizer?), model: model?, name, revision })
 }
 
 fn read_config(dir: &Path) -> Result<Config, ModelError> {

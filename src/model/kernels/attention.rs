@@ -58,7 +58,7 @@ pub(in crate::model) fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
     with_rows(pattern, rows)?.contiguous()?.matmul(&v)?.transpose(1, 2)?.contiguous()
 }
 
-/// [`scores`], [`softmax`] and [`mix`] in one, equal to the bit, where nobody wants to see what lies between: some queries
+/// [`scores`], [`softmax`] and [`mix`] in one, equal but for the sign of a zero, where nobody wants to see what lies between: some queries
 /// at a time, and the keys that they see. Returns also how many queries had no softmax.
 ///
 /// # Shapes
@@ -66,8 +66,8 @@ pub(in crate::model) fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
 /// `[batch, query, head, d_head]`.
 pub(in crate::model) fn attend(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<(Tensor, usize)> {
     let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
-    // 0 times what is not finite is not 0: then no key can be left out
-    if here(&q) && is_finite(&v)? {
+    // where only values differ by row, patterns do not; and 0 times what is not finite is not 0, so no key can be left out
+    if here(&q) && v.dim(0)? <= q.dim(0)?.max(k.dim(0)?) && is_finite(&v)? {
         let undefined = AtomicUsize::new(0);
         let z = q.apply_op3_no_bwd(&k, &v, &Attend { undefined: &undefined })?;
         return Ok((z, undefined.into_inner()));
@@ -153,9 +153,10 @@ impl<'a> Pairs<'a> {
         self.keys - self.q.n_pos + query + 1
     }
 
-    /// Queries that are done together.
+    /// Queries that are done together, as far as there are enough of them for all threads.
     fn together(&self) -> usize {
-        (SCORES / self.keys.max(1)).next_multiple_of(self.fit.group).clamp(self.fit.group, QUERIES)
+        let most = (SCORES / self.keys.max(1)).clamp(1, QUERIES);
+        shared(self.q.n_pos, most).next_multiple_of(self.fit.group)
     }
 
     /// A head's panels that hold the first `seen` keys.
@@ -384,15 +385,23 @@ impl CustomOp2 for Mix {
         let rows = have.max(v.rows);
         let mut out = vec![0.0; rows * queries * v.width()];
         let arch = Arch::new();
-        by_queries(&mut out, queries, v.width(), QUERIES).into_par_iter().for_each(|(row, first, out)| {
-            let count = out.len() / v.width();
-            for head in 0..heads {
-                let pattern = &pattern[((row_of(row, have) * heads + head) * queries + first) * keys..][..count * keys];
-                arch.dispatch(Mixed { pattern, width: keys, v, row, head, out, seen: keys, more: 0 });
-            }
-        });
+        by_queries(&mut out, queries, v.width(), shared(queries, QUERIES)).into_par_iter().for_each(
+            |(row, first, out)| {
+                let count = out.len() / v.width();
+                for head in 0..heads {
+                    let pattern =
+                        &pattern[((row_of(row, have) * heads + head) * queries + first) * keys..][..count * keys];
+                    arch.dispatch(Mixed { pattern, width: keys, v, row, head, out, seen: keys, more: 0 });
+                }
+            },
+        );
         Ok((CpuStorage::F32(out), (rows, queries, heads, v.d_head).into()))
     }
+}
+
+/// Of `n`, so many at once that every thread gets some, and at most `most`.
+fn shared(n: usize, most: usize) -> usize {
+    n.div_ceil(rayon::current_num_threads()).clamp(1, most)
 }
 
 /// `[row, query, ...]` in parts of at most `together` queries of a row, with the numbers of row and first query.

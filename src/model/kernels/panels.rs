@@ -20,8 +20,9 @@ const SMALL_GROUP: usize = 6;
 /// Numbers of the input that stay in the second cache while panels go by.
 const BLOCK: usize = 1 << 17;
 
-/// Panels that a thread does at once.
+/// Panels that a thread does at once, at most, and how many times each thread is to have something to do.
 const PART: usize = 4;
+const TURNS: usize = 3;
 
 /// A weight `[out, in]`, as `[panel][in][width]`; the last panel is filled up with zeros.
 pub(super) struct Panels {
@@ -32,10 +33,12 @@ pub(super) struct Panels {
 }
 
 impl Panels {
-    /// Of a weight `[out, in]`, in the memory where it lies.
+    /// Of a weight `[out, in]`, in the memory where it lies if its outputs fill all panels.
     pub fn new(mut values: Vec<f32>, d_in: usize) -> Self {
         let (arch, width, out) = (Arch::new(), Fit::here().width, values.len() / d_in);
-        values.resize(out.next_multiple_of(width) * d_in, 0.0);
+        let filled = out.next_multiple_of(width) * d_in;
+        values.reserve_exact(filled - values.len());
+        values.resize(filled, 0.0);
         values.par_chunks_mut(width * d_in).for_each_init(Vec::new, |rows, panel| {
             rows.clear();
             rows.extend_from_slice(panel);
@@ -73,7 +76,8 @@ impl Panels {
         });
         let mut product = vec![0.0; rows * out];
         // the same columns of every row to each part
-        let part = PART * width;
+        let panels = out.div_ceil(width);
+        let part = (panels / (rayon::current_num_threads() * TURNS)).clamp(1, PART) * width;
         let mut parts: Vec<Vec<&mut [f32]>> = (0..out.div_ceil(part)).map(|_| Vec::with_capacity(rows)).collect();
         for row in product.chunks_mut(out) {
             for (part, columns) in parts.iter_mut().zip(row.chunks_mut(part)) {
