@@ -65,8 +65,9 @@ impl Outcome {
     /// Cancellation, tensor errors.
     pub fn summary(&self, k: usize, engine: &Engine, cancel: &AtomicBool) -> Result<Summary, EditError> {
         let n_pos = self.spec.tokens.len();
-        let logits = |run: &Run| values(&engine.logits(run, n_pos - 1..n_pos)?);
-        let Predictions { top, was } = self.predictions(k, self.first..n_pos, engine)?;
+        let logits = self.logits(self.first..n_pos, engine)?;
+        let Predictions { top, was } = logits.predictions(k, engine);
+        let last = |rows: &[Vec<f32>]| rows.last().cloned().unwrap_or_default();
         Ok(Summary {
             elapsed_ms: self.run.elapsed.as_secs_f64() * 1e3,
             kl: self.kl.clone(),
@@ -75,20 +76,37 @@ impl Outcome {
             effects: self.effects.clone(),
             changes: if self.spec.edits.is_empty() { Vec::new() } else { self.changes(engine, cancel)? },
             undefined_rows: self.run.undefined_rows,
-            logits: logits(&self.run)?,
-            baseline_logits: if self.spec.edits.is_empty() { Vec::new() } else { logits(&self.baseline)? },
+            logits: last(logits.now()),
+            baseline_logits: if logits.edited.is_some() { last(&logits.baseline) } else { Vec::new() },
         })
     }
 
-    /// The `k` likeliest next tokens of the run and of the baseline at some positions.
+    /// The logits of both runs at some positions.
     ///
     /// # Errors
     /// Tensor errors.
-    pub fn predictions(&self, k: usize, at: Range<usize>, engine: &Engine) -> Result<Predictions, EditError> {
-        let rows = |run: &Run| rows(&engine.logits(run, at.clone())?);
-        let before = rows(&self.baseline)?;
-        let edited = if self.spec.edits.is_empty() { None } else { Some(rows(&self.run)?) };
-        let pairs = before.par_iter().zip(edited.as_ref().unwrap_or(&before));
+    pub(super) fn logits(&self, at: Range<usize>, engine: &Engine) -> Result<Logits, EditError> {
+        let of = |run: &Run| rows(&engine.logits(run, at.clone())?);
+        Ok(Logits { baseline: of(&self.baseline)?, edited: self.unedited().map(|_| of(&self.run)).transpose()? })
+    }
+}
+
+/// Logits at some positions, `[pos][vocab]`.
+pub(super) struct Logits {
+    pub baseline: Vec<Vec<f32>>,
+    /// With the edits; None where there are none.
+    pub edited: Option<Vec<Vec<f32>>>,
+}
+
+impl Logits {
+    /// Of the run that is shown.
+    pub fn now(&self) -> &[Vec<f32>] {
+        self.edited.as_ref().unwrap_or(&self.baseline)
+    }
+
+    /// The `k` likeliest next tokens of the run and of the baseline.
+    pub fn predictions(&self, k: usize, engine: &Engine) -> Predictions {
+        let pairs = self.baseline.par_iter().zip(self.now());
         let of = |ranked: &[f32], before: &[f32], after: &[f32]| -> Vec<Prediction> {
             let (before_norm, after_norm) = (log_normaliser(before), log_normaliser(after));
             let prediction = |ranked: Ranked| {
@@ -103,10 +121,10 @@ impl Outcome {
             };
             top_k(ranked, k).into_iter().map(prediction).collect()
         };
-        Ok(Predictions {
+        Predictions {
             top: pairs.clone().map(|(before, after)| of(after, before, after)).collect(),
             was: pairs.map(|(before, after)| of(before, before, after)).collect(),
-        })
+        }
     }
 }
 

@@ -196,17 +196,17 @@ impl Outcome {
                 self.thumbnails(engine, blocks, (which, compare), side, cancel)
             }
             Look::Logits { pos } => {
-                let found = self.predictions(LISTED, pos..pos + 1, engine)?;
+                let rows = self.logits(pos..pos + 1, engine)?;
+                let found = rows.predictions(LISTED, engine);
                 let first = |mut rows: Vec<Vec<Prediction>>| rows.pop().unwrap_or_default();
-                let row = |run: &Run| values(&engine.logits(run, pos..pos + 1)?);
-                let (logits, baseline) = (row(&self.run)?, self.unedited().map(row).transpose()?);
-                Ok(View::Logits {
-                    top: first(found.top),
-                    was: first(found.was),
-                    kl: baseline.as_ref().map(|before| kl_divergence(before, &logits)),
-                    logits,
-                    baseline,
-                })
+                let one = |mut rows: Vec<Vec<f32>>| rows.pop().unwrap_or_default();
+                let (before, edited) = (one(rows.baseline), rows.edited.map(one));
+                let kl = edited.as_ref().map(|after| kl_divergence(&before, after));
+                let (logits, baseline) = match edited {
+                    Some(after) => (after, Some(before)),
+                    None => (before, None),
+                };
+                Ok(View::Logits { top: first(found.top), was: first(found.was), kl, logits, baseline })
             }
             Look::Lens { first, count } => {
                 let columns = engine.lens(self, first..first + count, cancel)?;
