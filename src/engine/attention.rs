@@ -1,13 +1,14 @@
 //! Scores and patterns as they are looked at: kept by a run, or computed again from its queries and keys.
 
-use std::{
-    ops::Range,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{ops::Range, sync::atomic::AtomicBool};
 
 use candle_core::{D, DType, Tensor};
 
-use super::{Compare, Engine, Outcome, Run, View, changes::each, effects::values};
+use super::{
+    Compare, Engine, Outcome, Run, View,
+    changes::{each, go_on},
+    effects::values,
+};
 use crate::hooks::{BlockHook, EditError, HookPoint};
 
 /// Which of a head's square matrices.
@@ -84,9 +85,7 @@ impl Outcome {
         let compare = if self.spec.edits.is_empty() { Compare::Edited } else { compare };
         let mut all = Vec::with_capacity(blocks.len());
         for block in blocks {
-            if cancel.load(Ordering::Relaxed) {
-                return Err(EditError::Cancelled);
-            }
+            go_on(cancel)?;
             let thumbnail = |head: usize| -> Result<Option<Vec<f32>>, EditError> {
                 let of = |run: &Run| -> Result<Option<Vec<f32>>, EditError> {
                     engine.matrix(run, block, which, head)?.map(|t| values(&t)).transpose()

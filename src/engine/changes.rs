@@ -120,11 +120,10 @@ fn unmoved(a: &ActivationCache, b: &ActivationCache, point: HookPoint) -> bool {
     let same = |point| a.get(point).zip(b.get(point)).is_some_and(|(a, b)| a.id() == b.id());
     let HookPoint::Block(block, hook) = point else { return same(point) };
     let at = |hook| HookPoint::Block(block, hook);
+    let left_out = a.is_left_out(point) && b.is_left_out(point);
     match hook {
-        BlockHook::AttnScores | BlockHook::Pattern if a.is_left_out(point) && b.is_left_out(point) => match hook {
-            BlockHook::Pattern => unmoved(a, b, at(BlockHook::AttnScores)),
-            _ => same(at(BlockHook::RotQ)) && same(at(BlockHook::RotK)),
-        },
+        BlockHook::Pattern if left_out => unmoved(a, b, at(BlockHook::AttnScores)),
+        BlockHook::AttnScores if left_out => same(at(BlockHook::RotQ)) && same(at(BlockHook::RotK)),
         _ => same(point),
     }
 }

@@ -1,12 +1,14 @@
-use std::{
-    ops::Range,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{ops::Range, sync::atomic::AtomicBool};
 
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{Engine, Outcome, Prediction, Run, changes::each, effects::with_values, run::rows};
+use super::{
+    Engine, Outcome, Prediction, Run,
+    changes::{each, go_on},
+    effects::with_values,
+    run::rows,
+};
 use crate::{
     analysis::{HeadScores, head_scores, kl_divergence, log_normaliser, top_k},
     hooks::{ActivationCache, BlockHook, Capture, EditError, HookPoint, Interventions, References},
@@ -80,12 +82,10 @@ impl Engine {
             rows(&self.unembedded(&part(stream)?)?)
         };
         let last = |run: &Run| rows(&self.logits(run, positions.clone())?);
-        let (last, last_before) = (last(&outcome.run)?, last(&outcome.baseline)?);
+        let (last, last_before) = (last(&outcome.run)?, if edited { last(&outcome.baseline)? } else { Vec::new() });
         let mut columns = vec![LensColumn::default(); positions.len()];
         for point in lens_points(self.schema.dims.n_layers) {
-            if cancel.load(Ordering::Relaxed) {
-                return Err(EditError::Cancelled);
-            }
+            go_on(cancel)?;
             let now = read(&outcome.run, point)?;
             let before = if edited { read(&outcome.baseline, point)? } else { Vec::new() };
             columns.par_iter_mut().enumerate().for_each(|(i, column)| {

@@ -13,9 +13,11 @@
 mod attention;
 mod elementwise;
 mod linear;
+mod mix;
 mod norm;
 mod panels;
 mod rotation;
+mod scores;
 mod softmax;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor};
@@ -23,11 +25,13 @@ use pulp::Arch;
 
 use crate::hooks::with_rows;
 
-pub(super) use attention::{attend, mix, scores};
+pub(super) use attention::attend;
 pub(super) use elementwise::{add, gelu};
 pub(super) use linear::Linear;
+pub(super) use mix::mix;
 pub(super) use norm::{normalize, scale};
 pub(super) use rotation::rotate;
+pub(super) use scores::scores;
 pub(super) use softmax::softmax;
 
 /// Values in the widest register.

@@ -181,6 +181,26 @@ impl Turn<'_> {
     }
 }
 
+/// `$work` with the constant `$M`, a number of rows from 1 to [`GROUP`].
+macro_rules! with_count {
+    ($count:expr, $M:ident => $work:expr) => {
+        with_count!($count, $M => $work, 1 2 3 4 5 6 7)
+    };
+    ($count:expr, $M:ident => $work:expr, $($number:literal)*) => {
+        match $count {
+            $($number => {
+                const $M: usize = $number;
+                $work;
+            })*
+            _ => {
+                const $M: usize = crate::model::kernels::panels::GROUP;
+                $work;
+            }
+        }
+    };
+}
+pub(super) use with_count;
+
 /// Adds the products of `M` rows `[in][M]` with a panel `[in][width]`, input by input.
 #[inline(always)]
 pub(super) fn tile<S: Simd, const M: usize>(simd: S, x: &[f32], w: &[f32], sums: &mut [[S::f32s; WIDE]; M]) {
@@ -219,16 +239,7 @@ impl WithSimd for Part<'_> {
         for begin in (0..rows).step_by(block) {
             for panel in 0..self.w.len() / (self.width * self.d_in) {
                 for first in (begin..(begin + block).min(rows)).step_by(self.group) {
-                    match self.group.min(rows - first) {
-                        1 => self.rows::<S, 1>(simd, panel, first),
-                        2 => self.rows::<S, 2>(simd, panel, first),
-                        3 => self.rows::<S, 3>(simd, panel, first),
-                        4 => self.rows::<S, 4>(simd, panel, first),
-                        5 => self.rows::<S, 5>(simd, panel, first),
-                        6 => self.rows::<S, 6>(simd, panel, first),
-                        7 => self.rows::<S, 7>(simd, panel, first),
-                        _ => self.rows::<S, GROUP>(simd, panel, first),
-                    }
+                    with_count!(self.group.min(rows - first), M => self.rows::<S, M>(simd, panel, first));
                 }
             }
         }
