@@ -2,6 +2,7 @@
 //!
 //! The modules, each importing only those before it:
 //!
+//! - [`fs`]: files read whole within a bound, written whole or not at all.
 //! - [`hooks`]: the vocabulary: hook points, axes, the activation cache, edits.
 //! - [`model`]: GPT-NeoX on candle: checkpoints, weight processing, the hooked forward pass.
 //! - [`analysis`]: pure functions over runs: statistics, comparison, head scores.
@@ -15,6 +16,7 @@ pub mod analysis;
 pub mod app;
 pub mod cli;
 pub mod engine;
+pub mod fs;
 pub mod hooks;
 pub mod model;
 mod names;

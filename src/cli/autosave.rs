@@ -12,7 +12,7 @@ use etcetera::BaseStrategy;
 
 use crate::{
     app::{Experiment, Offer},
-    engine::write_whole,
+    fs::{self, Readers, TEXT_LIMIT},
 };
 
 /// Earlier sessions that are kept.
@@ -91,13 +91,21 @@ fn write(path: Option<&Path>, text: &str, lock: &mut Option<File>) -> Result<(),
     let path = path.ok_or("there is no home directory")?;
     let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     if lock.is_none() {
-        std::fs::create_dir_all(path.parent().unwrap_or(path)).map_err(|e| failed(&e))?;
+        private_directory(path.parent().unwrap_or(path)).map_err(|e| failed(&e))?;
         let file = File::create(lock_of(path)).map_err(|e| failed(&e))?;
         // a file system without locks has the session offered while it lasts, and no more
         let _ = file.try_lock();
         *lock = Some(file);
     }
-    write_whole(path, |partial| std::fs::write(partial, text)).map_err(|e| failed(&e))
+    fs::write_text(path, Readers::Owner, text).map_err(|e| e.to_string())
+}
+
+/// Make a directory that only its owner can look into, also if it was there: prompts can be confidential.
+fn private_directory(path: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(path)?;
+    #[cfg(unix)]
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    Ok(())
 }
 
 fn lock_of(path: &Path) -> PathBuf {
@@ -120,7 +128,7 @@ pub(super) fn offer() -> Option<Offer> {
         let _ = std::fs::remove_file(path).and_then(|()| std::fs::remove_file(lock_of(path)));
     }
     ended.into_iter().rev().find_map(|(_, path)| {
-        let experiment = Experiment::parse(&std::fs::read_to_string(&path).ok()?).ok()?;
+        let experiment = Experiment::parse(&fs::read_text(&path, TEXT_LIMIT).ok()?).ok()?;
         Some(offer_of(path, &experiment))
     })
 }

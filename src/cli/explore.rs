@@ -1,7 +1,7 @@
 use std::{
     collections::VecDeque,
     io::IsTerminal,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -26,6 +26,7 @@ use super::{
 use crate::{
     app::{Effect, Event, Keymap, ModelInfo, Opening, Phase, Purpose, Region, State, Token, Training, update},
     engine::{Engine, Live, Report, Worker, caught},
+    fs,
     hooks::Plan,
     model::{Config, Hub, Loaded, Placement, Progress, Source, Tell, Tokenizer, modules, training_steps},
     term::{self, Screen},
@@ -268,10 +269,10 @@ impl Explorer {
                         }
                         Effect::Copy(text) => self.screen.copy(&text)?,
                         Effect::Save { path, replace } => {
-                            let result = files::save(&self.state, self.theme, &files::expanded(path.clone()), replace);
+                            let result = files::save(&self.state, self.theme, &fs::expanded(&path), replace);
                             pending.push_back(Event::Saved(path, result).into());
                         }
-                        Effect::Open(path) => pending.push_back(self.open(path).into()),
+                        Effect::Open(path) => pending.push_back(self.open(&path).into()),
                         Effect::Travel(step) => self.traveller.1.go(Some(step)),
                         Effect::Stay => self.traveller.1.go(None),
                         Effect::Fetch(steps) => self.traveller.1.fetch(steps),
@@ -313,9 +314,9 @@ impl Explorer {
     }
 
     /// Go on with the experiment in a file. If it is of another model, that is loaded meanwhile, and comes as a happening.
-    fn open(&self, path: PathBuf) -> Event {
+    fn open(&self, path: &Path) -> Event {
         let Subject { source, tokenizer, config, .. } = &self.subject;
-        let path = files::expanded(path);
+        let path = fs::expanded(path);
         let none = self.how.clone();
         let prompt = PromptArgs { prompt: None, tokens: None, prepend_bos: false, enable: vec![] };
         let file = match File::read(&path) {

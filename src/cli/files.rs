@@ -1,22 +1,13 @@
 //! Files that the explorer writes: a view as a picture, its table, its numbers.
 
-use std::path::{Path, PathBuf};
-
-use candle_core::{Device, Tensor};
+use std::path::Path;
 
 use crate::{
     app::{NotSaved, State},
-    engine::{Ran, python, write_whole},
+    engine::{Array, Ran, python, write_npz},
+    fs::{self, Readers},
     ui::{self, Theme},
 };
-
-/// A path with the home directory in place of a `~/` at its beginning, as shells have it.
-pub(super) fn expanded(path: PathBuf) -> PathBuf {
-    match (path.strip_prefix("~"), std::env::home_dir()) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        _ => path,
-    }
-}
 
 /// Write what the view shows; the ending of the name tells how. A file that exists is replaced only if `replace`.
 pub(super) fn save(state: &State, theme: Theme, path: &Path, replace: bool) -> Result<(), NotSaved> {
@@ -54,7 +45,7 @@ fn script(state: &State) -> Result<String, String> {
 fn write(state: &State, theme: Theme, path: &Path) -> Result<(), NotSaved> {
     let failed = |e: &dyn std::fmt::Display| NotSaved::Failed(e.to_string());
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let whole = |text: String| write_whole(path, |partial| std::fs::write(partial, &text)).map_err(|e| failed(&e));
+    let whole = |text: String| fs::write_text(path, Readers::AsBefore, &text).map_err(|e| failed(&e));
     if ending == "svg" {
         let picture = ui::svg(state, theme).map_err(|e| failed(&e))?;
         return whole(picture);
@@ -70,23 +61,20 @@ fn write(state: &State, theme: Theme, path: &Path) -> Result<(), NotSaved> {
         if table.arrays.is_empty() {
             return Err(NotSaved::Failed("these are statistics; Values has the numbers".into()));
         }
-        let arrays = table
-            .arrays
-            .into_iter()
-            .map(|(name, shape, values)| Tensor::from_vec(values, shape, &Device::Cpu).map(|tensor| (name, tensor)));
-        let arrays: Vec<(String, Tensor)> = arrays.collect::<Result<_, _>>().map_err(|e| failed(&e))?;
-        return write_whole(path, |partial| Tensor::write_npz(&arrays, partial)).map_err(|e| failed(&e));
+        let array = |(name, shape, values)| Array { name, shape, values };
+        let arrays: Vec<Array> = table.arrays.into_iter().map(array).collect();
+        return fs::write_atomic(path, Readers::AsBefore, |file| write_npz(file, &arrays)).map_err(|e| failed(&e));
     }
     if table.rows.is_empty() {
         return Err(NotSaved::Failed("this view is a picture: save it as .svg, or its numbers as .npz".into()));
     }
-    let write = |partial: &Path| -> csv::Result<()> {
-        let mut out = csv::Writer::from_path(partial)?;
+    let write = |file: &mut std::fs::File| {
+        let mut out = csv::Writer::from_writer(file);
         out.write_record(&table.header)?;
         for row in &table.rows {
             out.write_record(row)?;
         }
-        Ok(out.flush()?)
+        out.flush()
     };
-    write_whole(path, write).map_err(|e| failed(&e))
+    fs::write_atomic(path, Readers::AsBefore, write).map_err(|e| failed(&e))
 }

@@ -1,6 +1,6 @@
 use std::{io::Write, sync::atomic::AtomicBool, time::Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     analysis::short_number,
-    engine::{Control, Engine, Outcome, Ran, Summary, check_cache_name, python, save_cache, write_whole},
+    engine::{Control, Engine, Outcome, Ran, Summary, check_cache_name, python, save_cache},
+    fs::{self, Readers},
     hooks::{Capture, EditError},
 };
 
@@ -53,8 +54,7 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
             kl: last(&summary.kl),
         };
         let script = python(&spec, &engine.schema, &ran).map_err(classify)?;
-        write_whole(path, |partial| std::fs::write(partial, &script))
-            .with_context(|| format!("can't write {}", path.display()))?;
+        fs::write_text(path, Readers::AsBefore, &script)?;
     }
     let times = Times { load, run, total: ms(began) };
     warn(&summary);

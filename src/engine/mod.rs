@@ -30,7 +30,7 @@ pub use look::{Compare, Look, Slice, View};
 pub use maps::{Column, Comparison, Grid, Map, Metric, Patch, Row, ablate_heads, random_heads, strongest};
 pub use measure::{Measured, Measures};
 pub use run::{Control, Engine, Outcome, Run, Spec};
-pub use save::{SaveError, WriteError, check_cache_name, save_cache, write_whole};
+pub use save::{Array, SaveError, check_cache_name, save_cache, write_npz};
 pub use sweep::{Measure, Question, Swept};
 pub(crate) use worker::caught;
 pub use worker::{Answer, Report, Stop, Want, Worker, in_pool};

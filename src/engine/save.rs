@@ -1,12 +1,20 @@
+//! Activations as files: safetensors and npz.
+
 use std::{
-    collections::BTreeMap,
+    fs::File,
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
 use candle_core::{DType, Tensor};
+use serde_json::json;
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{Engine, Run};
-use crate::hooks::EditError;
+use crate::{
+    fs::{self, Readers},
+    hooks::EditError,
+};
 
 /// A cache that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -38,43 +46,75 @@ pub fn save_cache(engine: &Engine, run: &Run, path: &Path) -> Result<(), SaveErr
     let npz = check_cache_name(path)?;
     let failed = |reason: String| SaveError::Write { path: path.to_path_buf(), reason };
     let tensors = tensors(engine, run).map_err(|e| failed(plain(&e)))?;
-    let written = write_whole(path, |partial| {
-        if npz {
-            return Tensor::write_npz(&tensors, partial);
-        }
-        let map: std::collections::HashMap<&str, Tensor> =
-            tensors.iter().map(|(n, t)| (n.as_str(), t.clone())).collect();
-        candle_core::safetensors::save(&map, partial)
-    });
-    written.map_err(|error| match error {
-        WriteError::Write(e) => failed(plain(&e)),
-        WriteError::Rename(e) => failed(e.to_string()),
-    })
+    let write = if npz { write_npz } else { write_safetensors };
+    fs::write_atomic(path, Readers::AsBefore, |file| write(file, &tensors)).map_err(|e| failed(fs::plain(&e.source)))
 }
 
-/// A file that could not be written whole.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError<E> {
-    #[error("{0}")]
-    Write(E),
-    #[error("{0}")]
-    Rename(std::io::Error),
+/// An f32 array with the name and shape it is written with.
+pub struct Array {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
 }
 
-/// Let `write` write a file beside `path` that then takes its place: whole, or not at all.
+/// Arrays as `numpy.savez` writes them: an uncompressed zip archive of `NAME.npy`, format 1.0 (NEP 1).
 ///
 /// # Errors
-/// Whatever `write` says, or that the file can't take its place; what stood there before is then untouched.
-pub fn write_whole<E>(path: &Path, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), WriteError<E>> {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let partial = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
-    let written = write(&partial).map_err(WriteError::Write);
-    let written = written.and_then(|()| std::fs::rename(&partial, path).map_err(WriteError::Rename));
-    if written.is_err() {
-        // nothing more can be done if the partial file can't be removed either
-        let _ = std::fs::remove_file(&partial);
+/// The file can't be written whole.
+pub fn write_npz(file: &mut File, arrays: &[Array]) -> io::Result<()> {
+    let mut archive = ZipWriter::new(BufWriter::with_capacity(BUFFER, file));
+    for Array { name, shape, values } in arrays {
+        let size = values.len() as u64 * 4;
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            // of 4 GiB and more
+            .large_file(size >= u64::from(u32::MAX) - 1024);
+        archive.start_file(format!("{name}.npy"), options)?;
+        let comma = if shape.len() == 1 { "," } else { "" };
+        let shape = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}{comma}), }}");
+        // the data begin at a multiple of 64 bytes, behind 10 bytes before the header and the line end behind it
+        header.push_str(&" ".repeat(63 - (header.len() + 10) % 64));
+        header.push('\n');
+        let length = u16::try_from(header.len()).map_err(io::Error::other)?;
+        archive.write_all(b"\x93NUMPY\x01\x00")?;
+        archive.write_all(&length.to_le_bytes())?;
+        archive.write_all(header.as_bytes())?;
+        write_values(&mut archive, values)?;
     }
-    written
+    archive.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+    Ok(())
+}
+
+/// Arrays in the safetensors format: the length of a JSON header, the header, the values.
+fn write_safetensors(file: &mut File, arrays: &[Array]) -> io::Result<()> {
+    let mut header = serde_json::Map::new();
+    let mut end = 0;
+    for Array { name, shape, values } in arrays {
+        let begin = end;
+        end += values.len() * 4;
+        header.insert(name.clone(), json!({"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}));
+    }
+    let mut header = serde_json::Value::from(header).to_string();
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+    let mut out = BufWriter::with_capacity(BUFFER, file);
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(header.as_bytes())?;
+    arrays.iter().try_for_each(|array| write_values(&mut out, &array.values))?;
+    out.flush()
+}
+
+const BUFFER: usize = 1 << 20;
+
+/// Little-endian, some at a time.
+fn write_values(out: &mut impl Write, values: &[f32]) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    for part in values.chunks(1 << 16) {
+        bytes.clear();
+        bytes.extend(part.iter().flat_map(|x| x.to_le_bytes()));
+        out.write_all(&bytes)?;
+    }
+    Ok(())
 }
 
 /// candle's message without the backtrace it appends.
@@ -82,14 +122,18 @@ fn plain(error: &impl ToString) -> String {
     error.to_string().lines().next().unwrap_or_default().to_string()
 }
 
-fn tensors(engine: &Engine, run: &Run) -> Result<Vec<(String, Tensor)>, EditError> {
-    let flat = |t: Tensor| t.squeeze(0)?.to_dtype(DType::F32)?.contiguous();
-    let mut all: BTreeMap<String, Tensor> = BTreeMap::new();
+fn tensors(engine: &Engine, run: &Run) -> Result<Vec<Array>, EditError> {
+    let array = |name: String, tensor: Tensor| -> Result<Array, EditError> {
+        let tensor = tensor.squeeze(0)?.to_dtype(DType::F32)?;
+        Ok(Array { name, shape: tensor.dims().to_vec(), values: tensor.flatten_all()?.to_vec1()? })
+    };
+    let mut all = Vec::new();
     for point in run.cache.points() {
         if let Some(value) = engine.activation(run, point)? {
-            all.insert(point.to_string(), flat(value)?);
+            all.push(array(point.to_string(), value)?);
         }
     }
-    all.insert("logits".to_string(), flat(engine.logits(run, 0..run.tokens.len())?)?);
-    Ok(all.into_iter().collect())
+    all.push(array("logits".into(), engine.logits(run, 0..run.tokens.len())?)?);
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(all)
 }

@@ -1,0 +1,86 @@
+//! Files: read whole within a bound, written whole or not at all.
+
+mod read;
+mod write;
+
+use std::{
+    io,
+    path::{Component, Path, PathBuf},
+};
+
+pub use read::{ReadError, TEXT_LIMIT, open, read, read_text};
+pub use write::{Readers, WriteError, write_atomic, write_text};
+
+/// The operating system's reason without its number.
+#[must_use]
+pub fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match error.raw_os_error() {
+        Some(code) => text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text).to_string(),
+        None => text,
+    }
+}
+
+/// A path with the home directory in place of a leading `~`, and the values of environment variables in place of `$NAME` and
+/// `${NAME}`, as shells and Python's `expanduser` and `expandvars` have it. A variable that is not set stays as it is.
+#[must_use]
+pub fn expanded(path: &Path) -> PathBuf {
+    let Some(text) = path.to_str() else { return path.to_path_buf() };
+    let path = PathBuf::from(with_variables(text, |name| std::env::var(name).ok()));
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path,
+    }
+}
+
+fn with_variables(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
+    let mut parts = text.split('$');
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let braced = part.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let (name, rest) = braced.unwrap_or_else(|| part.split_at(part.find(|c| !is_name(c)).unwrap_or(part.len())));
+        match value(name).filter(|_| !name.is_empty()) {
+            Some(value) => out.extend([value.as_str(), rest]),
+            None => out.extend(["$", part]),
+        }
+    }
+    out
+}
+
+/// Whether a name leads to something below the directory that it is joined to, and nowhere else.
+#[must_use]
+pub fn is_below(name: &str) -> bool {
+    !name.is_empty()
+        && !name.contains('\0')
+        && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_replaced_as_shells_do() {
+        let value = |name: &str| (name == "HOME_1").then(|| "/h".to_string());
+        for (text, expected) in [
+            ("$HOME_1/x", "/h/x"),
+            ("a${HOME_1}b", "a/hb"),
+            ("$NONE/x", "$NONE/x"),
+            ("${NONE}$", "${NONE}$"),
+            ("${HOME_1", "${HOME_1"),
+            ("$HOME_1$HOME_1", "/h/h"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(with_variables(text, value), expected);
+        }
+        assert_eq!(expanded(Path::new("~/x")), std::env::home_dir().unwrap().join("x"));
+        assert_eq!(expanded(Path::new("~other/x")), Path::new("~other/x"));
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_told_apart() {
+        assert!(["main", "refs/pr/1", "step3000"].into_iter().all(is_below));
+        assert!(["", "..", "a/../b", "/a", "./a", "a\0"].into_iter().all(|name| !is_below(name)));
+    }
+}

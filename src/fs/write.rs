@@ -1,0 +1,221 @@
+use std::{
+    ffi::OsStr,
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::plain;
+
+/// A file that could not be written.
+#[derive(Debug)]
+pub struct WriteError {
+    pub path: PathBuf,
+    pub source: io::Error,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "can't write {}: {}", self.path.display(), plain(&self.source))
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+/// Who may read what is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// Those who could read the file before; a new file follows the umask.
+    AsBefore,
+    /// The owner alone.
+    Owner,
+}
+
+/// Let `write` fill a new file beside `path`, which takes its place once everything is on the disk. Until then `path` is
+/// untouched, and it stays so if anything fails.
+///
+/// # Errors
+/// Whatever `write` says, a full disk, or that the file can't take its place.
+pub fn write_atomic(
+    path: &Path,
+    readers: Readers,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), WriteError> {
+    let failed = |source| WriteError { path: path.to_path_buf(), source };
+    let name = path.file_name().ok_or_else(|| failed(io::Error::from(io::ErrorKind::InvalidFilename)))?;
+    remove_abandoned(path);
+    let (mut file, partial) = create_beside(path, name, readers).map_err(failed)?;
+    let written = fill(&mut file, path, readers, write).and_then(|()| fs::rename(&partial, path));
+    written.map_err(|error| {
+        // nothing more can be done if the partial file can't be removed either
+        let _ = fs::remove_file(&partial);
+        failed(error)
+    })
+}
+
+/// [`write_atomic`] of a text.
+///
+/// # Errors
+/// As [`write_atomic`].
+pub fn write_text(path: &Path, readers: Readers, text: &str) -> Result<(), WriteError> {
+    write_atomic(path, readers, |file| file.write_all(text.as_bytes()))
+}
+
+fn fill(
+    file: &mut File,
+    path: &Path,
+    readers: Readers,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    write(file)?;
+    match file.sync_all() {
+        // some file systems can't be asked to write through
+        Err(e) if !matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => return Err(e),
+        _ => {}
+    }
+    if let (Readers::AsBefore, Ok(before)) = (readers, path.metadata()) {
+        // a file system without permissions has none to keep
+        let _ = file.set_permissions(before.permissions());
+    }
+    Ok(())
+}
+
+/// A new file `.NAME.PID-NUMBER.part` in the directory of `path`, locked so that others see that it is being written.
+fn create_beside(path: &Path, name: &OsStr, readers: Readers) -> io::Result<(File, PathBuf)> {
+    const TRIES: usize = 1000;
+    let mut options = OpenOptions::new();
+    // never through a link, and never into a file that is there
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if readers == Readers::Owner {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    let mut tries = 0..TRIES;
+    loop {
+        let number = tries.next().ok_or(io::ErrorKind::AlreadyExists)?;
+        let partial = path.with_file_name(partial_name(name, number));
+        match options.open(&partial) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+            Ok(file) => {
+                // a file system without locks keeps what a killed process left
+                let _ = file.try_lock();
+                return Ok((file, partial));
+            }
+        }
+    }
+}
+
+fn partial_name(name: &OsStr, number: usize) -> String {
+    format!("{}{}-{number}.part", partial_prefix(name), std::process::id())
+}
+
+/// What the names of partial files of `name` begin with: cut, since file systems take 255 bytes at most.
+fn partial_prefix(name: &OsStr) -> String {
+    let mut kept = name.to_string_lossy().into_owned();
+    while kept.len() > 200 {
+        kept.pop();
+    }
+    format!(".{kept}.")
+}
+
+/// Remove what processes that were killed left beside `path` while they wrote it.
+fn remove_abandoned(path: &Path) {
+    let Some(name) = path.file_name() else { return };
+    let prefix = partial_prefix(name);
+    let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_str().is_some_and(|name| {
+            let process = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".part"));
+            process.is_some_and(|process| process.bytes().all(|c| c.is_ascii_digit() || c == b'-'))
+        });
+        if is_ours && is_abandoned(&entry.path()) {
+            // one that can't be removed is tried again the next time
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a partial file is old and nobody writes it.
+fn is_abandoned(path: &Path) -> bool {
+    // between making a file and locking it
+    const YOUNG: Duration = Duration::from_secs(60);
+    let Ok(found) = path.symlink_metadata() else { return false };
+    let old = found.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > YOUNG));
+    found.is_file() && old && File::open(path).is_ok_and(|file| file.try_lock().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        write_text(&path, Readers::AsBefore, "first").unwrap();
+        let failed = write_atomic(&path, Readers::AsBefore, |file| {
+            file.write_all(b"sec")?;
+            Err(io::Error::other("the disk is full"))
+        });
+        assert!(failed.unwrap_err().to_string().contains("the disk is full"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        write_text(&path, Readers::AsBefore, "second").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+        let long = dir.path().join("ü".repeat(127));
+        write_text(&long, Readers::AsBefore, "long").unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_way_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, victim) = (dir.path().join("file"), dir.path().join("victim"));
+        fs::write(&victim, "precious").unwrap();
+        let planted = dir.path().join(partial_name(OsStr::new("file"), 0));
+        std::os::unix::fs::symlink(&victim, planted).unwrap();
+        write_text(&path, Readers::AsBefore, "text").unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "text");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_are_kept_or_the_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (path, private) = (dir.path().join("file"), dir.path().join("private"));
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        write_text(&path, Readers::AsBefore, "text").unwrap();
+        write_text(&private, Readers::Owner, "text").unwrap();
+        assert_eq!((mode(&path), mode(&private)), (0o640, 0o600));
+    }
+
+    #[test]
+    fn only_what_dead_processes_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let old = std::time::SystemTime::now() - Duration::from_secs(3600);
+        let mut held = Vec::new();
+        for name in [".file.1-0.part", ".file.2-0.part", ".file.x.part", ".other.1-0.part", ".file.3-0.part"] {
+            let file = File::create(at(name)).unwrap();
+            if name != ".file.3-0.part" {
+                file.set_modified(old).unwrap();
+            }
+            if name == ".file.2-0.part" {
+                file.lock().unwrap();
+                held.push(file);
+            }
+        }
+        write_text(&at("file"), Readers::AsBefore, "text").unwrap();
+        let mut left: Vec<String> =
+            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, [".file.2-0.part", ".file.3-0.part", ".file.x.part", ".other.1-0.part", "file"]);
+    }
+}
