@@ -22,7 +22,7 @@ use std::{ffi::OsString, io::Write, process::ExitCode};
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use crate::engine::in_pool;
+use crate::{engine::in_pool, panics};
 use args::{Args, Command};
 
 /// A mistake in how the program was called: exit code 2.
@@ -32,6 +32,7 @@ pub struct Usage(pub String);
 
 /// Parse, run, and report; the process's exit code: 0 done, 1 failed, 2 usage.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    panics::keep_expected_ones_quiet();
     completions::answer(Args::command);
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,

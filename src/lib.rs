@@ -20,5 +20,6 @@ pub mod fs;
 pub mod hooks;
 pub mod model;
 mod names;
+mod panics;
 pub mod term;
 pub mod ui;

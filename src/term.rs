@@ -26,7 +26,7 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use crate::app::Event;
+use crate::{app::Event, panics};
 
 /// Whether the terminal is ours, so that it is given back once.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -137,6 +137,9 @@ fn give_back_on_panic() {
     let main = thread::current().id();
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        if panics::is_expected() {
+            return;
+        }
         log::error!("{info}");
         if thread::current().id() == main {
             leave();

@@ -12,7 +12,8 @@ use pythia_tui::{
     model::{ModelError, Placement, Processing, Source},
 };
 
-const FORMS: [&str; 7] = ["f32", "bf16", "f16-buffers", "f16-shards", "f16-bin", "bf16-bin", "f16-bin-shards-buffers"];
+const FORMS: [&str; 8] =
+    ["f32", "bf16", "f16-buffers", "f16-shards", "f16-bin", "bf16-bin", "f16-bin-shards-buffers", "f64-views-bin"];
 
 fn load(directory: &Path) -> Result<Engine, ModelError> {
     let loaded = Source::Directory(directory.into()).load(Processing::Folded, Placement::cpu())?;
@@ -35,6 +36,19 @@ fn every_form_gives_the_same_model() {
         for (name, values) in &expected {
             assert_eq!(found[name], *values, "{form}: {name}");
         }
+    }
+}
+
+#[test]
+fn tensors_that_are_not_used_are_noted() {
+    for form in FORMS {
+        let loaded =
+            Source::Directory(fixture("formats").join(form)).load(Processing::Folded, Placement::cpu()).unwrap();
+        let expected = match form {
+            "f64-views-bin" => vec!["the checkpoint has 2 tensors that this model does not use: lora.extra, step"],
+            _ => vec![],
+        };
+        assert_eq!(loaded.notes, expected, "{form}");
     }
 }
 
@@ -102,9 +116,17 @@ fn corrupted_pickles_are_refused() {
         assert!(message.contains("pytorch_model.bin: not a readable file of weights"), "{message}");
     }
     // what torch wrote before version 1.6, and what is no checkpoint at all
-    for bytes in [&b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."[..], b"<html>404</html>", b"PK\x05\x06"] {
+    for (bytes, what) in [
+        (&b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."[..], "the format that PyTorch wrote before version 1.6"),
+        (b"<html>404</html>", "it is a web page"),
+        (b"PK\x05\x06", "PyTorch has written zip archives since 1.6"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "`git lfs pull`"),
+        (b"\x1f\x8b\x08\x00", "compressed with gzip"),
+    ] {
         let message = refused("f16-bin", |dir| fs::write(dir.join("pytorch_model.bin"), bytes).unwrap());
-        assert!(message.contains("PyTorch has written zip archives since 1.6"), "{message}");
+        assert!(message.contains(what) && message.contains("DIR/pytorch_model.bin: not a readable"), "{message}");
+        let message = refused("f32", |dir| fs::write(dir.join("model.safetensors"), bytes).unwrap());
+        assert!(message.contains("DIR/model.safetensors: not a readable"), "{message}");
     }
 }
 

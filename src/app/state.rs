@@ -289,6 +289,16 @@ impl State {
         self.offer = offer;
     }
 
+    /// Show what was found on loading the model and not used, beside what is shown already.
+    pub fn note(&mut self, notes: &[String]) {
+        if notes.is_empty() {
+            return;
+        }
+        let shown = self.message.take().map(|message| message.text);
+        let all: Vec<String> = notes.iter().cloned().chain(shown).collect();
+        say(self, all.join("; "));
+    }
+
     /// The hook that the views are about.
     #[must_use]
     pub fn point(&self) -> HookPoint {

@@ -25,10 +25,11 @@ use super::{
 };
 use crate::{
     app::{Effect, Event, Keymap, ModelInfo, Opening, Phase, Purpose, Region, State, Token, Training, update},
-    engine::{Engine, Live, Report, Worker, caught},
+    engine::{Engine, Live, Report, Worker},
     fs,
     hooks::Plan,
     model::{Config, Hub, Loaded, Placement, Progress, Source, Tell, Tokenizer, modules, training_steps},
+    panics::caught,
     term::{self, Screen},
     ui::{self, Theme},
 };
@@ -52,6 +53,7 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
         light: args.background.or(settings.background).unwrap_or(Background::Auto).is_light(),
     };
     let prepared = prepare(&args.model, &args.prompt, &args.edits, &mut Bar::on_stdout().tell())?;
+    let notes = prepared.engine.loaded.notes.clone();
     let offer = if args.edits.experiment.is_none() { autosave::offer() } else { None };
 
     let (sender, happenings) = mpsc::channel();
@@ -61,6 +63,7 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
     let (mut state, subject) =
         open(prepared, &settings.keys, theme, size, 0, &Hub::from_env(args.model.offline), &sender)?;
     state.offer(offer);
+    state.note(&notes);
     let autosave = keep(&state, &sender);
     let how = ModelArgs { model: None, revision: None, no_processing: false, ..args.model.clone() };
     let (keys, regions) = (settings.keys, vec![]);

@@ -1,6 +1,6 @@
 //! From arguments, and the experiment that they name, to a loaded model and a checked specification of what to run.
 
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context, Result};
 use toml::Spanned;
@@ -87,7 +87,17 @@ pub(super) fn load(args: &ModelArgs) -> Result<Loaded> {
     // before minutes are spent on a download
     let place = place(args)?;
     let source = source(args, &mut Bar::on_stderr().tell())?;
-    Ok(source.load(processing(args), place)?)
+    let loaded = source.load(processing(args), place)?;
+    print_notes(&loaded.notes);
+    Ok(loaded)
+}
+
+/// What was found on loading and not used, on stderr.
+fn print_notes(notes: &[String]) {
+    for note in notes {
+        // stderr may be closed; the result does not depend on it
+        let _ = writeln!(std::io::stderr(), "pythia-tui: note: {note}");
+    }
 }
 
 /// A model that was loaded, and what is to be run on it.
@@ -99,6 +109,13 @@ pub(super) struct Prepared {
     pub name: String,
     /// Why this is not the model that was meant, if it is not.
     pub note: Option<String>,
+}
+
+/// [`prepare`] for a subcommand that prints: nothing stands in for what is not there, and notes go to stderr.
+pub(super) fn prepare_headless(model: &ModelArgs, prompt: &PromptArgs, edits: &EditArgs) -> Result<Prepared> {
+    let prepared = prepare(model, prompt, edits, None, &mut Bar::on_stderr().tell())?;
+    print_notes(&prepared.engine.loaded.notes);
+    Ok(prepared)
 }
 
 /// Load the model that the arguments or the experiment name, and check what is to be run.

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::{
     Usage,
     args::RunArgs,
-    progress::Bar,
     prompt::{self, Prepared},
 };
 use crate::{
@@ -29,8 +28,7 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
     if let Some(path) = &args.save_cache {
         check_cache_name(path).map_err(|e| Usage(format!("--save-cache: {e}")))?;
     }
-    let Prepared { mut engine, setup, name, .. } =
-        prompt::prepare(&args.model, &args.prompt, &args.edits, None, &mut Bar::on_stderr().tell())?;
+    let Prepared { mut engine, setup, name, .. } = prompt::prepare_headless(&args.model, &args.prompt, &args.edits)?;
     let spec = setup.spec();
     let load = ms(began);
 

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::{
     Usage,
     args::{MetricArg, SweepArgs},
-    progress::Bar,
     prompt::{self, Prepared, Words},
     run::classify,
 };
@@ -29,8 +28,7 @@ struct Filled {
 }
 
 pub(super) fn main(args: &SweepArgs) -> Result<()> {
-    let Prepared { mut engine, setup, .. } =
-        prompt::prepare(&args.model, &args.prompt, &args.edits, None, &mut Bar::on_stderr().tell())?;
+    let Prepared { mut engine, setup, .. } = prompt::prepare_headless(&args.model, &args.prompt, &args.edits)?;
     let spec = setup.spec();
     // what TransformerLens puts together from three maps
     let every = args.patch.as_deref().is_some_and(|name| name.trim_start_matches("get_act_patch_") == "block_every");

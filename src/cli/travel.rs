@@ -10,11 +10,11 @@ use std::{
 
 use super::args::ModelArgs;
 use crate::{
-    engine::caught,
     model::{
         Hub, Loaded, ModelError, Placement, Processing, Progress, Source, Tell, TrainingStep, is_of_suite,
         training_steps,
     },
+    panics::caught,
 };
 
 /// What comes of it.

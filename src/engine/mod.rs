@@ -32,5 +32,4 @@ pub use measure::{Measured, Measures};
 pub use run::{Control, Engine, Outcome, Run, Spec};
 pub use save::{Array, SaveError, check_cache_name, save_cache, write_npz};
 pub use sweep::{Measure, Question, Swept};
-pub(crate) use worker::caught;
 pub use worker::{Answer, Report, Stop, Want, Worker, in_pool};

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -62,7 +62,9 @@ pub struct Array {
 /// # Errors
 /// The file can't be written whole.
 pub fn write_npz(file: &mut File, arrays: &[Array]) -> io::Result<()> {
-    let mut archive = ZipWriter::new(BufWriter::with_capacity(BUFFER, file));
+    let mut failed = None;
+    let out = Latched { out: BufWriter::with_capacity(BUFFER, file), failed: &mut failed, at: 0, end: 0 };
+    let mut archive = ZipWriter::new(out);
     for Array { name, shape, values } in arrays {
         let size = values.len() as u64 * 4;
         let options = SimpleFileOptions::default()
@@ -82,8 +84,54 @@ pub fn write_npz(file: &mut File, arrays: &[Array]) -> io::Result<()> {
         archive.write_all(header.as_bytes())?;
         write_values(&mut archive, values)?;
     }
-    archive.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
-    Ok(())
+    archive.finish()?.flush()?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// A writer that keeps the first error for later and from then on takes everything and writes nothing. An archive that is
+/// dropped because of an error tries to finish and, failing, prints a line of its own onto the screen.
+struct Latched<'a, W> {
+    out: W,
+    failed: &'a mut Option<io::Error>,
+    /// Where the next byte goes, and where the last one is, as if there had been no error.
+    at: u64,
+    end: u64,
+}
+
+impl<W: Write + Seek> Latched<'_, W> {
+    fn attempt<T>(&mut self, work: impl FnOnce(&mut W) -> io::Result<T>) -> Option<T> {
+        if self.failed.is_some() {
+            return None;
+        }
+        work(&mut self.out).map_err(|error| *self.failed = Some(error)).ok()
+    }
+}
+
+impl<W: Write + Seek> Write for Latched<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.attempt(|out| out.write(bytes)).unwrap_or(bytes.len());
+        self.at += written as u64;
+        self.end = self.end.max(self.at);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.attempt(Write::flush);
+        Ok(())
+    }
+}
+
+impl<W: Write + Seek> Seek for Latched<'_, W> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.attempt(|out| out.seek(to));
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.end.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
 }
 
 /// Arrays in the safetensors format: the length of a JSON header, the header, the values.

@@ -1,7 +1,6 @@
 //! The worker thread: a mailbox of one, in which the newest request wins.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +10,7 @@ use std::{
 };
 
 use super::{Look, Measured, Spec, Summary, View};
-use crate::hooks::EditError;
+use crate::{hooks::EditError, panics::caught};
 
 /// All that the explorer wants to see. Each request says everything, so an unread one can be replaced by a newer one.
 #[derive(Clone, Debug, PartialEq)]
@@ -204,13 +203,4 @@ fn work(inbox: &Mailbox, mut answer: impl Answer + Send, report: &(dyn Fn(Report
 /// one has to be woken, which takes longer than some of the products of a short run.
 pub fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     rayon::scope(|_| work())
-}
-
-/// What `work` returns, or that it panicked: a thread beside the screen must not end without a word.
-pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        format!("internal error: {}", text.unwrap_or("no reason was given"))
-    })
 }

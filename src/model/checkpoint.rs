@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
+    io::Read,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -10,9 +11,10 @@ use std::{
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use memmap2::{Mmap, MmapOptions};
 use rayon::prelude::*;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
-use super::{ModelError, torch_file};
+use super::{ModelError, sniff, torch_file};
+use crate::fs;
 
 /// A file that holds tensors.
 enum Shard {
@@ -20,18 +22,23 @@ enum Shard {
     Embedded(&'static [u8]),
 }
 
-/// Where a tensor lies in its file, row-major.
+/// Where a tensor lies in its file.
 pub(super) struct Entry {
     pub dtype: Dtype,
     pub shape: Vec<usize>,
     pub bytes: Range<usize>,
+    /// How far apart, in numbers, neighbours along each axis lie; None where they lie row by row.
+    pub strides: Option<Vec<usize>>,
 }
+
+/// A tensor's name, and where it lies or why it can't be read: that matters only if the model needs it.
+pub(super) type Found = (String, Result<Entry, String>);
 
 /// Named tensors, read when asked for.
 pub(super) struct Checkpoint {
     shards: Vec<Shard>,
     /// Each with the number of its shard.
-    tensors: BTreeMap<String, (usize, Entry)>,
+    tensors: BTreeMap<String, (usize, Result<Entry, String>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +63,12 @@ impl Checkpoint {
         let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
         let Files { paths, format } = files(dir)?;
         for path in paths {
-            let file = File::open(&path).map_err(ModelError::io(&path))?;
-            let broken = |reason| ModelError::Broken { path: path.clone(), reason };
+            let file = fs::open(&path).map_err(ModelError::read(&path))?;
+            let broken = |reason| {
+                // a cut archive is a zip archive all the same
+                let what = sniff::explain(&path).filter(|_| !(format == Format::Torch && is_zip(&path)));
+                ModelError::Broken { path: path.clone(), reason: what.map_or(reason, String::from) }
+            };
             let entries = match format {
                 Format::Safetensors => {
                     let length = file.metadata().map_err(ModelError::io(&path))?.len();
@@ -78,7 +89,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    fn add(&mut self, shard: Shard, entries: Vec<(String, Entry)>) {
+    fn add(&mut self, shard: Shard, entries: Vec<Found>) {
         let number = self.shards.len();
         self.tensors.extend(entries.into_iter().map(|(name, entry)| (name, (number, entry))));
         self.shards.push(shard);
@@ -88,22 +99,56 @@ impl Checkpoint {
         self.tensors.keys().map(String::as_str)
     }
 
-    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors.get(name).map(|(_, entry)| entry.shape.as_slice())
+    /// The shape of a tensor.
+    ///
+    /// # Errors
+    /// It is there and can't be read.
+    pub(super) fn shape(&self, name: &str) -> Result<Option<&[usize]>, ModelError> {
+        match self.tensors.get(name) {
+            None => Ok(None),
+            Some((_, Ok(entry))) => Ok(Some(entry.shape.as_slice())),
+            Some((shard, Err(reason))) => Err(self.broken(*shard, format!("{name} {reason}"))),
+        }
     }
 
     /// The values of a tensor, row-major, as f32 whatever they are stored as.
     pub(super) fn read(&self, name: &str) -> Result<Vec<f32>, ModelError> {
-        let Some((shard, entry)) = self.tensors.get(name) else {
+        let Some((shard, Ok(entry))) = self.tensors.get(name) else {
             return Err(ModelError::Tensors(vec![format!("  missing {name}")]));
         };
-        match &self.shards[*shard] {
+        let values = match &self.shards[*shard] {
             Shard::Embedded(bytes) => to_f32(&bytes[entry.bytes.clone()], entry.dtype),
             // mapped only as long as it is read, so that no file stays in memory beside the weights made of it
             Shard::File(file, path) => to_f32(&map(file, &entry.bytes).map_err(ModelError::io(path))?, entry.dtype),
-        }
-        .map_err(|e| ModelError::Tensors(vec![format!("  {name} {e}")]))
+        };
+        let values = values.map_err(|e| ModelError::Tensors(vec![format!("  {name} {e}")]))?;
+        Ok(match &entry.strides {
+            None => values,
+            Some(strides) => row_by_row(&values, &entry.shape, strides),
+        })
     }
+
+    fn broken(&self, shard: usize, reason: String) -> ModelError {
+        let path = match &self.shards[shard] {
+            Shard::File(_, path) => path.clone(),
+            Shard::Embedded(_) => "embedded model".into(),
+        };
+        ModelError::Broken { path, reason }
+    }
+}
+
+/// The values of a tensor in row-major order, of which neighbours along each axis lie `strides` apart.
+fn row_by_row(values: &[f32], shape: &[usize], strides: &[usize]) -> Vec<f32> {
+    let mut places = vec![0];
+    for (n, stride) in shape.iter().zip(strides) {
+        places = places.iter().flat_map(|place| (0..*n).map(move |i| place + i * stride)).collect();
+    }
+    places.into_iter().map(|place| values[place]).collect()
+}
+
+fn is_zip(path: &Path) -> bool {
+    let mut start = [0; 4];
+    fs::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok()) && start == *b"PK\x03\x04"
 }
 
 #[allow(unsafe_code, reason = "memory-mapping is what makes large checkpoints load without a second copy")]
@@ -114,14 +159,21 @@ fn map(file: &File, bytes: &Range<usize>) -> std::io::Result<Mmap> {
 }
 
 /// The tensors of a safetensors file.
-fn entries(file: &[u8]) -> Result<Vec<(String, Entry)>, String> {
-    let (header, metadata) = SafeTensors::read_metadata(file).map_err(|e| e.to_string())?;
+fn entries(file: &[u8]) -> Result<Vec<Found>, String> {
+    let cut = "it is truncated; fetch it again";
+    let (header, metadata) = SafeTensors::read_metadata(file).map_err(|e| match e {
+        SafeTensorError::HeaderTooSmall => format!("{} bytes are too few: {cut}", file.len()),
+        SafeTensorError::InvalidHeaderLength | SafeTensorError::MetadataIncompleteBuffer => {
+            format!("it is shorter than its header says ({} bytes): {cut}", file.len())
+        }
+        other => format!("its header is not as safetensors has it ({other})"),
+    })?;
     let data = 8 + header;
     let entry = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
         let bytes = data + info.data_offsets.0..data + info.data_offsets.1;
         match bytes.end <= file.len() {
-            true => Ok((name, Entry { dtype: info.dtype, shape: info.shape.clone(), bytes })),
-            false => Err(format!("{name} ends beyond the file")),
+            true => Ok((name, Ok(Entry { dtype: info.dtype, shape: info.shape.clone(), bytes, strides: None }))),
+            false => Err(format!("{name} ends beyond the file: {cut}")),
         }
     };
     metadata.tensors().into_iter().map(entry).collect()
@@ -156,7 +208,18 @@ fn to_f32(bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>, String> {
             },
             4,
         )),
-        other => Err(format!("is stored as {other:?}; expected F16, BF16 or F32")),
+        Dtype::F64 => Ok(widen(
+            bytes,
+            |b, out| {
+                for (b, x) in b.as_chunks::<8>().0.iter().zip(out) {
+                    #[allow(clippy::cast_possible_truncation, reason = "weights are f32 from here on")]
+                    let narrow = f64::from_le_bytes(*b) as f32;
+                    *x = narrow;
+                }
+            },
+            8,
+        )),
+        other => Err(format!("is stored as {other:?}; expected F16, BF16, F32 or F64")),
     }
 }
 
@@ -194,9 +257,8 @@ pub(super) fn index_of(weights: &str) -> String {
 
 /// The names of the shards in an index.
 pub(super) fn shards(index: &Path) -> Result<Vec<String>, ModelError> {
-    let text = std::fs::read_to_string(index).map_err(ModelError::io(index))?;
-    let json: serde_json::Value =
-        serde_json::from_str(&text).map_err(|source| ModelError::Json { path: index.into(), source })?;
+    let text = fs::read_text(index, fs::TEXT_LIMIT).map_err(ModelError::read(index))?;
+    let json: serde_json::Value = serde_json::from_str(&text).map_err(ModelError::json(index))?;
     let broken = |reason: &str| ModelError::Broken { path: index.into(), reason: reason.into() };
     let map = json.get("weight_map").and_then(|m| m.as_object()).ok_or_else(|| broken("it has no weight_map"))?;
     let shards: Option<BTreeSet<&str>> = map.values().map(|file| file.as_str()).collect();

@@ -1,4 +1,7 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::sniff;
+use crate::fs::ReadError;
 
 /// A model that can't be loaded or run as asked.
 #[derive(Debug, thiserror::Error)]
@@ -25,16 +28,20 @@ pub enum ModelError {
     MissingFile(PathBuf, &'static str),
     #[error("{0} names {1}, which is not there; fetch the checkpoint again")]
     MissingShard(PathBuf, PathBuf),
-    #[error("{path}: not valid JSON: {source}")]
-    Json { path: PathBuf, source: serde_json::Error },
+    #[error("{path}: not valid JSON: {reason}")]
+    Json { path: PathBuf, reason: String },
+    #[error("can't read {path}: {reason}")]
+    Read { path: PathBuf, reason: ReadError },
     #[error("config.json: {0}")]
     Config(String),
-    #[error("{path}: not a readable file of weights ({reason}); it may be truncated: fetch it again")]
+    #[error("{path}: not a readable file of weights: {reason}")]
     Broken { path: PathBuf, reason: String },
     #[error("the checkpoint does not fit its config.json:\n{}", .0.join("\n"))]
     Tensors(Vec<String>),
-    #[error("tokenizer.json: {0}")]
-    Tokenizer(String),
+    #[error("{path}: not a readable tokenizer: {reason}")]
+    Tokenizer { path: PathBuf, reason: String },
+    #[error("the text can't be made into tokens: {0}")]
+    Encode(String),
     #[error(
         "this checkpoint has no tokenizer.json, so text can't be encoded; give token ids instead: --tokens 7910,21761"
     )]
@@ -52,6 +59,21 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// A file that could not be read whole.
+    pub(super) fn read(path: &Path) -> impl FnOnce(ReadError) -> Self {
+        let path = path.to_path_buf();
+        move |reason| Self::Read { path, reason }
+    }
+
+    /// A file that is not the JSON that its name promises.
+    pub(super) fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> Self {
+        let path = path.to_path_buf();
+        move |error| {
+            let reason = sniff::explain(&path).map_or_else(|| error.to_string(), String::from);
+            Self::Json { path, reason }
+        }
+    }
+
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }

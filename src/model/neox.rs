@@ -11,7 +11,7 @@ use super::{
     checkpoint::Checkpoint,
     kernels::{self, Linear},
     rotary::Rotary,
-    weights::{Affine, BlockWeights, Processing, Weights},
+    weights::{self, Affine, BlockWeights, Processing, Weights},
 };
 use crate::hooks::{ActivationCache, BlockHook, EditError, HookPoint, Hooks, Schema, with_rows};
 
@@ -61,18 +61,20 @@ pub struct Model {
 }
 
 impl Model {
+    /// The model, and what its checkpoint holds besides.
     pub(super) fn new(
         config: Config,
         checkpoint: &Checkpoint,
         processing: Processing,
         place: Placement,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<(Self, Vec<String>), ModelError> {
+        let notes = weights::check(checkpoint, &config)?;
         let Weights { embed, blocks, ln_final, unembed } = Weights::load(checkpoint, &config, processing, &place)?;
         let Placement { device, dtype } = place;
         let rotary = std::sync::Arc::new(Rotary::new(&config, dtype, &device)?);
         let blocks = blocks.into_iter().enumerate().map(|(i, w)| Block::new(i, w, &config, &rotary)).collect();
         let ln_final = LayerNorm { affine: ln_final, eps: config.layer_norm_eps };
-        Ok(Self { config, processing, device, dtype, embed, blocks, ln_final, unembed })
+        Ok((Self { config, processing, device, dtype, embed, blocks, ln_final, unembed }, notes))
     }
 
     /// Run from `start` to the logits, showing every activation to `hooks` and going on with what it returns.

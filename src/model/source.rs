@@ -4,6 +4,8 @@ use std::{
     time::Instant,
 };
 
+use crate::fs;
+
 use super::{Config, Model, ModelError, Placement, Processing, Tokenizer, checkpoint::Checkpoint, demo};
 
 /// Where a model comes from.
@@ -25,6 +27,8 @@ pub struct Loaded {
     pub name: String,
     /// The commit or training step, where the source tells it.
     pub revision: Option<String>,
+    /// What was found in the files and not used: a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Source {
@@ -57,9 +61,9 @@ impl Source {
             Self::Demo => {
                 let config = self.config()?;
                 let checkpoint = Checkpoint::embedded(demo::WEIGHTS)?;
-                let model = Model::new(config, &checkpoint, processing, place)?;
-                let tokenizer = Arc::new(Tokenizer::from_bytes(demo::TOKENIZER)?);
-                Ok(Loaded { model, tokenizer, name: "demo".into(), revision: None })
+                let (model, notes) = Model::new(config, &checkpoint, processing, place)?;
+                let tokenizer = Arc::new(Tokenizer::from_bytes(demo::TOKENIZER, Path::new("tokenizer.json"))?);
+                Ok(Loaded { model, tokenizer, name: "demo".into(), revision: None, notes })
             }
             Self::Directory(dir) => {
                 let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
@@ -90,7 +94,9 @@ fn load_directory(
         let model = Checkpoint::open(dir).and_then(|checkpoint| Model::new(config, &checkpoint, processing, place));
         (tokenizer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), model)
     });
-    Ok(Loaded { tokenizer: Arc::new(tokenizer?), model: model?, name, revision })
+    let (tokenizer, (model, mut notes)) = (Arc::new(tokenizer?), model?);
+    notes.extend(tokenizer.notes().iter().cloned());
+    Ok(Loaded { model, tokenizer, name, revision, notes })
 }
 
 fn read_config(dir: &Path) -> Result<Config, ModelError> {
@@ -101,11 +107,11 @@ fn read_config(dir: &Path) -> Result<Config, ModelError> {
     if !path.is_file() {
         return Err(ModelError::MissingFile(dir.to_path_buf(), "config.json"));
     }
-    let text = std::fs::read_to_string(&path).map_err(ModelError::io(&path))?;
+    let text = fs::read_text(&path, fs::TEXT_LIMIT).map_err(ModelError::read(&path))?;
     parse_config(&text, &path)
 }
 
 fn parse_config(text: &str, path: &Path) -> Result<Config, ModelError> {
-    let json = serde_json::from_str(text).map_err(|source| ModelError::Json { path: path.to_path_buf(), source })?;
+    let json = serde_json::from_str(text).map_err(ModelError::json(path))?;
     Config::from_json(&json)
 }

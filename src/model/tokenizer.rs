@@ -1,6 +1,9 @@
-use std::{fmt::Write, path::Path};
+use std::{fmt::Write, io, path::Path};
 
-use super::ModelError;
+use tokenizers::ModelWrapper;
+
+use super::{ModelError, sniff};
+use crate::{fs, panics::expected};
 
 /// The bytes of a token as byte-level BPE spells them (Radford et al., "Language Models are Unsupervised Multitask
 /// Learners", 2019: a printable character for each byte), those of a character cut in two in hexadecimal.
@@ -25,23 +28,40 @@ fn bytes_of(spelled: &str) -> Option<String> {
     Some(text)
 }
 
+/// The largest `tokenizer.json`; those of large vocabularies take some tens of MiB.
+const LIMIT: u64 = 256 << 20;
+
 /// A model's tokenizer, where it has one.
-pub struct Tokenizer(Option<tokenizers::Tokenizer>);
+pub struct Tokenizer {
+    tokenizer: Option<tokenizers::Tokenizer>,
+    notes: Vec<String>,
+}
 
 impl Tokenizer {
     pub(super) fn open(dir: &Path) -> Result<Self, ModelError> {
         let path = dir.join("tokenizer.json");
-        if !path.is_file() {
-            return Ok(Self(None));
+        if path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            return Ok(Self { tokenizer: None, notes: vec![] });
         }
-        let bytes = std::fs::read(&path).map_err(ModelError::io(&path))?;
-        Self::from_bytes(&bytes)
+        let bytes = fs::read(&path, LIMIT).map_err(ModelError::read(&path))?;
+        Self::from_bytes(&bytes, &path)
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
-        tokenizers::Tokenizer::from_bytes(bytes)
-            .map(|t| Self(Some(t)))
-            .map_err(|e| ModelError::Tokenizer(e.to_string()))
+    pub(super) fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, ModelError> {
+        let broken = |reason: String| {
+            let reason = sniff::explain_start(bytes).map_or(reason, String::from);
+            ModelError::Tokenizer { path: path.into(), reason }
+        };
+        // the library trusts some of what it reads
+        let read = expected(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| e.to_string()));
+        let mut tokenizer = read.flatten().map_err(broken)?;
+        let notes = expected(|| without_state(&mut tokenizer)).flatten().map_err(broken)?;
+        Ok(Self { tokenizer: Some(tokenizer), notes })
+    }
+
+    /// What the tokenizer's file says and is not done here: a sentence each.
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Token ids of a text, without special tokens added.
@@ -49,18 +69,23 @@ impl Tokenizer {
     /// # Errors
     /// The checkpoint has no tokenizer, or the text can't be encoded.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
-        let tokenizer = self.0.as_ref().ok_or(ModelError::NoTokenizer)?;
-        let encoding = tokenizer.encode_fast(text, false).map_err(|e| ModelError::Tokenizer(e.to_string()))?;
-        Ok(encoding.get_ids().to_vec())
+        let tokenizer = self.tokenizer.as_ref().ok_or(ModelError::NoTokenizer)?;
+        let encoding = expected(|| tokenizer.encode_fast(text, false).map_err(|e| e.to_string()));
+        Ok(encoding.flatten().map_err(ModelError::Encode)?.get_ids().to_vec())
+    }
+
+    /// What the tokenizer makes of some ids, if it can.
+    fn decoded(&self, ids: &[u32]) -> Option<String> {
+        let tokenizer = self.tokenizer.as_ref()?;
+        expected(|| tokenizer.decode(ids, false).ok()).ok().flatten()
     }
 
     /// The text of a row of tokens; ids without a string appear as `<|50300|>`.
     #[must_use]
     pub fn decode(&self, ids: &[u32]) -> String {
-        let known = |id: u32| self.0.as_ref().is_some_and(|t| t.id_to_token(id).is_some());
+        let known = |id: u32| self.tokenizer.as_ref().is_some_and(|t| t.id_to_token(id).is_some());
         if ids.iter().all(|id| known(*id)) {
-            let decoded = self.0.as_ref().and_then(|t| t.decode(ids, false).ok());
-            return decoded.unwrap_or_default();
+            return self.decoded(ids).unwrap_or_default();
         }
         ids.iter().map(|id| self.token(*id)).collect()
     }
@@ -70,12 +95,12 @@ impl Tokenizer {
     #[must_use]
     pub fn token(&self, id: u32) -> String {
         let nameless = || format!("<|{id}|>");
-        let Some(tokenizer) = &self.0 else { return nameless() };
+        let Some(tokenizer) = &self.tokenizer else { return nameless() };
         let Some(spelled) = tokenizer.id_to_token(id) else { return nameless() };
-        match tokenizer.decode(&[id], false) {
-            Ok(text) if text.contains('\u{fffd}') => bytes_of(&spelled).unwrap_or(text),
-            Ok(text) => text,
-            Err(_) => nameless(),
+        match self.decoded(&[id]) {
+            Some(text) if text.contains('\u{fffd}') => bytes_of(&spelled).unwrap_or(text),
+            Some(text) => text,
+            None => nameless(),
         }
     }
 
@@ -89,9 +114,96 @@ impl Tokenizer {
     }
 }
 
+/// Take from a tokenizer what would change a prompt unseen: truncation and padding of an earlier call, which Hugging Face
+/// applies only where it is asked to, and merges that are left out at random (Provilkov et al., "BPE-Dropout", 2020). Returns
+/// a sentence for each, and one where Hugging Face would add tokens that are not added here.
+fn without_state(tokenizer: &mut tokenizers::Tokenizer) -> Result<Vec<String>, String> {
+    let mut notes = Vec::new();
+    if let Some(truncation) = tokenizer.get_truncation() {
+        notes.push(format!("tokenizer.json cuts texts to {} tokens; prompts are not cut", truncation.max_length));
+        tokenizer.with_truncation(None).map_err(|e| e.to_string())?;
+    }
+    if tokenizer.get_padding().is_some() {
+        notes.push("tokenizer.json pads texts; prompts are not padded".into());
+        tokenizer.with_padding(None);
+    }
+    if let ModelWrapper::BPE(model) = tokenizer.get_model()
+        && model.dropout.is_some_and(|share| share > 0.0)
+    {
+        notes.push("tokenizer.json leaves out merges at random (dropout); prompts are tokenized without".into());
+        let mut model = model.clone();
+        model.dropout = None;
+        tokenizer.with_model(model);
+    }
+    let [with, without] = [true, false].map(|special| tokenizer.encode_fast("", special).map_err(|e| e.to_string()));
+    let (with, without) = (with?, without?);
+    if with.len() > without.len() {
+        let added: Vec<&str> = with.get_tokens().iter().map(String::as_str).collect();
+        notes.push(format!(
+            "tokenizer.json adds {} to texts; prompts get no tokens but those of --prepend-bos",
+            added.join(" ")
+        ));
+    }
+    Ok(notes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The demo's tokenizer with other settings in its file.
+    fn with(change: impl FnOnce(&mut serde_json::Value)) -> Result<Tokenizer, ModelError> {
+        let mut json = serde_json::from_slice(super::super::demo::TOKENIZER).unwrap();
+        change(&mut json);
+        Tokenizer::from_bytes(json.to_string().as_bytes(), Path::new("tokenizer.json"))
+    }
+
+    #[test]
+    fn state_of_the_file_changes_no_prompt() {
+        let text = "When Mary and John went to the store, John gave a drink to";
+        let plain = with(|_| {}).unwrap();
+        assert!(plain.notes().is_empty(), "{:?}", plain.notes());
+        let ids = plain.encode(text).unwrap();
+        assert!(ids.len() > 8);
+        let bos = plain.token(0);
+        let template = serde_json::json!({"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": bos, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {bos.clone(): {"id": bos, "ids": [0], "tokens": [bos]}}});
+        for (field, value, note) in [
+            (
+                "truncation",
+                serde_json::json!({"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}),
+                "cuts texts to 4 tokens",
+            ),
+            (
+                "padding",
+                serde_json::json!({"strategy": {"Fixed": 64}, "direction": "Left", "pad_to_multiple_of": 8, "pad_id": 0,
+                    "pad_type_id": 0, "pad_token": "x"}),
+                "pads texts",
+            ),
+            ("post_processor", template, "adds <|endoftext|> to texts"),
+        ] {
+            let tokenizer = with(|json| json[field] = value).unwrap();
+            assert_eq!(tokenizer.encode(text).unwrap(), ids, "{field}");
+            assert!(tokenizer.notes()[0].contains(note), "{:?}", tokenizer.notes());
+        }
+        let random = with(|json| json["model"]["dropout"] = 0.9.into()).unwrap();
+        assert!((0..8).all(|_| random.encode(text).unwrap() == ids));
+        assert!(random.notes()[0].contains("dropout"));
+    }
+
+    #[test]
+    fn what_the_library_panics_on_is_an_error() {
+        let refused = |change: &dyn Fn(&mut serde_json::Value)| with(change).err().unwrap().to_string();
+        let message = refused(&|json| json["model"]["continuing_subword_prefix"] = "NaN".into());
+        assert!(message.starts_with("tokenizer.json: not a readable tokenizer"), "{message}");
+        let message = refused(&|json| json["model"] = "x".into());
+        assert!(message.starts_with("tokenizer.json: not a readable tokenizer"), "{message}");
+        let message =
+            Tokenizer::from_bytes(b"version https://git-lfs.github.com/spec/v1\n", Path::new("d/tokenizer.json"));
+        assert!(message.err().unwrap().to_string().contains("git lfs pull"));
+    }
 
     #[test]
     fn a_part_of_a_character_is_told_by_its_bytes() {

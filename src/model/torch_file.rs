@@ -3,28 +3,36 @@
 
 use std::{
     fs::File,
-    io::Read,
-    panic::{AssertUnwindSafe, catch_unwind},
+    io::{BufReader, Read, Seek, SeekFrom},
 };
 
-use candle_core::pickle::{Object, Stack};
 use safetensors::Dtype;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::{checkpoint::Entry, weights::is_buffer};
+use super::{
+    checkpoint::{Entry, Found},
+    pickle::{Id, Pickle, Value},
+    weights::is_buffer,
+};
+use crate::fs::TEXT_LIMIT;
+
+type Archive<'a> = ZipArchive<BufReader<&'a File>>;
 
 /// The tensors of a file, those without parameters left out.
-pub(super) fn entries(file: &File) -> Result<Vec<(String, Entry)>, String> {
-    // what interprets the pickle trusts some of its numbers
-    catch_unwind(AssertUnwindSafe(|| parse(file)))
-        .unwrap_or_else(|_| Err("its pickle is not as PyTorch writes it".into()))
-}
-
-fn parse(file: &File) -> Result<Vec<(String, Entry)>, String> {
+pub(super) fn entries(mut file: &File) -> Result<Vec<Found>, String> {
     let length = file.metadata().map_err(|e| e.to_string())?.len();
     let length = usize::try_from(length).map_err(|e| e.to_string())?;
-    let archive = ZipArchive::new(std::io::BufReader::new(file));
-    let mut archive = archive.map_err(|e| format!("{e}; PyTorch has written zip archives since 1.6"))?;
+    let mut archive = match ZipArchive::new(BufReader::new(file)) {
+        Ok(archive) => archive,
+        Err(e) => {
+            let mut start = [0; 4];
+            let is_zip = file.seek(SeekFrom::Start(0)).is_ok() && file.read_exact(&mut start).is_ok();
+            return Err(match is_zip && start == *b"PK\x03\x04" {
+                true => format!("{e}: the end of its zip archive is missing, so it is truncated; fetch it again"),
+                false => format!("{e}; PyTorch has written zip archives since 1.6"),
+            });
+        }
+    };
     let names: Vec<String> =
         archive.file_names().map_while(|name| name.map(std::borrow::Cow::into_owned).ok()).collect();
     let pickle = names.iter().find(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
@@ -35,130 +43,157 @@ fn parse(file: &File) -> Result<Vec<(String, Entry)>, String> {
     {
         return Err("its numbers are big-endian; expected little-endian".into());
     }
-    let pickle = read(&mut archive, pickle)?;
-    let mut stack = Stack::empty();
-    stack.read_loop(&mut pickle.as_slice()).map_err(|e| format!("its pickle: {e}"))?;
-    let Ok(Object::Dict(items)) = stack.finalize() else {
-        return Err("it does not hold a dictionary of tensors".into());
-    };
-    let mut entries = Vec::new();
-    for (name, value) in items {
-        let Ok(name) = name.unicode() else { continue };
-        if is_buffer(&name) {
-            continue;
-        }
-        if let Some(tensor) = tensor(&value).map_err(|e| format!("{name}: {e}"))? {
-            let entry = entry(&mut archive, directory, tensor, length).map_err(|e| format!("{name}: {e}"))?;
-            entries.push((name, entry));
+    let pickle = Pickle::read(&read(&mut archive, pickle)?).map_err(|e| format!("its pickle, {e}"))?;
+    let mut all = Vec::new();
+    for (name, value) in tensors(&pickle)? {
+        let entry = tensor(&pickle, value)
+            .transpose()
+            .map(|tensor| tensor.and_then(|tensor| place(&mut archive, directory, tensor, length)));
+        if let Some(entry) = entry.filter(|_| !is_buffer(name)) {
+            all.push((name.to_string(), entry));
         }
     }
-    Ok(entries)
+    Ok(all)
+}
+
+/// The dictionary of tensors: what was saved, or a part of it under one of the names that training programs use.
+fn tensors(pickle: &Pickle) -> Result<Vec<(&str, Id)>, String> {
+    const NAMES: [&str; 3] = ["state_dict", "model", "module"];
+    let mut id = pickle.root();
+    // such a part may have such a part
+    for _ in 0..=NAMES.len() {
+        let Some(items) = pickle.dict(id) else { break };
+        let named: Vec<(&str, Id)> =
+            items.iter().filter_map(|(key, value)| Some((pickle.text(*key)?, *value))).collect();
+        let part = named.iter().find(|(name, value)| NAMES.contains(name) && pickle.dict(*value).is_some());
+        match part {
+            Some((_, part)) => id = *part,
+            None => return Ok(named),
+        }
+    }
+    Err(format!("it does not hold a dictionary of tensors, itself or as `{}`", NAMES.join("`, `")))
 }
 
 /// What the pickle says of a tensor.
-struct Pickled {
+struct Pickled<'a> {
     dtype: Dtype,
     shape: Vec<usize>,
+    strides: Vec<usize>,
     /// The name of its storage, and where in it the tensor begins, in numbers.
-    storage: String,
+    storage: &'a str,
     offset: usize,
 }
 
 /// The tensor that a value is, also as a parameter; None where it is something else.
-fn tensor(value: &Object) -> Result<Option<Pickled>, String> {
-    let Object::Reduce { callable, args } = value else { return Ok(None) };
-    let (Object::Class { module_name, class_name }, Object::Tuple(args)) = (&**callable, &**args) else {
-        return Ok(None);
-    };
-    match (module_name.as_str(), class_name.as_str(), args.as_slice()) {
-        ("torch._tensor", "_rebuild_from_type_v2", [callable, _, args, ..]) => {
-            tensor(&Object::Reduce { callable: Box::new(callable.clone()), args: Box::new(args.clone()) })
-        }
-        ("torch._utils", "_rebuild_parameter", [tensor_of, ..]) => tensor(tensor_of),
-        (
-            "torch._utils",
-            "_rebuild_tensor_v2",
-            [Object::PersistentLoad(storage), offset, Object::Tuple(shape), Object::Tuple(strides), ..],
-        ) => {
-            let Object::Tuple(storage) = &**storage else { return Err(UNKNOWN.into()) };
-            let [_, Object::Class { class_name, .. }, Object::Unicode(storage), ..] = storage.as_slice() else {
-                return Err(UNKNOWN.into());
-            };
-            let dtype = match class_name.as_str() {
-                "HalfStorage" => Dtype::F16,
-                "BFloat16Storage" => Dtype::BF16,
-                "FloatStorage" => Dtype::F32,
-                other => {
-                    return Err(format!(
-                        "is kept in a {other}; expected a HalfStorage, BFloat16Storage or FloatStorage"
-                    ));
+fn tensor(pickle: &Pickle, mut value: Id) -> Result<Option<Pickled<'_>>, String> {
+    // a parameter in a tensor's subclass is as deep as it gets
+    for _ in 0..4 {
+        let Value::Call { function, arguments } = pickle.get(value) else { return Ok(None) };
+        let (Some((module, name)), Some(arguments)) = (pickle.class(*function), pickle.tuple(*arguments)) else {
+            return Ok(None);
+        };
+        match (module, name, arguments) {
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state", [data, ..]) => value = *data,
+            ("torch._tensor", "_rebuild_from_type_v2", [function, _, arguments, ..]) => {
+                if pickle.class(*function) != Some(("torch._utils", "_rebuild_tensor_v2")) {
+                    return Err(UNKNOWN.into());
                 }
-            };
-            let sizes = |all: &[Object]| all.iter().map(size).collect::<Option<Vec<usize>>>();
-            let (Some(shape), Some(strides), Some(offset)) = (sizes(shape), sizes(strides), size(offset)) else {
-                return Err(UNKNOWN.into());
-            };
-            if !is_contiguous(&shape, &strides) {
-                return Err("is not contiguous; save it with .contiguous()".into());
+                let Some(arguments) = pickle.tuple(*arguments) else { return Err(UNKNOWN.into()) };
+                return rebuilt(pickle, arguments).map(Some);
             }
-            Ok(Some(Pickled { dtype, shape, storage: storage.clone(), offset }))
+            ("torch._utils", "_rebuild_tensor_v2", arguments) => return rebuilt(pickle, arguments).map(Some),
+            ("torch._utils" | "torch._tensor", ..) => return Err(UNKNOWN.into()),
+            _ => return Ok(None),
         }
-        ("torch._utils" | "torch._tensor", ..) => Err(UNKNOWN.into()),
-        _ => Ok(None),
     }
+    Err(UNKNOWN.into())
 }
 
 const UNKNOWN: &str = "is not pickled as PyTorch does it";
 
-fn size(value: &Object) -> Option<usize> {
-    match value {
-        Object::Int(n) => usize::try_from(*n).ok(),
-        Object::Long(n) => usize::try_from(*n).ok(),
-        _ => None,
-    }
+/// The tensor of a call of `torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, ...)`.
+fn rebuilt<'a>(pickle: &'a Pickle, arguments: &[Id]) -> Result<Pickled<'a>, String> {
+    let known = || -> Option<Result<Pickled<'a>, String>> {
+        let [storage, offset, shape, strides, rest @ ..] = arguments else { return None };
+        // values that are to be negated or conjugated when they are read
+        if rest.get(2).is_some_and(|marks| pickle.dict(*marks).is_some_and(|marks| !marks.is_empty())) {
+            return Some(Err(
+                "has its values negated or conjugated on reading; save it with .resolve_neg().clone()".into()
+            ));
+        }
+        let Value::Persistent(storage) = pickle.get(*storage) else { return None };
+        // ("storage", class, name, device, length)
+        let [_, class, storage, ..] = pickle.tuple(*storage)? else { return None };
+        let dtype = match pickle.class(*class)?.1 {
+            "HalfStorage" => Dtype::F16,
+            "BFloat16Storage" => Dtype::BF16,
+            "FloatStorage" => Dtype::F32,
+            "DoubleStorage" => Dtype::F64,
+            "LongStorage" => Dtype::I64,
+            "IntStorage" => Dtype::I32,
+            "ShortStorage" => Dtype::I16,
+            "CharStorage" => Dtype::I8,
+            "ByteStorage" => Dtype::U8,
+            "BoolStorage" => Dtype::BOOL,
+            other => {
+                return Some(Err(format!(
+                    "is kept in a {other}; expected a HalfStorage, BFloat16Storage or FloatStorage"
+                )));
+            }
+        };
+        let (shape, strides) = (pickle.sizes(*shape)?, pickle.sizes(*strides)?);
+        let (storage, offset) = (pickle.text(*storage)?, pickle.size(*offset)?);
+        (shape.len() == strides.len()).then_some(Ok(Pickled { dtype, shape, strides, storage, offset }))
+    };
+    known().unwrap_or_else(|| Err(UNKNOWN.into()))
 }
 
-/// Whether the numbers lie row by row.
-fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
-    let mut expected = 1usize;
-    shape.len() == strides.len()
-        && shape.iter().zip(strides).rev().all(|(n, stride)| {
-            let here = *n <= 1 || *stride == expected;
-            expected = expected.saturating_mul(*n);
-            here
-        })
-}
-
-type Archive<'a> = ZipArchive<std::io::BufReader<&'a File>>;
-
-/// An entry in whole, which checks its checksum.
+/// An entry of the archive, which checks its checksum. What an entry of text is packed from is bounded, too.
 fn read(archive: &mut Archive<'_>, name: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let mut entry = archive.by_name(name).map_err(|e| format!("{name}: {e}"))?;
-    entry.read_to_end(&mut bytes).map_err(|e| format!("{name}: {e}"))?;
-    Ok(bytes)
+    let entry = archive.by_name(name).map_err(|e| format!("{name}: {e}"))?;
+    entry.take(TEXT_LIMIT + 1).read_to_end(&mut bytes).map_err(|e| format!("{name}: {e}"))?;
+    if bytes.len() as u64 > TEXT_LIMIT { Err(format!("{name} is larger than any checkpoint's")) } else { Ok(bytes) }
 }
 
 /// Where a tensor lies in a file of a length.
-fn entry(archive: &mut Archive<'_>, directory: &str, tensor: Pickled, length: usize) -> Result<Entry, String> {
-    let Pickled { dtype, shape, storage, offset } = tensor;
+fn place(archive: &mut Archive<'_>, directory: &str, tensor: Pickled<'_>, length: usize) -> Result<Entry, String> {
+    let Pickled { dtype, shape, strides, storage, offset } = tensor;
     let name = format!("{directory}/{storage}");
     let storage = archive.by_name(&name).map_err(|e| format!("{name}: {e}"))?;
     if storage.compression() != CompressionMethod::Stored {
         return Err("is compressed; torch.save does not".into());
     }
     let start = storage.data_start().ok_or("its place in the archive is not known")?;
-    let (start, room) = (usize::try_from(start).ok(), usize::try_from(storage.size()).ok());
-    let width = if dtype == Dtype::F32 { 4 } else { 2 };
-    let wanted = shape.iter().try_fold(width, |product: usize, n| product.checked_mul(*n));
-    let offset = offset.checked_mul(width);
-    let inside = wanted.zip(offset).and_then(|(wanted, offset)| wanted.checked_add(offset));
-    let first = start.zip(offset).and_then(|(start, offset)| start.checked_add(offset));
-    let end = first.zip(wanted).and_then(|(first, wanted)| first.checked_add(wanted));
-    match (first, end, inside) {
-        (Some(first), Some(end), Some(_)) if inside <= room && end <= length => {
-            Ok(Entry { dtype, shape, bytes: first..end })
-        }
-        _ => Err(format!("{shape:?} does not lie in its storage of {} bytes", storage.size())),
+    let width = dtype.bitsize() / 8;
+    let bytes = || {
+        let start = usize::try_from(start).ok()?;
+        let first = offset.checked_mul(width)?;
+        let end = first.checked_add(span(&shape, &strides)?.checked_mul(width)?)?;
+        let inside = end <= usize::try_from(storage.size()).ok()? && start.checked_add(end)? <= length;
+        inside.then_some(start + first..start + end)
+    };
+    let bytes = bytes().ok_or_else(|| format!("{shape:?} does not lie in its storage of {} bytes", storage.size()))?;
+    let strides = (!is_contiguous(&shape, &strides)).then_some(strides);
+    Ok(Entry { dtype, shape, bytes, strides })
+}
+
+/// How many numbers lie between the first and the last one of a tensor, both included.
+fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
+    // however often numbers are repeated, they can be counted
+    let count = shape.iter().try_fold(1usize, |count, n| count.checked_mul(*n))?;
+    if count == 0 {
+        return Some(0);
     }
+    shape.iter().zip(strides).try_fold(1usize, |span, (n, stride)| span.checked_add((n - 1).checked_mul(*stride)?))
+}
+
+/// Whether the numbers lie row by row.
+fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
+    let mut expected = 1usize;
+    shape.iter().zip(strides).rev().all(|(n, stride)| {
+        let here = *n <= 1 || *stride == expected;
+        expected = expected.saturating_mul(*n);
+        here
+    })
 }

@@ -74,15 +74,16 @@ pub(super) struct Weights {
 }
 
 impl Weights {
+    /// Of a checkpoint that passed [`check`].
+    ///
     /// # Errors
-    /// Every tensor that is missing, unknown or of another shape than `config` implies, by name.
+    /// A tensor that can't be read, and tensor errors.
     pub(super) fn load(
         checkpoint: &Checkpoint,
         config: &Config,
         processing: Processing,
         place: &Placement,
     ) -> Result<Self, ModelError> {
-        check(checkpoint, config)?;
         let reader = Reader { checkpoint, folded: processing.is_folded(), place };
         let (vocab, d_model) = (config.d_vocab, config.d_model);
 
@@ -284,7 +285,11 @@ pub(super) fn is_buffer(name: &str) -> bool {
         .any(|suffix| name.ends_with(suffix))
 }
 
-fn check(checkpoint: &Checkpoint, config: &Config) -> Result<(), ModelError> {
+/// Whether a checkpoint has every parameter that `config` implies; what it has besides, in a sentence if there is any.
+///
+/// # Errors
+/// Every tensor that is missing or has another shape, by name; a tensor that can't be read.
+pub(super) fn check(checkpoint: &Checkpoint, config: &Config) -> Result<Vec<String>, ModelError> {
     const SHOWN: usize = 12;
     let tensors = checkpoint.names().count();
     if config.n_layers > tensors {
@@ -294,7 +299,7 @@ fn check(checkpoint: &Checkpoint, config: &Config) -> Result<(), ModelError> {
     let expected = super::structure::parameters(config);
     let mut wrong: Vec<String> = Vec::new();
     for (name, shape) in &expected {
-        match checkpoint.shape(name) {
+        match checkpoint.shape(name)? {
             None => wrong.push(format!("  missing {name}: expected shape {shape:?}")),
             Some(found) if found != shape => wrong.push(format!("  {name}: expected shape {shape:?}, found {found:?}")),
             Some(_) => {}
@@ -302,16 +307,31 @@ fn check(checkpoint: &Checkpoint, config: &Config) -> Result<(), ModelError> {
     }
     let tied_copy = |name: &str| config.tied && name == "embed_out.weight";
     let known: std::collections::HashSet<&str> = expected.iter().map(|(name, _)| name.as_str()).collect();
-    for name in checkpoint.names().filter(|name| !known.contains(name) && !is_buffer(name) && !tied_copy(name)) {
-        wrong.push(format!("  unknown {name}: shape {:?}", checkpoint.shape(name).unwrap_or_default()));
-    }
+    let unknown = checkpoint.names().filter(|name| !known.contains(name) && !is_buffer(name) && !tied_copy(name));
+    let unknown: Vec<&str> = unknown.collect();
     if wrong.is_empty() {
-        return Ok(());
+        return Ok(unused(&unknown).into_iter().collect());
     }
+    // a name that is not known may be that of a missing one
+    wrong.extend(unknown.iter().map(|name| format!("  unknown {name}")));
     let more = wrong.len().saturating_sub(SHOWN);
     wrong.truncate(SHOWN);
     if more > 0 {
         wrong.push(format!("  and {more} more"));
     }
     Err(ModelError::Tensors(wrong))
+}
+
+/// `the checkpoint has 2 tensors that this model does not use: lora.a, lora.b`
+fn unused(names: &[&str]) -> Option<String> {
+    const SHOWN: usize = 3;
+    let shown = names.get(..SHOWN).unwrap_or(names).join(", ");
+    match names.len() {
+        0 => None,
+        1 => Some(format!("the checkpoint has a tensor that this model does not use: {shown}")),
+        n if n <= SHOWN => Some(format!("the checkpoint has {n} tensors that this model does not use: {shown}")),
+        n => {
+            Some(format!("the checkpoint has {n} tensors that this model does not use: {shown} and {} more", n - SHOWN))
+        }
+    }
 }

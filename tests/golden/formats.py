@@ -44,6 +44,19 @@ def write(name, dtype, shard=None, safe=True, extra=False):
     (OUT / name / "generation_config.json").unlink(missing_ok=True)
 
 
+def write_views(name):
+    """As a training program may save: in a dictionary of its own, in double precision, every tensor a view that does not lie row
+    by row, beside tensors that the model has not."""
+    m = model()
+    def view(x):
+        return x.t().contiguous().t() if x.dim() == 2 else torch.stack([x, -x], 1)[:, 0]
+    state = {k: view(v.double()) for k, v in m.state_dict().items()}
+    state["lora.extra"], state["step"] = torch.ones(2, 3), torch.tensor(7)
+    (OUT / name).mkdir()
+    m.config.save_pretrained(OUT / name)
+    torch.save({"epoch": 3, "state_dict": state}, OUT / name / "pytorch_model.bin")
+
+
 shutil.rmtree(OUT, ignore_errors=True)
 write("f32", F32)
 write("bf16", BF16)
@@ -52,6 +65,7 @@ write("f16-shards", F16, shard="8KB")
 write("f16-bin", F16, safe=False)
 write("bf16-bin", BF16, safe=False)
 write("f16-bin-shards-buffers", F16, shard="8KB", safe=False, extra=True)
+write_views("f64-views-bin")
 for path in sorted(OUT.rglob("*")):
     if path.is_file():
         print(path.relative_to(OUT), path.stat().st_size)
