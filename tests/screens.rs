@@ -18,7 +18,7 @@ use pythia_tui::{
         Prediction, Report, Summary, Thumbnails, View, Want, WhichAttention,
     },
     hooks::{self, Dims, HookPoint, Schema},
-    model::{Config, Dtype, Processing, Progress, TrainingStep, modules},
+    model::{Config, Dtype, Processing, Progress, TrainingStep, Waiting, modules},
     ui::{self, ColorDepth, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend, style::Style};
@@ -915,7 +915,7 @@ fn the_training_view() {
             revision: "step128".into(),
             done: 50_000_000,
             total: 166_000_000,
-            waiting: false,
+            waiting: Waiting::Nothing,
         };
         program.event(Event::Fetching(progress));
         program.keys("C-Right j");

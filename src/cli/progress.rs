@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::model::Progress;
+use crate::model::{Progress, Waiting};
 
 /// Drawn on a terminal; elsewhere one line says what is fetched.
 pub(super) struct Bar {
@@ -48,8 +48,9 @@ impl Bar {
             bar
         });
         let rest = match waiting {
-            true => "another process fetches it",
-            false => "{decimal_bytes_per_sec}, {eta} left",
+            Waiting::ForOther => "another process fetches it".into(),
+            Waiting::ForHub(left) => format!("the hub asks to wait {} s", left.as_secs() + 1),
+            Waiting::Nothing => "{decimal_bytes_per_sec}, {eta} left".to_string(),
         };
         let template = format!("{{msg}} {{wide_bar}} {{decimal_bytes}} of {{decimal_total_bytes}}, {rest}");
         if let Ok(style) = ProgressStyle::with_template(&template) {

@@ -15,7 +15,9 @@ use crate::{
     app::{Distractor, EditLine, Setup, Token},
     engine::Engine,
     hooks::{Edit, Plan, Schema},
-    model::{Config, Hub, HubError, Loaded, ModelError, Placement, Processing, Source, Tell, Tokenizer, repository},
+    model::{
+        self, Config, Hub, HubError, Loaded, ModelError, Placement, Processing, Source, Tell, Tokenizer, repository,
+    },
 };
 
 /// The model that is meant when none is named.
@@ -45,11 +47,7 @@ fn named(args: &ModelArgs) -> Result<Named, ModelError> {
             Source::Directory(std::path::absolute(&path).unwrap_or(path))
         }
         _ => {
-            let revision = revision.unwrap_or("main");
-            let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-            if revision.is_empty() || !revision.chars().all(allowed) {
-                return Err(ModelError::NoRevisionName(revision.into()));
-            }
+            let revision = model::revision(revision.unwrap_or("main"))?;
             return Ok(Named::Hub(repository(name)?, revision.into()));
         }
     };

@@ -23,7 +23,7 @@ mod weights;
 pub use config::Config;
 pub use device::{Dtype, Place, Placement};
 pub use error::ModelError;
-pub use hub::{Cache, Cached, Hub, HubError, Progress, Tell, repository};
+pub use hub::{Cache, Cached, Hub, HubError, Progress, Tell, Waiting, repository, revision};
 pub use neox::{Model, Past, Start};
 pub use source::{Loaded, Source};
 pub use structure::{Module, module_of, modules};

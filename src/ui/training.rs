@@ -7,7 +7,10 @@ use ratatui::{
 };
 
 use super::{Theme, heatmap::around, row, say, text};
-use crate::app::{Action, Focus, Hit, Point, Quantity, Region, State};
+use crate::{
+    app::{Action, Focus, Hit, Point, Quantity, Region, State},
+    model::{Progress, Waiting},
+};
 
 /// Columns of the list, and as many as the chart is worth having beside it.
 const LIST: u16 = 30;
@@ -71,7 +74,8 @@ fn list(frame: &mut Frame<'_>, area: Rect, state: &State, points: &[Point], hits
     for (line, at) in (0..area.height).zip(visible.clone()) {
         let step = &training.steps[at];
         let what = match (training.fetching.get(&step.revision), points.iter().find(|point| point.at == at)) {
-            (Some(progress), _) if progress.waiting => "waiting".into(),
+            (Some(Progress { waiting: Waiting::ForOther, .. }), _) => "waiting".into(),
+            (Some(Progress { waiting: Waiting::ForHub(left), .. }), _) => format!("waits {} s", left.as_secs() + 1),
             (Some(progress), _) => {
                 let size = usize::try_from(progress.total).unwrap_or(usize::MAX);
                 format!("{} % of {}", progress.done * 100 / progress.total.max(1), text::bytes(size))

@@ -33,6 +33,8 @@ pub enum Fault {
     Changed,
     /// No body, as to HEAD.
     Bodiless,
+    /// The body is followed by zeros without end, and no length is given.
+    Endless,
 }
 
 /// A fault, for requests whose path has this in it; so many times.
@@ -54,6 +56,8 @@ struct State {
     planned: Vec<Planned>,
     requests: Vec<String>,
     url: String,
+    /// The address that large files are redirected to, if it is not this server by another name.
+    cdn: Option<String>,
 }
 
 #[derive(Clone)]
@@ -133,6 +137,11 @@ impl FakeHub {
         self.0.lock().unwrap().token = Some(token.into());
     }
 
+    /// Redirect to another server for large files.
+    pub fn redirect_to(&self, url: &str) {
+        self.0.lock().unwrap().cdn = Some(url.into());
+    }
+
     /// `GET PATH RANGE` of each request since this was asked last.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().requests)
@@ -201,7 +210,8 @@ impl FakeHub {
                 let Some(bytes) = files.get(*file) else { return refuse(&mut stream, 404, "EntryNotFound") };
                 if is_large(file) {
                     // another host, as far as the client can tell
-                    let host = self.url().replace("127.0.0.1", "localhost");
+                    let host = self.0.lock().unwrap().cdn.clone();
+                    let host = host.unwrap_or_else(|| self.url().replace("127.0.0.1", "localhost"));
                     let location = format!("{host}/cdn/{owner}/{name}/{commit}/{file}");
                     let headers = [
                         ("location", location),
@@ -277,7 +287,11 @@ fn send(
         Some(Fault::Changed) => body[0] ^= 1,
         _ => {}
     }
-    let mut head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
+    let length = match fault {
+        Some(Fault::Endless) => String::new(),
+        _ => format!("content-length: {}\r\n", body.len()),
+    };
+    let mut head = format!("HTTP/1.1 {status}\r\n{length}connection: close\r\n");
     for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
         let _ = write!(head, "{name}: {value}\r\n");
     }
@@ -294,6 +308,12 @@ fn send(
             thread::sleep(*pause);
             stream.write_all(piece)
         }),
+        Some(Fault::Endless) => {
+            stream.write_all(&body)?;
+            loop {
+                stream.write_all(&[0; 1 << 16])?;
+            }
+        }
         _ => stream.write_all(&body),
     }
 }

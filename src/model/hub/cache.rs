@@ -6,23 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::model::{Config, ModelError, Source, checkpoint};
-
-/// A model on the hub: `pythia-70m-deduped` is `EleutherAI/pythia-70m-deduped`.
-///
-/// # Errors
-/// It is no name of a repository.
-pub fn repository(name: &str) -> Result<String, ModelError> {
-    let full = if name.contains('/') { name.to_string() } else { format!("EleutherAI/{name}") };
-    let part = |part: &str| {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        !part.is_empty() && part.chars().all(allowed) && !part.starts_with('.') && !part.contains("..")
-    };
-    match full.split_once('/') {
-        Some((owner, model)) if part(owner) && part(model) => Ok(full),
-        _ => Err(ModelError::NoName(name.into())),
-    }
-}
+use super::names;
+use crate::{
+    fs as files,
+    model::{Config, ModelError, Source, checkpoint},
+};
 
 /// A revision of a model that is here in whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,12 +55,13 @@ impl Cache {
     /// # Errors
     /// It is not here, or not in whole.
     pub fn find(&self, repository: &str, revision: &str) -> Result<Source, ModelError> {
+        names::check(repository, revision)?;
         let folder = self.folder(repository);
-        let named = if is_path(revision) { fs::read_to_string(folder.join("refs").join(revision)).ok() } else { None };
+        let named = commit_in(&folder.join("refs").join(revision));
         // what is no branch or tag can be a commit
-        let commit = named.as_deref().map_or(revision, str::trim).to_string();
+        let commit = named.clone().unwrap_or_else(|| revision.to_string());
         let directory = folder.join("snapshots").join(&commit);
-        if !is_path(&commit) || !is_whole(&directory) {
+        if !files::is_below(&commit) || !is_whole(&directory) {
             let (name, revision) = (repository.to_string(), revision.to_string());
             return Err(ModelError::NotCached { name, revision, cache: self.directory.clone() });
         }
@@ -94,7 +83,7 @@ impl Cache {
     /// Note that a commit has no such file, as the Python library does. If it can't be noted, it is asked for again.
     pub(super) fn has_none(&self, repository: &str, commit: &str, file: &str) {
         let path = self.folder(repository).join(".no_exist").join(commit);
-        let _ = fs::create_dir_all(&path).and_then(|()| fs::write(path.join(file), ""));
+        let _ = fs::create_dir_all(&path).and_then(|()| fs::File::create_new(path.join(file)));
     }
 
     /// The names of revisions, each with its commit, be it here or not.
@@ -104,8 +93,8 @@ impl Cache {
         names.filter_map(move |entry| {
             // what begins with a dot was being written when a process was killed
             let name = entry.file_name().into_string().ok().filter(|name| !name.starts_with('.'))?;
-            let commit = fs::read_to_string(refs.join(&name)).ok()?;
-            Some((name, commit.trim().to_string()))
+            let commit = commit_in(&refs.join(&name))?;
+            Some((name, commit))
         })
     }
 
@@ -129,7 +118,7 @@ impl Cache {
         let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
         let repositories = names.filter_map(|name| Some(name.strip_prefix("models--")?.replacen("--", "/", 1)));
         let known = |cached: &Cached| {
-            let json = fs::read_to_string(cached.directory.join("config.json")).ok();
+            let json = files::read_text(&cached.directory.join("config.json"), files::TEXT_LIMIT).ok();
             json.and_then(|json| serde_json::from_str(&json).ok()).is_some_and(|json| Config::from_json(&json).is_ok())
         };
         let cached = |repository: &str| self.revisions(repository).into_iter().filter(known).collect::<Vec<_>>();
@@ -154,9 +143,10 @@ fn set(name: &str) -> Option<PathBuf> {
     }
 }
 
-/// A name that leads nowhere else.
-pub(super) fn is_path(name: &str) -> bool {
-    !name.is_empty() && Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)))
+/// The commit in a file that is called as a revision is.
+fn commit_in(path: &Path) -> Option<String> {
+    const LONGEST: u64 = 1 << 10;
+    files::read_text(path, LONGEST).ok().map(|commit| commit.trim().to_string())
 }
 
 /// A download that broke off leaves a snapshot with some of its files.

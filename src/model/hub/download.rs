@@ -11,10 +11,17 @@ use std::{
 
 use ring::digest;
 
-use super::{Hub, HubError, Listing, Progress, Sibling, Tell, is_hash};
-use crate::model::{
-    Config,
-    checkpoint::{WEIGHTS, index_of, shards},
+use super::{
+    Hub, HubError, Listing, Progress, Sibling, TICK, Tell, Waiting, names,
+    names::is_hash,
+    request::{Asked, pause_for},
+};
+use crate::{
+    fs as files,
+    model::{
+        Config,
+        checkpoint::{WEIGHTS, index_of, shards},
+    },
 };
 
 /// Fetches the files of a snapshot that are not there.
@@ -32,16 +39,19 @@ pub(super) struct Download<'a> {
 
 /// Why a file did not come this time.
 enum Miss {
-    /// What there is of it is no beginning of it.
-    Unusable,
+    /// What there is of it is no beginning of it, for a reason.
+    Unusable(String),
     /// It may come when asked for again, after a pause.
     Failed(HubError, Duration),
     /// For good.
     Ended(HubError),
 }
 
-/// How often somebody else's download is looked at, and ours is told of.
-const TICK: Duration = Duration::from_millis(100);
+/// Bytes that count as progress: as many have to come in three times the patience, and as many more with each connection.
+const LEAST: u64 = 8 << 10;
+
+/// The largest file that is listed without its size.
+const UNLISTED: u64 = 64 << 20;
 
 impl<'a> Download<'a> {
     pub fn new(hub: &'a Hub, listing: Listing, told: Progress, tell: Tell<'a>) -> Self {
@@ -100,7 +110,8 @@ impl<'a> Download<'a> {
         }
         self.file("config.json")?;
         let path = self.snapshot.join("config.json");
-        let text = fs::read_to_string(&path).map_err(|e| HubError::Disk(path, e))?;
+        let text = files::read_text(&path, files::TEXT_LIMIT);
+        let text = text.map_err(|e| self.unsuitable(format!("config.json: {e}")))?;
         let json = serde_json::from_str(&text).map_err(|e| self.unsuitable(format!("config.json: {e}")))?;
         Config::from_json(&json).map_err(|e| self.unsuitable(e.to_string()))
     }
@@ -142,7 +153,7 @@ impl<'a> Download<'a> {
 
     /// Have a file in the snapshot.
     fn file(&mut self, name: &str) -> Result<(), HubError> {
-        let Some(file) = self.listed(name).cloned() else { return Ok(()) };
+        let Some(file) = self.listed(names::file(name)?).cloned() else { return Ok(()) };
         let (blob, target) = (self.blob(&file)?, self.snapshot.join(name));
         let is_there = |path: &Path| {
             path.metadata().is_ok_and(|found| file.size.is_none_or(|size| size == found.len()) && found.is_file())
@@ -160,13 +171,14 @@ impl<'a> Download<'a> {
             link(&blob, &target).map_err(|e| HubError::Disk(target.clone(), e))?;
         }
         self.whole += length(&target);
-        self.say(0, false)
+        self.say(0, Waiting::Nothing)
     }
 
     /// Be the only one that fetches a file.
     fn lock(&mut self, file: &Sibling, blob: &Path) -> Result<File, HubError> {
         let path = self.locks.join(blob.with_extension("lock").file_name().unwrap_or_default());
-        let lock = File::create(&path).map_err(|e| HubError::Disk(path, e))?;
+        let lock = unlinked(OpenOptions::new().create(true).write(true)).open(&path);
+        let lock = lock.map_err(|e| HubError::Disk(path, e))?;
         let (mut most, mut grew) = (0, Instant::now());
         loop {
             match lock.try_lock() {
@@ -181,7 +193,7 @@ impl<'a> Download<'a> {
                 let reason = "another process is at it, and nothing came there either".into();
                 return Err(broken(file, have, reason));
             }
-            self.say(have, true)?;
+            self.say(have, Waiting::ForOther)?;
             thread::sleep(TICK);
         }
     }
@@ -192,25 +204,29 @@ impl<'a> Download<'a> {
         let (mut waits, mut most, mut again) = (self.hub.waits.iter(), 0, false);
         loop {
             let have = length(&part);
-            let received = if file.size == Some(have) { Ok(()) } else { self.receive(file, &part, have) };
+            let received = match file.size {
+                // nothing is to come, and it may be that there is not even a file yet
+                Some(size) if size == have => {
+                    open_part(&part).map(drop).map_err(|e| Miss::Ended(HubError::Disk(part.clone(), e)))
+                }
+                _ => self.receive(file, &part, have),
+            };
             log::info!("{}: {}", file.name, if received.is_ok() { "came" } else { "did not come" });
             let wrong = match received {
                 Ok(()) => match check(&part, file) {
                     Ok(()) => return fs::rename(&part, blob).map_err(|e| HubError::Disk(blob.into(), e)),
                     Err(reason) => reason,
                 },
-                Err(Miss::Unusable) => "its length changes".into(),
+                Err(Miss::Unusable(reason)) => reason,
                 Err(Miss::Ended(error)) => return Err(error),
                 Err(Miss::Failed(error, pause)) => {
                     let have = length(&part);
-                    if have > most {
+                    if have >= most + LEAST {
                         // as long as it goes on, it is worth trying
                         (most, waits) = (have, self.hub.waits.iter());
                     }
-                    match waits.next() {
-                        Some(wait) => thread::sleep((*wait).max(pause)),
-                        None => return Err(error),
-                    }
+                    let Some(wait) = waits.next() else { return Err(error) };
+                    pause_for((*wait).max(pause), &self.told, self.tell)?;
                     continue;
                 }
             };
@@ -224,17 +240,19 @@ impl<'a> Download<'a> {
     /// Ask for a file from byte `have` on, and write what comes behind it.
     fn receive(&mut self, file: &Sibling, part: &Path, have: u64) -> Result<(), Miss> {
         let hub = self.hub;
-        let url = format!("{}/{}/resolve/{}/{}", hub.endpoint, self.told.repository, self.listing.sha, file.name);
-        let request = hub.signed(hub.agent().map_err(Miss::Ended)?.get(&url).header("range", format!("bytes={have}-")));
+        let Progress { repository, .. } = &self.told;
+        let sha = &self.listing.sha;
+        let url = format!("{}/{repository}/resolve/{sha}/{}", hub.endpoint, names::segment(&file.name));
         let failed = |e: &dyn std::fmt::Display, done| Miss::Failed(broken(file, done, e.to_string()), Duration::ZERO);
-        let response = request.call().map_err(|e| failed(&e, have))?;
+        let response = hub.get_url(&url, Some(have), None).map_err(|e| failed(&e, have))?;
         let mut done = match response.status().as_u16() {
             206 => have,
             // ranges are not known there
             200 => 0,
-            416 => return Err(Miss::Unusable),
+            416 => return Err(Miss::Unusable("its length changes".into())),
             status => {
-                let (error, pause) = hub.refusal(&response, &self.told.repository, &self.listing.sha);
+                let asked = Asked { repository, revision: sha, file: Some(&file.name) };
+                let (error, pause) = hub.refusal(&response, asked);
                 return Err(match status {
                     429 | 500..=599 => Miss::Failed(error, pause),
                     _ => Miss::Ended(error),
@@ -242,13 +260,19 @@ impl<'a> Download<'a> {
             }
         };
         let disk = |e: io::Error| Miss::Ended(HubError::Disk(part.into(), e));
-        let mut out = OpenOptions::new().create(true).append(true).open(part).map_err(disk)?;
+        let mut out = open_part(part).map_err(disk)?;
         out.set_len(done).map_err(disk)?;
+        let most = file.size.unwrap_or(UNLISTED);
         let pieces = pieces(response.into_body().into_reader()).map_err(|e| failed(&e, done))?;
         let (mut since, mut told) = (Instant::now(), Instant::now());
+        // when the last LEAST bytes began to come, and how many were there
+        let mut progress = (Instant::now(), done);
         loop {
             match pieces.recv_timeout(TICK) {
                 Ok(Ok(piece)) => {
+                    if done + piece.len() as u64 > most {
+                        return Err(Miss::Unusable(format!("more than {most} bytes")));
+                    }
                     out.write_all(&piece).map_err(disk)?;
                     done += piece.len() as u64;
                     since = Instant::now();
@@ -260,14 +284,20 @@ impl<'a> Download<'a> {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            if done >= progress.1 + LEAST {
+                progress = (Instant::now(), done);
+            } else if progress.0.elapsed() > hub.patience * 3 {
+                let reason = format!("{} bytes came in {} s", done - progress.1, (hub.patience * 3).as_secs_f32());
+                return Err(failed(&reason, done));
+            }
             if told.elapsed() >= TICK {
                 told = Instant::now();
-                self.say(done, false).map_err(Miss::Ended)?;
+                self.say(done, Waiting::Nothing).map_err(Miss::Ended)?;
             }
         }
     }
 
-    fn say(&mut self, done: u64, waiting: bool) -> Result<(), HubError> {
+    fn say(&mut self, done: u64, waiting: Waiting) -> Result<(), HubError> {
         (self.told.done, self.told.waiting) = (self.whole + done, waiting);
         self.told.total = self.told.total.max(self.told.done);
         if (self.tell)(self.told.clone()) { Ok(()) } else { Err(HubError::Stopped) }
@@ -295,6 +325,21 @@ fn pieces(mut body: impl Read + Send + 'static) -> io::Result<mpsc::Receiver<io:
     };
     thread::Builder::new().name("download".into()).spawn(read)?;
     Ok(pieces)
+}
+
+/// Options that open no link: in a shared cache, somebody could have put one there that leads elsewhere.
+fn unlinked(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    options
+}
+
+/// Open what collects the bytes of a file, to go on at its end; in place of a link, a new one.
+fn open_part(path: &Path) -> io::Result<File> {
+    if path.symlink_metadata().is_ok_and(|found| found.is_symlink()) {
+        fs::remove_file(path)?;
+    }
+    unlinked(OpenOptions::new().create(true).append(true)).open(path)
 }
 
 /// Where a file's bytes are collected, as the Python library names it.

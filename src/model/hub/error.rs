@@ -16,6 +16,10 @@ pub enum HubError {
     Unreachable { repository: String, hint: String, endpoint: String, reason: String },
     #[error("there is no {repository} on the hub (and no directory of that name), or it is private{hint}")]
     NoRepository { repository: String, hint: String },
+    #[error("{repository} lists {file} and does not have it (status 404); try again later, or another revision")]
+    NoFile { repository: String, file: String },
+    #[error("`{0}` is not the name of a file beside the others")]
+    NoFileName(String),
     #[error("{repository} has no revision `{revision}`{hint}")]
     NoRevision { repository: String, revision: String, hint: String },
     #[error("{repository} asks for access: {reason}; set HF_TOKEN to a token that has it")]

@@ -4,24 +4,25 @@
 mod cache;
 mod download;
 mod error;
+mod names;
+mod request;
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::atomic::{AtomicU64, Ordering},
-    thread,
-    time::Duration,
+use std::{fs, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+use super::{Config, ModelError, Source, checkpoint::Checkpoint, pythia};
+use crate::{
+    fs::{self as files, Readers},
+    names::nearest,
 };
-
-use serde::{Deserialize, de::DeserializeOwned};
-use ureq::{Agent, Body, config::RedirectAuthHeaders, http::Response};
-
-use super::{Config, ModelError, Source, pythia};
-use crate::names::nearest;
 use download::Download;
+use names::is_hash;
+use request::Asked;
 
-pub use cache::{Cache, Cached, repository};
+pub use cache::{Cache, Cached};
 pub use error::HubError;
+pub use names::{repository, revision};
 
 /// What a download tells of its progress; it goes on as long as this returns true.
 pub type Tell<'a> = &'a mut dyn FnMut(Progress) -> bool;
@@ -34,9 +35,28 @@ pub struct Progress {
     /// Bytes that are here, and bytes in all.
     pub done: u64,
     pub total: u64,
-    /// Another process is fetching the file; this one waits for it.
-    pub waiting: bool,
+    pub waiting: Waiting,
 }
+
+/// What a download waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    Nothing,
+    /// Another process is fetching the file.
+    ForOther,
+    /// The hub asked to be left alone for so long.
+    ForHub(Duration),
+}
+
+impl Progress {
+    fn none(repository: &str, revision: &str) -> Self {
+        let (repository, revision) = (repository.into(), revision.into());
+        Self { repository, revision, done: 0, total: 0, waiting: Waiting::Nothing }
+    }
+}
+
+/// How often a download is reported, and asked whether it should stop.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Where models come from.
 #[derive(Clone, Debug)]
@@ -113,15 +133,18 @@ impl Hub {
     /// # Errors
     /// It is not there, not to be had, not a GPT-NeoX model, or the connection or the disk fails.
     pub fn get(&self, repository: &str, revision: &str, tell: Tell<'_>) -> Result<Source, ModelError> {
+        names::check(repository, revision)?;
         match self.cache.find(repository, revision) {
             Err(ModelError::NotCached { .. }) if self.offline => {
                 let (cache, hint) = (self.cache.directory.clone(), alike(repository));
                 Err(HubError::Offline { repository: repository.into(), revision: revision.into(), cache, hint }.into())
             }
             Err(ModelError::NotCached { .. }) => Ok(self.fetch(repository, revision, tell)?),
-            // whoever fetched it may have had no use for the tokenizer
+            // who fetched it may have had no use for the tokenizer, and a file may have been damaged since
             Ok(Source::Snapshot { directory, repository, revision, commit })
-                if !self.offline && self.cache.may_have(&repository, &commit, "tokenizer.json") =>
+                if !self.offline
+                    && (self.cache.may_have(&repository, &commit, "tokenizer.json")
+                        || matches!(Checkpoint::open(&directory), Err(ModelError::Broken { .. }))) =>
             {
                 let found = self.fetch(&repository, &revision, tell);
                 Ok(found.unwrap_or(Source::Snapshot { directory, repository, revision, commit }))
@@ -135,6 +158,7 @@ impl Hub {
     /// # Errors
     /// As [`Self::get`].
     pub fn config(&self, repository: &str, revision: &str) -> Result<Config, ModelError> {
+        names::check(repository, revision)?;
         match self.cache.find(repository, revision) {
             Err(ModelError::NotCached { .. }) if !self.offline => {
                 Ok(self.download(repository, revision, &mut |_| true)?.config()?)
@@ -153,23 +177,22 @@ impl Hub {
 
     /// Ask what a revision holds.
     fn download<'a>(&'a self, repository: &str, revision: &str, tell: Tell<'a>) -> Result<Download<'a>, HubError> {
-        // a name may have a slash in it
-        let path = format!("models/{repository}/revision/{}?blobs=true", revision.replace('/', "%2F"));
-        let listing: Listing = self.ask(repository, revision, &path)?;
+        self.check_settings()?;
+        let asked = Asked { repository, revision, file: None };
+        let path = format!("models/{repository}/revision/{}?blobs=true", names::segment(revision));
+        let listing: Listing = self.ask(asked, &path, tell)?;
         if !is_hash(&listing.sha) {
             return Err(self.unexpected(&format!("its commit is `{}`", listing.sha)));
         }
         fs::create_dir_all(&self.cache.directory).map_err(|e| HubError::Disk(self.cache.directory.clone(), e))?;
-        let (repository, revision) = (repository.to_string(), revision.to_string());
-        let told = Progress { repository, revision, done: 0, total: 0, waiting: false };
-        Ok(Download::new(self, listing, told, tell))
+        Ok(Download::new(self, listing, Progress::none(repository, revision), tell))
     }
 
     /// The branches and tags of a repository.
     ///
     /// # Errors
     /// The hub can't be asked, or there is no such repository.
-    pub fn revisions(&self, repository: &str) -> Result<Vec<String>, HubError> {
+    pub fn revisions(&self, repository: &str) -> Result<Vec<String>, ModelError> {
         #[derive(Deserialize)]
         struct Ref {
             name: String,
@@ -179,117 +202,23 @@ impl Hub {
             branches: Vec<Ref>,
             tags: Vec<Ref>,
         }
-        let refs: Refs = self.ask(repository, "main", &format!("models/{repository}/refs"))?;
+        names::check(repository, "main")?;
+        self.check_settings()?;
+        let asked = Asked { repository, revision: "main", file: None };
+        let refs: Refs = self.ask(asked, &format!("models/{repository}/refs"), &mut |_| true)?;
         let names = refs.branches.into_iter().chain(refs.tags).map(|name| name.name);
-        Ok(names.filter(|name| cache::is_path(name)).collect())
-    }
-
-    /// What the hub answers at a path of its interface, about a revision of a repository.
-    fn ask<T: DeserializeOwned>(&self, repository: &str, revision: &str, path: &str) -> Result<T, HubError> {
-        let url = format!("{}/api/{path}", self.endpoint);
-        let mut waits = self.waits.iter();
-        loop {
-            let request = self.agent()?.get(&url).config().timeout_global(Some(self.patience.min(ANSWER))).build();
-            let mut response = self.signed(request).call().map_err(|e| self.unreachable(repository, &e))?;
-            if response.status() == 200 {
-                let text = response.body_mut().with_config().limit(1 << 26).read_to_string();
-                let text = text.map_err(|e| self.unreachable(repository, &e))?;
-                return serde_json::from_str(&text).map_err(|e| self.unexpected(&e));
-            }
-            let (error, pause) = self.refusal(&response, repository, revision);
-            match (&error, waits.next()) {
-                (HubError::TooMany(_) | HubError::Server(..), Some(wait)) => thread::sleep((*wait).max(pause)),
-                _ => return Err(error),
-            }
-        }
-    }
-
-    /// Redirects to other hosts are followed without the token.
-    fn agent(&self) -> Result<Agent, HubError> {
-        if !self.endpoint.starts_with("http://") && !self.endpoint.starts_with("https://") {
-            let message = format!("HF_ENDPOINT is `{}`; expected https://... or http://...", self.endpoint);
-            return Err(HubError::Setting(message));
-        }
-        if self.token.as_ref().is_some_and(|token| !token.bytes().all(|c| c.is_ascii_graphic())) {
-            return Err(HubError::Setting("the token in HF_TOKEN has characters that no token has".into()));
-        }
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(self.patience))
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
-        Ok(config.build().into())
-    }
-
-    fn signed<T>(&self, request: ureq::RequestBuilder<T>) -> ureq::RequestBuilder<T> {
-        match &self.token {
-            Some(token) => request.header("authorization", format!("Bearer {token}")),
-            None => request,
-        }
-    }
-
-    /// What a status means that is no success, and how long the hub asks to wait.
-    fn refusal(&self, response: &Response<Body>, repository: &str, revision: &str) -> (HubError, Duration) {
-        let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let (status, code, later) = (response.status().as_u16(), header("x-error-code"), header("retry-after"));
-        let repository = repository.to_string();
-        let error = match (status, code) {
-            (_, "RevisionNotFound") => {
-                let suite = super::is_of_suite(&repository);
-                let steps =
-                    "; training steps are step0, step1, step2, step4 to step512, step1000, step2000 to step143000";
-                let hint = if suite { steps } else { "" };
-                HubError::NoRevision { repository, revision: revision.into(), hint: hint.into() }
-            }
-            (401 | 403, "GatedRepo") | (403, _) => {
-                let reason = Some(header("x-error-message")).filter(|reason| !reason.is_empty());
-                let reason = reason.map_or_else(|| format!("status {status}"), String::from);
-                HubError::Denied { repository, reason }
-            }
-            // without a token, the hub says of what does not exist that it is not allowed
-            (401 | 404, _) => HubError::NoRepository { hint: self.hint(&repository), repository },
-            (429, _) if later.is_empty() => HubError::TooMany(String::new()),
-            (429, _) => HubError::TooMany(format!(", for {later} s")),
-            (500..=599, _) => HubError::Server(self.endpoint.clone(), status),
-            _ => self.unexpected(&format!("status {status}")),
-        };
-        // nobody waits for minutes
-        let longest = self.waits.last().copied().unwrap_or_default() * 10;
-        (error, later.parse().map_or(Duration::ZERO, Duration::from_secs).min(longest))
-    }
-
-    fn unreachable(&self, repository: &str, why: &ureq::Error) -> HubError {
-        let (endpoint, reason) = (self.endpoint.clone(), why.to_string());
-        HubError::Unreachable { repository: repository.into(), hint: alike(repository), endpoint, reason }
-    }
-
-    fn unexpected(&self, what: &dyn std::fmt::Display) -> HubError {
-        HubError::Unexpected(self.endpoint.clone(), what.to_string())
-    }
-
-    /// What may be the matter with a repository that is not there.
-    fn hint(&self, repository: &str) -> String {
-        let token = match &self.token {
-            Some(_) => " and the token that is set is not accepted",
-            None => ", and HF_TOKEN is not set",
-        };
-        format!("{token}{}", alike(repository))
+        Ok(names.filter(|name| revision(name).is_ok()).collect())
     }
 
     /// Let a revision's name lead to a commit whose files are all here.
     fn point(&self, repository: &str, revision: &str, commit: &str) -> Result<(), HubError> {
-        /// Threads of this process may write at once.
-        static WRITTEN: AtomicU64 = AtomicU64::new(0);
         if revision == commit {
             return Ok(());
         }
-        let refs = self.cache.folder(repository).join("refs");
-        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
-        let (path, partial) = (refs.join(revision), refs.join(format!(".{}-{number}", std::process::id())));
+        let path = self.cache.folder(repository).join("refs").join(revision);
         let failed = |e| HubError::Disk(path.clone(), e);
-        fs::create_dir_all(path.parent().unwrap_or(&refs)).map_err(failed)?;
-        fs::write(&partial, commit).and_then(|()| fs::rename(&partial, &path)).map_err(failed)
+        fs::create_dir_all(path.parent().unwrap_or(&path)).map_err(failed)?;
+        files::write_text(&path, Readers::AsBefore, commit).map_err(|e| failed(e.source))
     }
 }
 
@@ -300,12 +229,3 @@ fn alike(repository: &str) -> String {
     let known = models.iter().any(|model| model == name);
     if known { String::new() } else { nearest(name, models.iter().map(String::as_str)) }
 }
-
-/// A name that git or a checksum gives: nothing else becomes a part of a path.
-fn is_hash(name: &str) -> bool {
-    matches!(name.len(), 40 | 64) && name.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
-}
-
-/// How long a connection may take, and a short answer.
-const CONNECT: Duration = Duration::from_secs(4);
-const ANSWER: Duration = Duration::from_secs(10);

@@ -1,0 +1,253 @@
+//! What is asked of the hub: addresses, the token, redirects, and what a refusal means.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::de::DeserializeOwned;
+use ureq::{Agent, Body, Error, http::Response};
+
+use super::{Hub, HubError, Progress, TICK, Tell, Waiting, alike};
+
+/// How long a connection may take, and a short answer.
+const CONNECT: Duration = Duration::from_secs(4);
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The longest answer about a repository.
+const ANSWER_LIMIT: u64 = 16 << 20;
+
+const REDIRECTS: usize = 10;
+
+/// Who asks for what, as errors name it.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub repository: &'a str,
+    pub revision: &'a str,
+    pub file: Option<&'a str>,
+}
+
+impl Hub {
+    /// What the hub answers at a path of its interface. While it asks to wait, `tell` learns of it and may stop.
+    pub(super) fn ask<T: DeserializeOwned>(&self, asked: Asked<'_>, path: &str, tell: Tell<'_>) -> Result<T, HubError> {
+        let url = format!("{}/api/{path}", self.endpoint);
+        let mut waits = self.waits.iter();
+        loop {
+            let total = Some(self.patience.min(ANSWER));
+            let mut response = self.get_url(&url, None, total).map_err(|e| self.unreachable(asked, &e))?;
+            if response.status() == 200 {
+                let text = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_string();
+                let text = text.map_err(|e| match e {
+                    Error::BodyExceedsLimit(limit) => self.unexpected(&format!("an answer of more than {limit} bytes")),
+                    e => self.unreachable(asked, &e),
+                })?;
+                return serde_json::from_str(&text).map_err(|e| self.unexpected(&e));
+            }
+            let (error, pause) = self.refusal(&response, asked);
+            match (&error, waits.next()) {
+                (HubError::TooMany(_) | HubError::Server(..), Some(wait)) => {
+                    let told = Progress::none(asked.repository, asked.revision);
+                    pause_for((*wait).max(pause), &told, tell)?;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// GET an address, from byte `first` on where that is given. Redirects are followed; the token goes only to the scheme,
+    /// host and port of the endpoint.
+    pub(super) fn get_url(
+        &self,
+        url: &str,
+        first: Option<u64>,
+        total: Option<Duration>,
+    ) -> Result<Response<Body>, Error> {
+        let agent = self.agent();
+        let mut url = url.to_string();
+        for _ in 0..=REDIRECTS {
+            let mut request = agent.get(&url);
+            if let Some(token) = self.token.as_ref().filter(|_| origin(&url) == origin(&self.endpoint)) {
+                request = request.header("authorization", format!("Bearer {token}"));
+            }
+            if let Some(first) = first {
+                // behind compression, ranges mean something else
+                request = request.header("range", format!("bytes={first}-")).header("accept-encoding", "identity");
+            }
+            let response = request.config().timeout_global(total).build().call()?;
+            let location = response.headers().get("location").and_then(|to| to.to_str().ok());
+            match (response.status().as_u16(), location) {
+                (301 | 302 | 303 | 307 | 308, Some(to)) => {
+                    let to = resolved(&url, to);
+                    if url.starts_with("https://") && !to.starts_with("https://") {
+                        return Err(other("it redirects from https to an address without it"));
+                    }
+                    url = to;
+                }
+                _ => return Ok(response),
+            }
+        }
+        Err(other("it redirects without end"))
+    }
+
+    fn agent(&self) -> Agent {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_connect(Some(CONNECT))
+            .timeout_recv_response(Some(self.patience))
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
+        config.build().into()
+    }
+
+    /// Settings that can't be used are named before anything is asked.
+    pub(super) fn check_settings(&self) -> Result<(), HubError> {
+        if origin(&self.endpoint).is_none() {
+            let message = format!("HF_ENDPOINT is `{}`; expected https://... or http://...", self.endpoint);
+            return Err(HubError::Setting(message));
+        }
+        if self.token.as_ref().is_some_and(|token| !token.bytes().all(|c| c.is_ascii_graphic())) {
+            return Err(HubError::Setting("the token in HF_TOKEN has characters that no token has".into()));
+        }
+        Ok(())
+    }
+
+    /// What a status means that is no success, and how long the hub asks to wait.
+    pub(super) fn refusal(&self, response: &Response<Body>, asked: Asked<'_>) -> (HubError, Duration) {
+        let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let (status, code, later) = (response.status().as_u16(), header("x-error-code"), header("retry-after"));
+        let later: Option<u64> = later.parse().ok();
+        let repository = asked.repository.to_string();
+        let error = match (status, code, asked.file) {
+            (_, "RevisionNotFound", _) => {
+                let suite = crate::model::is_of_suite(&repository);
+                let steps =
+                    "; training steps are step0, step1, step2, step4 to step512, step1000, step2000 to step143000";
+                let hint = if suite { steps } else { "" };
+                HubError::NoRevision { repository, revision: asked.revision.into(), hint: hint.into() }
+            }
+            (401 | 403, "GatedRepo", _) | (403, ..) => {
+                let reason = Some(header("x-error-message")).filter(|reason| !reason.is_empty());
+                let reason = reason.map_or_else(|| format!("status {status}"), String::from);
+                HubError::Denied { repository, reason }
+            }
+            // listed a moment ago
+            (404, _, Some(file)) => HubError::NoFile { repository, file: file.into() },
+            // without a token, the hub says of what does not exist that it is not allowed
+            (401 | 404, ..) => HubError::NoRepository { hint: self.hint(&repository), repository },
+            (429, ..) => HubError::TooMany(later.map(|s| format!(", for {s} s")).unwrap_or_default()),
+            (500..=599, ..) => HubError::Server(self.endpoint.clone(), status),
+            _ => self.unexpected(&format!("status {status}")),
+        };
+        // nobody waits for minutes
+        let longest = self.waits.last().copied().unwrap_or_default() * 10;
+        (error, later.map_or(Duration::ZERO, Duration::from_secs).min(longest))
+    }
+
+    fn unreachable(&self, asked: Asked<'_>, why: &Error) -> HubError {
+        let (endpoint, reason, repository) = (self.endpoint.clone(), why.to_string(), asked.repository.to_string());
+        HubError::Unreachable { hint: alike(&repository), repository, endpoint, reason }
+    }
+
+    pub(super) fn unexpected(&self, what: &dyn std::fmt::Display) -> HubError {
+        HubError::Unexpected(self.endpoint.clone(), what.to_string())
+    }
+
+    /// What may be the matter with a repository that is not there.
+    fn hint(&self, repository: &str) -> String {
+        let token = match &self.token {
+            Some(_) => " and the token that is set is not accepted",
+            None => ", and HF_TOKEN is not set",
+        };
+        format!("{token}{}", alike(repository))
+    }
+}
+
+/// Wait, unless `tell` wants to stop.
+pub(super) fn pause_for(pause: Duration, told: &Progress, tell: Tell<'_>) -> Result<(), HubError> {
+    let until = Instant::now() + pause;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        if !tell(Progress { waiting: Waiting::ForHub(left), ..told.clone() }) {
+            return Err(HubError::Stopped);
+        }
+        thread::sleep(left.min(TICK));
+    }
+}
+
+fn other(reason: &str) -> Error {
+    Error::Other(reason.into())
+}
+
+/// Scheme, host and port of an address (RFC 6454), without a name and password before the host.
+fn origin(url: &str) -> Option<(&str, String, u16)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let standard = match scheme {
+        "https" => 443,
+        "http" => 80,
+        _ => return None,
+    };
+    let authority = rest.split(['/', '?', '#', '\\']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let (host, port) = match host.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
+        _ => (host, standard),
+    };
+    (!host.is_empty()).then(|| (scheme, host.to_ascii_lowercase(), port))
+}
+
+/// An address that a redirect from `base` gives, which may be relative (RFC 3986).
+fn resolved(base: &str, to: &str) -> String {
+    let (scheme, rest) = base.split_once("://").unwrap_or(("https", base));
+    let path_at = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(path_at);
+    if to.contains("://") {
+        to.to_string()
+    } else if let Some(to) = to.strip_prefix("//") {
+        format!("{scheme}://{to}")
+    } else if to.starts_with('/') {
+        format!("{scheme}://{authority}{to}")
+    } else {
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        format!("{scheme}://{authority}{directory}/{to}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let same = |a: &str, b: &str| origin(a).is_some() && origin(a) == origin(b);
+        assert!(same("https://hub.co/a?b", "https://HUB.co:443"));
+        assert!(same("http://user:pw@127.0.0.1:80/x", "http://127.0.0.1"));
+        for (a, b) in [
+            ("http://127.0.0.1:8080/x", "http://127.0.0.1:8081/x"),
+            ("http://hub.co/", "https://hub.co/"),
+            ("https://hub.co/", "https://hub.co.evil.org/"),
+            ("https://hub.co@evil.org/", "https://hub.co/"),
+            ("https://evil.org\\@hub.co/", "https://hub.co/"),
+            ("ftp://hub.co/", "ftp://hub.co/"),
+        ] {
+            assert!(!same(a, b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn redirects_may_be_relative() {
+        let base = "https://hub.co/a/b?c=/d";
+        for (to, expected) in [
+            ("http://cdn.co/x", "http://cdn.co/x"),
+            ("//cdn.co/x", "https://cdn.co/x"),
+            ("/x?y", "https://hub.co/x?y"),
+            ("x", "https://hub.co/a/x"),
+        ] {
+            assert_eq!(resolved(base, to), expected);
+        }
+        assert_eq!(resolved("https://hub.co", "x"), "https://hub.co/x");
+    }
+}
