@@ -114,7 +114,9 @@ fn lock_of(path: &Path) -> PathBuf {
 
 /// The session that ended last, if it left one; of the others, all but the newest are removed.
 pub(super) fn offer() -> Option<Offer> {
-    let mut ended: Vec<_> = std::fs::read_dir(directory()?)
+    let directory = directory()?;
+    sweep(&directory);
+    let mut ended: Vec<_> = std::fs::read_dir(directory)
         .ok()?
         .filter_map(|entry| {
             let path = entry.ok()?.path();
@@ -131,6 +133,22 @@ pub(super) fn offer() -> Option<Offer> {
         let experiment = Experiment::parse(&fs::read_text(&path, TEXT_LIMIT).ok()?).ok()?;
         Some(offer_of(path, &experiment))
     })
+}
+
+/// Remove what killed processes left beside their sessions: half-written files, and locks of sessions that were never written.
+fn sweep(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_left = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("lock") => !path.with_extension("toml").exists(),
+            Some("part") => true,
+            _ => false,
+        };
+        if is_left && fs::is_abandoned(&path) {
+            // one that can't be removed is tried again the next time
+            let _ = std::fs::remove_file(&path);
+        }
+    }
 }
 
 /// Whether a session's file is that of one that ended: nobody holds its lock.
@@ -152,4 +170,28 @@ fn describe(experiment: &Experiment) -> String {
         n => format!("{n} edits"),
     };
     format!("{}, {begin:?}{}, {edits}", experiment.model, if begin.len() < prompt.len() { "..." } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_killed_processes_left_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - Duration::from_secs(3600);
+        for name in ["1-1.toml", "1-1.lock", "2-2.lock", ".3-3.toml.3-0.part", "4-4.lock", "notes"] {
+            File::create(dir.path().join(name)).unwrap().set_modified(old).unwrap();
+        }
+        let held = File::open(dir.path().join("4-4.lock")).unwrap();
+        held.lock().unwrap();
+        sweep(dir.path());
+        let names =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        assert_eq!(names, ["1-1.lock", "1-1.toml", "4-4.lock", "notes"]);
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 pub use read::{ReadError, TEXT_LIMIT, open, read, read_text};
-pub use write::{Readers, WriteError, write_atomic, write_text};
+pub use write::{Readers, WriteError, is_abandoned, write_atomic, write_text};
 
 /// The operating system's reason without its number.
 #[must_use]

@@ -138,8 +138,9 @@ fn remove_abandoned(path: &Path) {
     }
 }
 
-/// Whether a partial file is old and nobody writes it.
-fn is_abandoned(path: &Path) -> bool {
+/// Whether a file that its writer keeps locked is old and nobody writes it.
+#[must_use]
+pub fn is_abandoned(path: &Path) -> bool {
     // between making a file and locking it
     const YOUNG: Duration = Duration::from_secs(60);
     let Ok(found) = path.symlink_metadata() else { return false };
