@@ -34,8 +34,8 @@ pub fn repository(name: &str) -> Result<String, ModelError> {
 /// It is not the name of a revision.
 pub fn revision(name: &str) -> Result<&str, ModelError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./+=".contains(c);
-    let hidden = |part: &str| part.starts_with(['.', '-']) || part.contains("..");
-    match name.chars().all(allowed) && name.len() <= 200 && is_below(name) && !name.split('/').any(hidden) {
+    let odd = |part: &str| part.is_empty() || part.starts_with(['.', '-']) || part.contains("..");
+    match name.chars().all(allowed) && name.len() <= 200 && is_below(name) && !name.split('/').any(odd) {
         true => Ok(name),
         false => Err(ModelError::NoRevisionName(name.into())),
     }
