@@ -16,7 +16,7 @@ struct Known {
     n_layers: usize,
     d_model: usize,
     n_heads: usize,
-    parameters: usize,
+    parameters: u64,
     cached: Vec<Cached>,
 }
 
@@ -32,8 +32,7 @@ pub(super) fn main(args: &ModelsArgs) -> Result<()> {
         writeln!(out, "{:width$}  layers  d_model  heads  parameters     f32  in the cache", "model")?;
         for model in &known {
             let Known { name, n_layers, d_model, n_heads, .. } = model;
-            let size = |n: usize| DecimalBytes(n as u64).to_string();
-            let f32 = size(4 * model.parameters);
+            let f32 = DecimalBytes(4 * model.parameters).to_string();
             let parameters = format!("{}.{} M", model.parameters / 1_000_000, model.parameters / 100_000 % 10);
             let here = match name.as_str() {
                 "demo" => "in the program".into(),
@@ -64,7 +63,7 @@ fn known(cache: &Cache) -> Result<Vec<Known>> {
             n_layers: size.n_layers,
             d_model: size.d_model,
             n_heads: size.n_heads,
-            parameters: size.parameters(),
+            parameters: size.parameters() as u64,
         }));
     }
     for (repository, cached) in cached {

@@ -1,6 +1,9 @@
 use serde_json::Value;
 
-use super::ModelError;
+use super::{
+    ModelError,
+    fields::{Fields, Range},
+};
 use crate::hooks::Dims;
 
 /// What `config.json` says of a GPT-NeoX model, validated.
@@ -29,12 +32,12 @@ impl Config {
     /// Names the first field that is missing, malformed or has a value this program does not compute.
     pub fn from_json(json: &Value) -> Result<Self, ModelError> {
         let refuse = |message: String| Err(ModelError::Config(message));
-        let fields = Fields(json);
+        let fields = Fields { json, within: "" };
         match json.get("model_type").and_then(Value::as_str) {
             Some("gpt_neox") => {}
             Some(other) => {
                 return refuse(format!(
-                    "model_type is \"{other}\"; only GPT-NeoX models (\"gpt_neox\"), such as Pythia, are supported"
+                    "model_type is {other:?}; only GPT-NeoX models (\"gpt_neox\"), such as Pythia, are supported"
                 ));
             }
             None => return refuse("model_type is missing; expected \"gpt_neox\"".into()),
@@ -51,8 +54,9 @@ impl Config {
         if json.get("quantization_config").is_some_and(|v| !v.is_null()) {
             return refuse("quantization_config is set; only unquantised weights are supported".into());
         }
-        let rope = fields.rope()?;
-        let (d_model, n_heads) = (fields.size("hidden_size")?, fields.size("num_attention_heads")?);
+        let rope = Rope::read(&fields)?;
+        let d_model = fields.size("hidden_size", LARGEST_WIDTH)?;
+        let n_heads = fields.size("num_attention_heads", LARGEST_WIDTH)?;
         if d_model % n_heads != 0 {
             return refuse(format!("hidden_size {d_model} is not a multiple of num_attention_heads {n_heads}"));
         }
@@ -67,35 +71,43 @@ impl Config {
         if rotary_dims == 0 || !rotary_dims.is_multiple_of(2) {
             return refuse(format!(
                 "rotary_pct {} of {d_head} dimensions a head gives {rotary_dims} rotary dimensions; expected an even number above 0",
-                rope.fraction
+                Value::from(rope.fraction)
             ));
         }
-        let layer_norm_eps = fields.number("layer_norm_eps", 1e-5)?;
-        if layer_norm_eps <= 0.0 {
-            return refuse(format!("layer_norm_eps is {layer_norm_eps}; expected a number above 0"));
-        }
         #[allow(clippy::cast_possible_truncation, reason = "the reference computes rotary angles in f32")]
-        Ok(Self {
-            n_layers: fields.size("num_hidden_layers")?,
+        let config = Self {
+            n_layers: fields.size("num_hidden_layers", MOST_LAYERS)?,
             n_heads,
             d_model,
             d_head,
-            d_mlp: fields.size("intermediate_size")?,
-            d_vocab: fields.size("vocab_size")?,
-            context: fields.size("max_position_embeddings")?,
+            d_mlp: fields.size("intermediate_size", LARGEST_WIDTH)?,
+            d_vocab: fields.size("vocab_size", LARGEST_VOCABULARY)?,
+            context: fields.size("max_position_embeddings", LONGEST_CONTEXT)?,
             rotary_dims,
             rotary_base: rope.base as f32,
-            layer_norm_eps,
+            layer_norm_eps: fields.number("layer_norm_eps", 1e-5, &EPSILON)?,
             parallel: fields.flag("use_parallel_residual", true)?,
             tied: fields.flag("tie_word_embeddings", false)?,
-            bos: json.get("bos_token_id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok()).unwrap_or(0),
-        })
+            bos: fields.token("bos_token_id")?,
+        };
+        match config.parameters() {
+            0..=MOST_PARAMETERS => Ok(config),
+            found => refuse(format!(
+                "num_hidden_layers {}, hidden_size {d_model}, intermediate_size {} and vocab_size {} make {found} parameters; \
+                 expected at most {MOST_PARAMETERS}",
+                config.n_layers, config.d_mlp, config.d_vocab
+            )),
+        }
     }
 
     /// How many numbers a checkpoint of it holds.
     #[must_use]
-    pub fn parameters(&self) -> usize {
-        super::structure::parameters(self).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    pub fn parameters(&self) -> u64 {
+        let [d, m, v, layers] = [self.d_model, self.d_mlp, self.d_vocab, self.n_layers].map(|n| n as u64);
+        // query_key_value, dense, dense_h_to_4h and dense_4h_to_h with their biases, and two LayerNorms
+        let block = 4 * d * (d + 1) + m * (d + 1) + d * (m + 1) + 4 * d;
+        let embeddings = if self.tied { 1 } else { 2 };
+        embeddings * v * d + layers * block + 2 * d
     }
 
     #[must_use]
@@ -112,79 +124,51 @@ impl Config {
     }
 }
 
-/// No size of a model comes near this; a larger one is a mistake that would exhaust memory before it is noticed.
-const LARGEST: usize = 1 << 22;
+// What no model comes near: larger numbers are mistakes, which would take memory and time before the weights show it. GPT-3
+// has 96 layers and a width of 12,288, PaLM an MLP of 73,728; XLM-V has a vocabulary of 901,629. Products of sizes within
+// these fit a u64.
+const MOST_LAYERS: u64 = 1 << 10;
+const LARGEST_WIDTH: u64 = 1 << 18;
+const LARGEST_VOCABULARY: u64 = 1 << 21;
+/// Nothing is as long as the context before a prompt is.
+const LONGEST_CONTEXT: u64 = 1 << 22;
+const MOST_PARAMETERS: u64 = 1 << 40;
+
+/// Computed with as f32, whose smallest normal number is 1.2e-38.
+const EPSILON: Range = Range { within: |x| (1e-37..=1.0).contains(&x), expected: "a number from 1e-37 to 1" };
+const FRACTION: Range = Range { within: |x| x > 0.0 && x <= 1.0, expected: "a share above 0, at most 1" };
+#[allow(clippy::cast_possible_truncation, reason = "the number that is computed with")]
+const BASE: Range = Range { within: |x| x as f32 > 1.0 && x <= 1e38, expected: "a number above 1, at most 1e38" };
 
 struct Rope {
     fraction: f64,
     base: f64,
 }
 
-/// Typed access to the fields, with errors that name them.
-struct Fields<'a>(&'a Value);
-
-impl Fields<'_> {
-    fn wrong<T>(name: &str, found: &Value, expected: &str) -> Result<T, ModelError> {
-        Err(ModelError::Config(format!("{name} is {found}; expected {expected}")))
-    }
-
-    fn size(&self, name: &str) -> Result<usize, ModelError> {
-        let Some(value) = self.0.get(name) else {
-            return Err(ModelError::Config(format!("{name} is missing; expected a whole number from 1 to {LARGEST}")));
-        };
-        match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
-            Some(n) if n > 0 && n <= LARGEST => Ok(n),
-            _ => Self::wrong(name, value, &format!("a whole number from 1 to {LARGEST}")),
-        }
-    }
-
-    fn number(&self, name: &str, default: f64) -> Result<f64, ModelError> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Ok(default),
-            Some(value) => value.as_f64().map_or_else(|| Self::wrong(name, value, "a number"), Ok),
-        }
-    }
-
-    fn flag(&self, name: &str, default: bool) -> Result<bool, ModelError> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Ok(default),
-            Some(value) => value.as_bool().map_or_else(|| Self::wrong(name, value, "true or false"), Ok),
-        }
-    }
-
-    fn text(&self, name: &str, default: &'static str) -> Result<&str, ModelError> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Ok(default),
-            Some(value) => value.as_str().map_or_else(|| Self::wrong(name, value, "a name"), Ok),
-        }
-    }
-
+impl Rope {
     /// Rotary settings, as older files (`rotary_pct`, `rotary_emb_base`) and newer ones (`rope_parameters`) write them.
-    fn rope(&self) -> Result<Rope, ModelError> {
-        let mut rope =
-            Rope { fraction: self.number("rotary_pct", 0.25)?, base: self.number("rotary_emb_base", 10_000.0)? };
+    fn read(fields: &Fields<'_>) -> Result<Self, ModelError> {
+        let mut rope = Self {
+            fraction: fields.number("rotary_pct", 0.25, &FRACTION)?,
+            base: fields.number("rotary_emb_base", 10_000.0, &BASE)?,
+        };
         for name in ["rope_scaling", "rope_parameters"] {
-            let Some(value) = self.0.get(name).filter(|v| !v.is_null()) else {
+            let Some(value) = fields.json.get(name).filter(|v| !v.is_null()) else {
                 continue;
             };
-            let nested = Fields(value);
-            let kind =
-                value.get("rope_type").or_else(|| value.get("type")).and_then(Value::as_str).unwrap_or("default");
-            if kind != "default" {
-                return Self::wrong(
-                    &format!("{name}.rope_type"),
-                    &Value::from(kind),
-                    "\"default\": scaled rotary embeddings are not supported",
-                );
+            if !value.is_object() {
+                return fields.wrong(name, value, "an object");
             }
-            rope.fraction = nested.number("partial_rotary_factor", rope.fraction)?;
-            rope.base = nested.number("rope_theta", rope.base)?;
-        }
-        if !(rope.fraction > 0.0 && rope.fraction <= 1.0) {
-            return Self::wrong("rotary_pct", &Value::from(rope.fraction), "a share above 0, at most 1");
-        }
-        if rope.base <= 1.0 {
-            return Self::wrong("rotary_emb_base", &Value::from(rope.base), "a number above 1");
+            let nested = Fields { json: value, within: &format!("{name}.") };
+            for kind in ["rope_type", "type"] {
+                let found = value.get(kind).filter(|v| !v.is_null() && **v != "default");
+                if let Some(other) = found {
+                    let expected = "\"default\": scaled rotary embeddings are not supported";
+                    return nested.wrong(kind, other, expected);
+                }
+            }
+            rope.fraction = nested.number("partial_rotary_factor", rope.fraction, &FRACTION)?;
+            rope.base = nested.number("rope_theta", rope.base, &BASE)?;
         }
         Ok(rope)
     }
@@ -193,7 +177,28 @@ impl Fields<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    const FIELDS: [&str; 17] = [
+        "model_type",
+        "hidden_act",
+        "attention_bias",
+        "quantization_config",
+        "hidden_size",
+        "num_attention_heads",
+        "num_hidden_layers",
+        "intermediate_size",
+        "vocab_size",
+        "max_position_embeddings",
+        "rotary_pct",
+        "rotary_emb_base",
+        "rope_scaling",
+        "rope_parameters",
+        "layer_norm_eps",
+        "use_parallel_residual",
+        "bos_token_id",
+    ];
 
     fn pythia_70m() -> Value {
         json!({"model_type": "gpt_neox", "hidden_act": "gelu", "hidden_size": 512, "num_attention_heads": 8,
@@ -234,6 +239,104 @@ mod tests {
         ] {
             let message = with(field, value).unwrap_err().to_string();
             assert!(message.contains(field.trim_end_matches("_pct")), "{message}");
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_bounds_are_refused_as_they_are_written() {
+        for (field, value, expected) in [
+            ("num_hidden_layers", json!(4_194_304), "is 4194304; expected a whole number from 1 to 1024"),
+            ("hidden_size", json!(1_u64 << 40), "is 1099511627776; expected a whole number from 1 to 262144"),
+            ("vocab_size", json!(u64::MAX), "is 18446744073709551615; expected a whole number from 1 to 2097152"),
+            ("max_position_embeddings", json!(-1), "is -1; expected a whole number from 1 to 4194304"),
+            ("num_attention_heads", json!(8.0), "is 8.0; expected a whole number"),
+            ("layer_norm_eps", json!(1e39), "is 1e+39; expected a number from 1e-37 to 1"),
+            ("layer_norm_eps", json!(1e-300), "is 1e-300; expected"),
+            ("rotary_emb_base", json!(1e39), "is 1e+39; expected a number above 1, at most 1e38"),
+            ("rotary_emb_base", json!(1.000_000_000_1), "expected a number above 1"),
+            ("rotary_pct", json!(1e-300), "rotary_pct 1e-300 of 64 dimensions a head gives 0"),
+            ("rotary_pct", json!("x"), "is \"x\"; expected a share above 0, at most 1"),
+            ("rope_scaling", json!("x"), "is \"x\"; expected an object"),
+            ("rope_parameters", json!([]), "is []; expected an object"),
+            ("rope_scaling", json!({"rope_type": 5}), "rope_scaling.rope_type is 5; expected \"default\""),
+            ("rope_scaling", json!({"rope_theta": 0}), "rope_scaling.rope_theta is 0; expected a number above 1"),
+            ("bos_token_id", json!(-1), "is -1; expected a token id"),
+            ("bos_token_id", json!(1.5), "is 1.5; expected a token id"),
+            ("bos_token_id", json!("x"), "is \"x\"; expected a token id"),
+            ("bos_token_id", json!(1_u64 << 32), "is 4294967296; expected a token id"),
+            ("vocab_size", json!("x".repeat(1000)), "xxx...; expected a whole number"),
+        ] {
+            let message = with(field, value).unwrap_err().to_string();
+            assert!(message.contains(field) && message.contains(expected), "{message}");
+        }
+        assert_eq!(with("bos_token_id", Value::Null).unwrap().bos, 0);
+        let mut large = pythia_70m();
+        (large["hidden_size"], large["num_hidden_layers"]) = (json!(65_536), json!(1024));
+        let message = Config::from_json(&large).unwrap_err().to_string();
+        assert!(message.contains("hidden_size 65536") && message.contains("at most 1099511627776"), "{message}");
+    }
+
+    #[test]
+    fn parameters_are_those_of_the_module_tree() {
+        for tied in [true, false] {
+            let config = with("tie_word_embeddings", json!(tied)).unwrap();
+            let tree = crate::model::structure::parameters(&config);
+            let sum: usize = tree.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+            assert_eq!(config.parameters(), sum as u64);
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            (-2_i64..5000).prop_map(Value::from),
+            (0_u32..64).prop_map(|power| Value::from(1_u64 << power)),
+            any::<f64>().prop_map(Value::from),
+            (-60..60).prop_map(|power| Value::from(10_f64.powi(power))),
+            ".{0,4}".prop_map(Value::from),
+            Just(Value::from("default")),
+        ];
+        let key = prop::sample::select(vec!["rope_type", "type", "rope_theta", "partial_rotary_factor"]);
+        leaf.prop_recursive(2, 6, 3, move |inner| {
+            let object = prop::collection::btree_map(key.clone().prop_map(String::from), inner.clone(), 0..3);
+            prop_oneof![
+                prop::collection::vec(inner, 0..3).prop_map(Value::from),
+                object.prop_map(|map| map.into_iter().collect())
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn whatever_is_written_is_sane_or_refused_by_name(
+            changes in prop::collection::vec((prop::sample::select(FIELDS.to_vec()), prop::option::of(any_json())), 1..4)
+        ) {
+            let mut json = pythia_70m();
+            for (field, value) in changes {
+                match value {
+                    Some(value) => json[field] = value,
+                    None => drop(json.as_object_mut().unwrap().remove(field)),
+                }
+            }
+            match Config::from_json(&json) {
+                Ok(config) => {
+                    prop_assert!(config.parameters() <= MOST_PARAMETERS && config.n_layers <= 1024);
+                    prop_assert_eq!(config.d_head * config.n_heads, config.d_model);
+                    prop_assert!(config.rotary_dims.is_multiple_of(2) && (2..=config.d_head).contains(&config.rotary_dims));
+                    prop_assert!(config.rotary_base > 1.0 && config.rotary_base.is_finite());
+                    prop_assert!((1e-37..=1.0).contains(&config.layer_norm_eps));
+                }
+                Err(refused) => {
+                    let message = refused.to_string();
+                    prop_assert!(FIELDS.iter().any(|field| message.contains(field)), "{}", message);
+                    prop_assert!(message.len() < 2000, "{}", message);
+                }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod device;
 mod error;
+mod fields;
 mod hub;
 mod kernels;
 mod neox;
