@@ -17,12 +17,12 @@ mod structure;
 mod sweep;
 mod travel;
 
-use std::{ffi::OsString, io::Write, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use crate::{engine::in_pool, panics};
+use crate::{engine::in_pool, model::ModelError, panics, printed};
 use args::{Args, Command};
 
 /// A mistake in how the program was called: exit code 2.
@@ -34,9 +34,10 @@ pub struct Usage(pub String);
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     panics::keep_expected_ones_quiet();
     completions::answer(Args::command);
-    let args = match Args::try_parse_from(args) {
+    let words: Vec<OsString> = args.into_iter().collect();
+    let args = match Args::try_parse_from(&words) {
         Ok(args) => args,
-        Err(error) => return explain(&error),
+        Err(error) => return explain(error, &words),
     };
     let result = set_up(&args).and_then(|()| match args.command {
         Some(Command::Hooks(args)) => hooks::main(&args),
@@ -54,9 +55,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error:#}");
-            // if stderr is gone as well there is nobody left to tell
-            let _ = writeln!(std::io::stderr(), "pythia-tui: {error:#}");
-            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+            printed::note(format_args!("{error:#}"));
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
         }
     }
 }
@@ -77,10 +77,10 @@ fn set_up(args: &Args) -> Result<()> {
     }
     if let Some(path) = &model.log {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        let file = file.with_context(|| format!("--log {}", path.display()))?;
+        let file = file.with_context(|| format!("--log {}", printed::path(path)))?;
         env_logger::Builder::new()
             .parse_filters("info,pythia_tui=debug")
-            .target(env_logger::Target::Pipe(Box::new(file)))
+            .target(env_logger::Target::Pipe(Box::new(printed::Printed::new(file))))
             .try_init()
             .context("--log")?;
         log::info!("pythia-tui {} {:?}", env!("CARGO_PKG_VERSION"), std::env::args().skip(1).collect::<Vec<_>>());
@@ -88,12 +88,21 @@ fn set_up(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn explain(error: &clap::Error) -> ExitCode {
+/// Help, or what is wrong with the arguments. clap repeats them as they are beside its own colours, so that what is not
+/// printable is escaped before it sees them.
+fn explain(error: clap::Error, words: &[OsString]) -> ExitCode {
+    let words = words.iter().map(|word| printed::escaped(&word.to_string_lossy()).into_owned());
+    // arguments that are only right once they are escaped were not UTF-8, and then clap repeats nothing
+    let error = Args::try_parse_from(words).err().unwrap_or(error);
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
         _ => ExitCode::from(2),
     }
+}
+
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.is::<Usage>() || error.downcast_ref().is_some_and(ModelError::is_usage)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! The modules, each importing only those before it:
 //!
+//! - [`printed`]: what foreign text may do to a terminal: nothing.
 //! - [`fs`]: files read whole within a bound, written whole or not at all.
 //! - [`hooks`]: the vocabulary: hook points, axes, the activation cache, edits.
 //! - [`model`]: GPT-NeoX on candle: checkpoints, weight processing, the hooked forward pass.
@@ -21,5 +22,6 @@ pub mod hooks;
 pub mod model;
 mod names;
 mod panics;
+pub mod printed;
 pub mod term;
 pub mod ui;

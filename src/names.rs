@@ -1,6 +1,8 @@
 //! Values by their names, with a guess where a name is none.
 
-/// `; did you mean ...?` for the name that is most like one that does not exist.
+use crate::printed::escaped;
+
+/// `; did you mean ...?`, to end a message with, for the name that is most like one that does not exist.
 pub(crate) fn nearest<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> String {
     let likeness = |other: &&str| strsim::jaro_winkler(name, other);
     let best = all.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).filter(|best| likeness(best) > 0.7);
@@ -15,6 +17,7 @@ pub(crate) fn find<T: Copy>(what: &str, name: &str, all: &[T], names: impl Fn(T)
     let found = all.iter().copied().find(|value| names(*value) == name);
     found.ok_or_else(|| {
         let list: Vec<&str> = all.iter().map(|value| names(*value)).collect();
-        format!("there is no {what} `{name}`{}; there are {}", nearest(name, list.iter().copied()), list.join(", "))
+        let nearest = nearest(name, list.iter().copied());
+        format!("there is no {what} `{}`; there are {}{nearest}", escaped(name), list.join(", "))
     })
 }

@@ -3,61 +3,13 @@
 
 mod common;
 
-use std::{
-    fs,
-    io::Read,
-    path::Path,
-    process::{Command, Output, Stdio},
+use std::{fs, io::Read, path::Path, process::Stdio};
+
+use common::{
+    fixture,
+    program::{call, copy_of_micro, micro, program, refused, refused_model, stdout},
 };
-
-use common::fixture;
 use serde_json::Value;
-
-fn program(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pythia-tui"));
-    // no model may come from the machine that runs the tests
-    command.args(args).env("HF_HUB_CACHE", "/nonexistent").env("HF_HUB_OFFLINE", "1");
-    command.env("XDG_CONFIG_HOME", "/nonexistent").stdin(Stdio::null());
-    command
-}
-
-fn call(args: &[&str]) -> Output {
-    program(args).output().unwrap()
-}
-
-fn stdout(args: &[&str]) -> String {
-    let output = call(args);
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The program refuses: nothing on stdout, one message on stderr that holds `expected`, no panic.
-fn refused(args: &[&str], code: i32, expected: &str) {
-    let output = call(args);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
-    assert!(output.stdout.is_empty(), "{args:?} wrote to stdout");
-    assert!(stderr.contains(expected), "{args:?} said: {stderr}");
-    assert!(!stderr.contains("panicked") && !stderr.contains("backtrace"), "{args:?} said: {stderr}");
-}
-
-fn micro() -> String {
-    fixture("parallel-25").display().to_string()
-}
-
-/// A checkpoint directory to break.
-fn copy_of_micro(change: impl FnOnce(&Path)) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    for file in ["config.json", "model.safetensors"] {
-        fs::copy(fixture("parallel-25").join(file), dir.path().join(file)).unwrap();
-    }
-    change(dir.path());
-    dir
-}
-
-fn refused_model(dir: &Path, expected: &str) {
-    refused(&["run", "--model", dir.to_str().unwrap(), "--tokens", "1,2"], 1, expected);
-}
 
 #[test]
 fn hooks_lists_every_hook_in_execution_order() {
@@ -304,12 +256,12 @@ fn a_model_in_the_hub_cache_is_found_by_name() {
 
 #[test]
 fn bad_prompts_are_refused() {
-    refused(&["run", "--model", "demo", ""], 1, "no tokens");
+    refused(&["run", "--model", "demo", ""], 2, "no tokens");
     refused(&["run", "--model", "demo"], 2, "a prompt is needed");
-    refused(&["run", "--model", "demo", &"word ".repeat(3000)], 1, "context holds 512");
-    refused(&["run", "--model", "demo", "--tokens", "1,99999"], 1, "99999 is out of range");
+    refused(&["run", "--model", "demo", &"word ".repeat(3000)], 2, "context holds 512");
+    refused(&["run", "--model", "demo", "--tokens", "1,99999"], 2, "99999 is out of range");
     refused(&["run", "--model", "demo", "--tokens", "1,x"], 2, "x");
-    refused(&["run", "--model", &micro(), "text"], 1, "--tokens");
+    refused(&["run", "--model", &micro(), "text"], 2, "--tokens");
     refused(&["run", "--model", "demo", "--frobnicate", "x"], 2, "--frobnicate");
 }
 

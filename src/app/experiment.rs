@@ -10,6 +10,7 @@ use crate::{
     engine::{Compare, Map, Metric, Spec},
     hooks::{Edit, HookPoint},
     model::Processing,
+    printed::escaped,
 };
 
 /// The version of the format that is written, and the latest that is read.
@@ -161,7 +162,8 @@ impl Experiment {
     /// No TOML, a version that is not known, a key that is not known or a value that it does not take, a line that is no
     /// edit.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
-        let wrong = |e: toml::de::Error| Wrong { at: e.span().unwrap_or(0..0), reason: e.message().to_string() };
+        let wrong =
+            |e: toml::de::Error| Wrong { at: e.span().unwrap_or(0..0), reason: escaped(e.message()).into_owned() };
         // the version first: of a newer one, nothing else need be as it is here
         let table = DeTable::parse(text).map_err(wrong)?;
         let version = table.get_ref().get("version");
@@ -195,7 +197,7 @@ impl Experiment {
                     // behind the quotation mark
                     let start = (span.start + 1 + e.span.start).min(span.end);
                     let nearest = e.nearest.first().map(|n| format!("; did you mean {n}?")).unwrap_or_default();
-                    Err(Wrong { at: start..span.end, reason: format!("{}{nearest}", e.message) })
+                    Err(Wrong { at: start..span.end, reason: format!("{}{nearest}", escaped(&e.message)) })
                 }
             }
         };
@@ -336,6 +338,16 @@ mod tests {
         let edits = Experiment::parse(text).unwrap().edits().unwrap();
         assert_eq!(edits.iter().map(|(line, _)| line.on).collect::<Vec<_>>(), [true, false]);
         assert_eq!(&text[edits[1].1.clone()], "'hook_embed = 1'");
+    }
+
+    #[test]
+    fn line_ends_of_a_prompt_are_written_so_that_they_stay() {
+        let text = "version = 1\nmodel = 'demo'\nprompt = \"\"\"one\\r\ntwo\\r\\nthree\\r\"\"\"\n";
+        let read = Experiment::parse(text).unwrap();
+        assert_eq!(read.prompt.as_deref(), Some("one\r\ntwo\r\nthree\r"));
+        let written = read.to_string();
+        assert!(!written.contains('\r'), "{written:?}");
+        assert_eq!(Experiment::parse(&written).unwrap().prompt, read.prompt);
     }
 
     #[test]

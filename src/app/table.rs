@@ -5,6 +5,7 @@ use crate::{
     analysis::{HeadScores, Stats, exact_number, short_number},
     engine::{Attribution, Compare, Filling, LensCell, Metric, Prediction, Thumbnails, View, lens_points},
     hooks::Axis,
+    printed::escaped,
 };
 
 /// A view's contents: a table of words, and arrays of numbers with their shapes.
@@ -284,12 +285,25 @@ fn head_scores(scores: &[Vec<HeadScores>]) -> Table {
 }
 
 impl Table {
-    /// Lines of cells apart by tabs; what would break a line or a cell is escaped as in a string.
+    /// Lines of cells apart by tabs; what would break a line or a cell, or steer a terminal, is escaped as in a string.
     #[must_use]
     pub fn tab_separated(&self) -> String {
-        let cell =
-            |text: &String| text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r");
+        let cell = |text: &String| escaped(&text.replace('\\', "\\\\")).into_owned();
         let line = |cells: &Vec<String>| cells.iter().map(cell).collect::<Vec<_>>().join("\t") + "\n";
         std::iter::once(&self.header).chain(&self.rows).map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copied_cells_stay_cells_and_steer_no_terminal() {
+        let row = |cells: [&str; 2]| cells.map(String::from).to_vec();
+        let rows = vec![row(["a\tb\\t\n", "\u{1b}]52;c;\u{7}\u{9b}\u{202e}"]), row(["é", ""])];
+        let table = Table { header: row(["token", "\r"]), rows, arrays: vec![] };
+        let text = table.tab_separated();
+        assert_eq!(text, "token\t\\r\na\\tb\\\\t\\n\t\\u001b]52;c;\\u0007\\u009b\\u202e\né\t\n");
     }
 }

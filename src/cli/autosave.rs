@@ -12,7 +12,8 @@ use etcetera::BaseStrategy;
 
 use crate::{
     app::{Experiment, Offer},
-    fs::{self, Readers, TEXT_LIMIT},
+    fs::{self, Readers},
+    printed,
 };
 
 /// Earlier sessions that are kept.
@@ -89,7 +90,7 @@ fn directory() -> Option<PathBuf> {
 /// Write the session's file. `lock` is held as long as the session lasts, so that others see that it does.
 fn write(path: Option<&Path>, text: &str, lock: &mut Option<File>) -> Result<(), String> {
     let path = path.ok_or("there is no home directory")?;
-    let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", printed::path(path));
     if lock.is_none() {
         private_directory(path.parent().unwrap_or(path)).map_err(|e| failed(&e))?;
         let file = File::create(lock_of(path)).map_err(|e| failed(&e))?;
@@ -130,7 +131,7 @@ pub(super) fn offer() -> Option<Offer> {
         let _ = std::fs::remove_file(path).and_then(|()| std::fs::remove_file(lock_of(path)));
     }
     ended.into_iter().rev().find_map(|(_, path)| {
-        let experiment = Experiment::parse(&fs::read_text(&path, TEXT_LIMIT).ok()?).ok()?;
+        let experiment = Experiment::parse(&fs::read_toml(&path).ok()?).ok()?;
         Some(offer_of(path, &experiment))
     })
 }

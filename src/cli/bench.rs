@@ -10,6 +10,7 @@ use crate::{
     engine::{Control, Engine, Question, Spec},
     hooks::{Axis, BlockHook, Capture, Edit, HookPoint, Interventions, Op, Plan, References, Schema},
     model::Start,
+    printed,
 };
 
 /// Medians in milliseconds.
@@ -33,7 +34,7 @@ pub(super) fn main(args: &BenchArgs) -> Result<()> {
     }
     let schema = Schema::new(config.dims());
     let mut engine = Engine::new(loaded, schema);
-    let mut out = std::io::stdout().lock();
+    let mut out = printed::stdout();
     if !args.json {
         writeln!(
             out,
@@ -50,6 +51,7 @@ pub(super) fn main(args: &BenchArgs) -> Result<()> {
                 out,
                 "{length:>6}  {forward:>7.1} ms  {run_with_cache:>11.1} ms  {rerun_last_block:>13.1} ms  {sweep_heads:>8.1} ms"
             )?;
+            out.flush()?;
         }
         all.push(times);
     }
@@ -65,6 +67,7 @@ pub(super) fn main(args: &BenchArgs) -> Result<()> {
         };
         writeln!(out, "{}", Value::from(all.iter().map(object).collect::<Vec<_>>()))?;
     }
+    out.flush()?;
     Ok(())
 }
 

@@ -9,7 +9,10 @@ use clap_complete::{
     env::{CompleteEnv, Shells},
 };
 
-use crate::model::{Cache, pythia};
+use crate::{
+    model::{Cache, pythia},
+    printed::is_printable,
+};
 
 /// The variable by which a shell's script asks.
 const ASKED: &str = "PYTHIA_TUI_COMPLETE";
@@ -51,6 +54,8 @@ pub(super) fn models() -> ArgValueCompleter {
         let mut all = those(std::iter::once(demo).chain(known).chain(full).chain(cached), typed);
         all.dedup_by(|a, b| a.get_value() == b.get_value());
         all.extend(PathCompleter::dir().complete(typed));
+        // the shell would print them as they are
+        all.retain(|candidate| candidate.get_value().to_string_lossy().chars().all(is_printable));
         all
     })
 }

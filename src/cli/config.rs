@@ -10,7 +10,11 @@ use toml::{
 };
 
 use super::args::{Background, Color};
-use crate::app::{Key, Keymap};
+use crate::{
+    app::{Key, Keymap},
+    fs::{ReadError, read_toml},
+    printed::{self, escaped},
+};
 
 /// What the configuration file says, or its defaults.
 #[derive(Debug, Default)]
@@ -24,9 +28,9 @@ pub(super) struct Config {
 /// A configuration file that can't be used, by line.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConfigError {
-    #[error("can't read {path}: {reason}")]
-    Read { path: PathBuf, reason: std::io::Error },
-    #[error("{path}, line {line}: {reason}")]
+    #[error("can't read {}: {reason}", printed::path(.path))]
+    Read { path: PathBuf, reason: ReadError },
+    #[error("{}, line {line}: {}", printed::path(.path), escaped(.reason))]
     Line { path: PathBuf, line: usize, reason: String },
 }
 
@@ -38,8 +42,7 @@ impl Config {
             Some(base.config_dir().join("pythia-tui").join("config.toml")).filter(|path| path.exists())
         };
         let Some(path) = named.map(Path::to_path_buf).or_else(usual) else { return Ok(Self::default()) };
-        let text = std::fs::read_to_string(&path);
-        let text = text.map_err(|reason| ConfigError::Read { path: path.clone(), reason })?;
+        let text = read_toml(&path).map_err(|reason| ConfigError::Read { path: path.clone(), reason })?;
         Self::parse(&text).map_err(|(at, reason)| {
             let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
             ConfigError::Line { path, line, reason }
@@ -138,6 +141,9 @@ mod tests {
         let (at, reason) = wrong(text);
         assert!(text[at..].starts_with("'Hyper-a'") && reason.contains("is no key"), "{at} {reason}");
         assert!(wrong("colour = 'none'").1.contains("there is no setting `colour`"));
+        let reason = wrong("\"\\u001b[2J\\n\" = 1").1;
+        let shown = ConfigError::Line { path: "a\u{7}\n.toml".into(), line: 1, reason }.to_string();
+        assert!(shown.starts_with("a\\u0007\\n.toml, line 1: there is no setting `\\u001b[2J\\n`"), "{shown}");
         assert!(wrong("color = 'mauve'").1.contains("\"truecolor\", \"256\""));
         assert!(wrong("ascii = 'yes'").1.contains("true or false"));
         assert_eq!(wrong("ascii = true\nascii = false").0, 13);

@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::Usage;
-use crate::app::{Experiment, Wrong};
+use crate::{
+    app::{Experiment, Wrong},
+    fs::read_toml,
+    printed,
+};
 
 pub(super) struct File {
     pub path: PathBuf,
@@ -19,7 +23,7 @@ impl File {
     /// # Errors
     /// It can't be read, or is no experiment.
     pub fn read(path: &Path) -> Result<Self, Usage> {
-        let text = std::fs::read_to_string(path).map_err(|e| Usage(format!("can't read {}: {e}", path.display())))?;
+        let text = read_toml(path).map_err(|e| Usage(format!("can't read {}: {e}", printed::path(path))))?;
         let experiment = Experiment::parse(&text).map_err(|wrong| told(path, &text, &wrong))?;
         Ok(Self { path: path.to_path_buf(), text, experiment })
     }
@@ -32,5 +36,5 @@ impl File {
 
 fn told(path: &Path, text: &str, wrong: &Wrong) -> Usage {
     let (line, column) = wrong.place(text);
-    Usage(format!("{}, line {line}, column {column}: {}", path.display(), wrong.reason))
+    Usage(format!("{}, line {line}, column {column}: {}", printed::path(path), wrong.reason))
 }

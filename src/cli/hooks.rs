@@ -10,6 +10,7 @@ use super::{
 use crate::{
     hooks::{HookPoint, Schema, description, formula, sources},
     model::Model,
+    printed,
 };
 
 pub(super) fn main(args: &HooksArgs) -> Result<()> {
@@ -18,7 +19,7 @@ pub(super) fn main(args: &HooksArgs) -> Result<()> {
     let n_pos = setup.prompt.1.len();
     let engine = prompt::engine(loaded, &setup);
     let (schema, model) = (&engine.schema, &engine.loaded.model);
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = printed::stdout();
     if args.json {
         let all: Vec<Value> = schema.points().into_iter().map(|p| describe(p, schema, n_pos, model)).collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;

@@ -7,7 +7,10 @@ use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 
 use super::args::ModelsArgs;
-use crate::model::{Cache, Cached, Config, Source, pythia};
+use crate::{
+    model::{Cache, Cached, Config, Source, pythia},
+    printed::{self, escaped},
+};
 
 /// A model of the list.
 struct Known {
@@ -23,26 +26,28 @@ struct Known {
 pub(super) fn main(args: &ModelsArgs) -> Result<()> {
     let cache = Cache::from_env();
     let known = known(&cache)?;
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = printed::stdout();
     if args.json {
         let all: Vec<Value> = known.iter().map(object).collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
     } else {
-        let width = known.iter().map(|model| model.name.len()).max().unwrap_or(0);
+        let width = known.iter().map(|model| escaped(&model.name).chars().count()).max().unwrap_or(0);
         writeln!(out, "{:width$}  layers  d_model  heads  parameters     f32  in the cache", "model")?;
         for model in &known {
-            let Known { name, n_layers, d_model, n_heads, .. } = model;
+            let Known { n_layers, d_model, n_heads, .. } = model;
+            let name = escaped(&model.name);
             let f32 = DecimalBytes(4 * model.parameters).to_string();
             let parameters = format!("{}.{} M", model.parameters / 1_000_000, model.parameters / 100_000 % 10);
-            let here = match name.as_str() {
+            let here = match model.name.as_str() {
                 "demo" => "in the program".into(),
-                _ => model.cached.iter().map(|c| c.revision.as_str()).collect::<Vec<_>>().join(" "),
+                _ => escaped(&model.cached.iter().map(|c| c.revision.as_str()).collect::<Vec<_>>().join(" "))
+                    .into_owned(),
             };
             let line =
                 format!("{name:width$}  {n_layers:>6}  {d_model:>7}  {n_heads:>5}  {parameters:>10}  {f32:>8}  {here}");
             writeln!(out, "{}", line.trim_end())?;
         }
-        writeln!(out, "\nthe cache: {}", cache.directory.display())?;
+        writeln!(out, "\nthe cache: {}", printed::path(&cache.directory))?;
     }
     out.flush()?;
     Ok(())

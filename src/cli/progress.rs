@@ -1,10 +1,13 @@
 //! The bar that a download moves.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::model::{Progress, Waiting};
+use crate::{
+    model::{Progress, Waiting},
+    printed::{self, escaped},
+};
 
 /// Drawn on a terminal; elsewhere one line says what is fetched.
 pub(super) struct Bar {
@@ -37,14 +40,13 @@ impl Bar {
                 ProgressBar::with_draw_target(None, target)
             } else {
                 let size = DecimalBytes(*total);
-                // stderr may be gone; the download goes on
-                let _ = writeln!(std::io::stderr(), "pythia-tui: fetching {repository} ({revision}, {size})");
+                printed::note(format_args!("fetching {} ({}, {size})", escaped(repository), escaped(revision)));
                 ProgressBar::hidden()
             };
             // of what was here before, nobody measures the speed
             bar.set_position(*done);
             bar.reset_eta();
-            bar.set_message(format!("{repository} {revision}"));
+            bar.set_message(escaped(&format!("{repository} {revision}")).into_owned());
             bar
         });
         let rest = match waiting {

@@ -1,6 +1,6 @@
 //! From arguments, and the experiment that they name, to a loaded model and a checked specification of what to run.
 
-use std::{io::Write, path::PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use toml::Spanned;
@@ -14,10 +14,12 @@ use super::{
 use crate::{
     app::{Distractor, EditLine, Setup, Token},
     engine::Engine,
+    fs,
     hooks::{Edit, Plan, Schema},
     model::{
         self, Config, Hub, HubError, Loaded, ModelError, Placement, Processing, Source, Tell, Tokenizer, repository,
     },
+    printed::{self, escaped},
 };
 
 /// The model that is meant when none is named.
@@ -34,24 +36,29 @@ enum Named {
     Hub(String, String),
 }
 
+/// A model's name with `~` and variables replaced, where the shell did not: in an experiment, in quotes.
+fn expanded(name: &str) -> String {
+    fs::expanded(Path::new(name)).to_string_lossy().into_owned()
+}
+
 fn named(args: &ModelArgs) -> Result<Named, ModelError> {
-    let name = args.model.as_deref().unwrap_or(DEFAULT);
-    let path = PathBuf::from(name);
-    let revision = args.revision.as_deref();
-    let local = || path.is_dir() || path.is_absolute() || name.starts_with('.') || name.starts_with('~');
-    let source = match name {
+    let name = &expanded(args.model.as_deref().unwrap_or(DEFAULT));
+    let (path, revision) = (Path::new(name), args.revision.as_deref());
+    // what is a path is none of the hub, also if it leads nowhere
+    let local = || path.is_dir() || path.is_absolute() || name.starts_with(['.', '~']) || name.contains('$');
+    let source = match name.as_str() {
         "demo" => Source::Demo,
         // a folder that happens to be called so is not what is meant when nothing is named
         _ if args.model.is_some() && local() => {
             // as it is found from anywhere
-            Source::Directory(std::path::absolute(&path).unwrap_or(path))
+            Source::Directory(std::path::absolute(path).unwrap_or_else(|_| path.into()))
         }
         _ => {
             let revision = model::revision(revision.unwrap_or("main"))?;
             return Ok(Named::Hub(repository(name)?, revision.into()));
         }
     };
-    if revision.is_some() { Err(ModelError::NoRevisions(name.into())) } else { Ok(Named::Here(source)) }
+    if revision.is_some() { Err(ModelError::NoRevisions(name.clone())) } else { Ok(Named::Here(source)) }
 }
 
 /// The model that was named, or the default one; fetched if it is not here.
@@ -93,8 +100,7 @@ pub(super) fn load(args: &ModelArgs) -> Result<Loaded> {
 /// What was found on loading and not used, on stderr.
 fn print_notes(notes: &[String]) {
     for note in notes {
-        // stderr may be closed; the result does not depend on it
-        let _ = writeln!(std::io::stderr(), "pythia-tui: note: {note}");
+        printed::note(format_args!("note: {}", escaped(note)));
     }
 }
 
@@ -157,7 +163,7 @@ pub(super) fn prepare(
     let name = match &source {
         Source::Demo => "demo".into(),
         Source::Directory(path) => path.display().to_string(),
-        Source::Snapshot { repository, .. } => chosen.model.unwrap_or_else(|| repository.clone()),
+        Source::Snapshot { repository, .. } => chosen.model.map_or_else(|| repository.clone(), |name| expanded(&name)),
     };
     Ok(Prepared { engine: engine(loaded, &setup), setup, source, name, note })
 }

@@ -13,6 +13,7 @@ use crate::{
     engine::{Control, Engine, Outcome, Ran, Summary, check_cache_name, python, save_cache},
     fs::{self, Readers},
     hooks::{Capture, EditError},
+    printed::{self, escaped},
 };
 
 /// Milliseconds spent.
@@ -57,7 +58,7 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
     let times = Times { load, run, total: ms(began) };
     warn(&summary);
 
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = printed::stdout();
     if args.json {
         writeln!(out, "{}", json_report(&engine, &outcome, &summary, &times))?;
     } else {
@@ -77,13 +78,11 @@ pub(super) fn classify(error: EditError) -> anyhow::Error {
 
 fn warn(summary: &Summary) {
     if summary.undefined_rows > 0 {
-        // whoever closed stderr does not want to know
-        let _ = writeln!(
-            std::io::stderr(),
-            "pythia-tui: note: {} attention rows had no finite score, so their softmax is undefined; they were set to 0, as \
+        printed::note(format_args!(
+            "note: {} attention rows had no finite score, so their softmax is undefined; they were set to 0, as \
              TransformerLens does",
             summary.undefined_rows
-        );
+        ));
     }
 }
 
@@ -145,7 +144,7 @@ fn print(out: &mut impl Write, engine: &Engine, outcome: &Outcome, summary: &Sum
     writeln!(
         out,
         "{} · {} · {} · {} tokens · load {:.0} ms, run {:.0} ms",
-        loaded.name,
+        escaped(&loaded.name),
         loaded.model.processing.name(),
         loaded.model.place(),
         outcome.spec.tokens.len(),

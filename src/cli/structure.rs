@@ -7,12 +7,13 @@ use super::{args::StructureArgs, prompt};
 use crate::{
     hooks::{BlockHook, HookPoint, Schema},
     model::{Config, Module, module_of, modules},
+    printed,
 };
 
 /// Print the module tree of TransformerLens or of Hugging Face, each with where the hooks lie in it.
 pub(super) fn main(args: &StructureArgs) -> Result<()> {
     let config = prompt::config(&args.model)?;
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = printed::stdout();
     match (args.hf, args.json) {
         (false, true) => writeln!(out, "{}", serde_json::to_string_pretty(&hooks_json(&config))?)?,
         (true, true) => writeln!(out, "{}", serde_json::to_string_pretty(&modules_json(&config))?)?,

@@ -18,6 +18,7 @@ use crate::{
     app::{Distractor, Setup},
     engine::{Control, Engine, Filling, Map, Measure, Metric, Patch, Question, Spec},
     hooks::{Capture, Op, ParseError},
+    printed::{self, escaped},
 };
 
 /// A map that was swept, and what its numbers are.
@@ -37,7 +38,7 @@ pub(super) fn main(args: &SweepArgs) -> Result<()> {
         false => vec![map(&setup, args)?],
     };
     let swept = maps.into_iter().map(|map| sweep(&mut engine, &spec, &setup, map, args)).collect::<Result<Vec<_>>>()?;
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = printed::stdout();
     if args.json {
         let all: Vec<Value> = swept.iter().map(|swept| to_json(swept, &engine)).collect();
         let json = if every { Value::from(all) } else { all.into_iter().next().unwrap_or_default() };
@@ -57,7 +58,9 @@ pub(super) fn main(args: &SweepArgs) -> Result<()> {
 /// The map that was asked for.
 fn map(setup: &Setup, args: &SweepArgs) -> Result<Map> {
     Ok(match (&args.patch, &args.op, setup.view) {
-        (Some(name), ..) => Map::Patch(name.parse().map_err(|e| Usage(format!("--patch: {e}; or block_every")))?),
+        (Some(name), ..) => {
+            Map::Patch(name.parse().map_err(|e| Usage(format!("--patch takes a map or block_every: {e}")))?)
+        }
         (None, Some(op), _) => Map::Ablate(operation(op)?),
         (None, None, Some(place)) => place.map,
         (None, None, None) => Map::Ablate(Op::Set(0.0)),
@@ -105,8 +108,10 @@ impl Filled {
 /// What is done to each head and MLP.
 fn operation(text: &str) -> Result<Op> {
     let op = text.trim().parse::<Op>();
-    let wrong =
-        |e: ParseError| Usage(format!("--op `{text}`: {}; expected such as `= 0`, `= mean`, `= patch`", e.message));
+    let wrong = |e: ParseError| {
+        let (text, reason) = (escaped(text), escaped(&e.message));
+        Usage(format!("--op `{text}`: {reason}; expected such as `= 0`, `= mean`, `= patch`"))
+    };
     Ok(op.map_err(wrong)?)
 }
 

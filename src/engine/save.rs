@@ -14,14 +14,15 @@ use super::{Engine, Run};
 use crate::{
     fs::{self, Readers},
     hooks::EditError,
+    printed,
 };
 
 /// A cache that could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
-    #[error("{0}: the name should end in .safetensors or .npz")]
+    #[error("{}: the name should end in .safetensors or .npz", printed::path(.0))]
     Format(PathBuf),
-    #[error("can't write {path}: {reason}")]
+    #[error("can't write {}: {reason}", printed::path(.path))]
     Write { path: PathBuf, reason: String },
 }
 

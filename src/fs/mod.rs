@@ -8,7 +8,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-pub use read::{ReadError, TEXT_LIMIT, open, read, read_text};
+pub use read::{ReadError, TEXT_LIMIT, open, read, read_text, read_toml, without_mark};
 pub use write::{Readers, WriteError, is_abandoned, write_atomic, write_text};
 
 /// The operating system's reason without its number.

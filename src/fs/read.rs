@@ -1,10 +1,11 @@
 use std::{
     fs::{File, Metadata, OpenOptions},
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::plain;
+use crate::printed;
 
 /// A text that a person wrote: an experiment, settings, an edit list.
 pub const TEXT_LIMIT: u64 = 16 << 20;
@@ -13,7 +14,9 @@ pub const TEXT_LIMIT: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("{}", plain(.0))]
-    Io(#[source] io::Error),
+    Io(io::Error),
+    #[error("it is a link to {}, which is not there", printed::path(.0))]
+    Dangling(PathBuf),
     #[error("it is {0}; expected a regular file")]
     NotAFile(&'static str),
     #[error("it is larger than {}; expected at most that", size(*.limit))]
@@ -37,9 +40,10 @@ pub fn open(path: &Path) -> Result<File, ReadError> {
         options.custom_flags(flags.bits().cast_signed());
     }
     // a socket can't be opened at all
-    let file = options.open(path).map_err(|e| match path.metadata() {
-        Ok(found) => kind_of(&found).map_or(ReadError::Io(e), ReadError::NotAFile),
-        Err(_) => ReadError::Io(e),
+    let file = options.open(path).map_err(|e| match (path.metadata(), path.read_link()) {
+        (Ok(found), _) => kind_of(&found).map_or(ReadError::Io(e), ReadError::NotAFile),
+        (Err(e), Ok(target)) if e.kind() == io::ErrorKind::NotFound => ReadError::Dangling(target),
+        (Err(_), _) => ReadError::Io(e),
     })?;
     match kind_of(&file.metadata().map_err(ReadError::Io)?) {
         Some(kind) => Err(ReadError::NotAFile(kind)),
@@ -94,6 +98,21 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, ReadError> {
     })
 }
 
+/// A text without the byte order mark that some editors put before UTF-8.
+#[must_use]
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// The TOML of a regular file of at most [`TEXT_LIMIT`] bytes: without byte order mark, and with line feeds at the ends of
+/// lines, to which TOML lets a reader change those of a multi-line string. What is escaped in a string stays.
+///
+/// # Errors
+/// As [`read_text`].
+pub fn read_toml(path: &Path) -> Result<String, ReadError> {
+    read_text(path, TEXT_LIMIT).map(|text| without_mark(&text).replace("\r\n", "\n"))
+}
+
 /// A limit as people read it.
 fn size(bytes: u64) -> String {
     match bytes >> 20 {
@@ -119,6 +138,23 @@ mod tests {
         assert!(matches!(read_text(&path, 80), Err(ReadError::NotUtf8 { line: 2 })));
         assert!(matches!(read(dir.path(), 80), Err(ReadError::NotAFile("a directory"))));
         assert!(matches!(read(&dir.path().join("none"), 80), Err(ReadError::Io(_))));
+    }
+
+    #[test]
+    fn line_ends_and_marks_of_toml_are_its_editors_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("text");
+        fs::write(&path, "\u{feff}a = \"\"\"one\r\ntwo\\r\n\"\"\"\r\n# \u{feff}\r").unwrap();
+        assert_eq!(read_toml(&path).unwrap(), "a = \"\"\"one\ntwo\\r\n\"\"\"\n# \u{feff}\r");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_to_nothing_are_told_apart_from_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("gone", &link).unwrap();
+        assert_eq!(read(&link, 80).unwrap_err().to_string(), "it is a link to gone, which is not there");
     }
 
     #[cfg(unix)]

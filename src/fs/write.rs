@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::plain;
+use crate::printed;
 
 /// A file that could not be written.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub struct WriteError {
 
 impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "can't write {}: {}", self.path.display(), plain(&self.source))
+        write!(f, "can't write {}: {}", printed::path(&self.path), plain(&self.source))
     }
 }
 

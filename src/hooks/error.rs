@@ -1,10 +1,11 @@
 use std::ops::Range;
 
 use super::{Axis, HookPoint, UnknownHook, point::did_you_mean};
+use crate::printed::escaped;
 
-/// A line that is not an edit. Displays the line with the place marked under it.
+/// A line that is not an edit. Displays the line, escaped, with the place marked under it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}{}\n  {line}\n  {}{}", did_you_mean(.nearest), " ".repeat(self.column()), "^".repeat(self.width()))]
+#[error("{}{}\n  {}\n  {}", escaped(.message), did_you_mean(.nearest), escaped(.line), self.mark())]
 pub struct ParseError {
     pub line: String,
     /// Byte range in `line` that is wrong.
@@ -20,8 +21,10 @@ impl ParseError {
         self.line.get(..self.span.start).map_or(0, |before| before.chars().count())
     }
 
-    fn width(&self) -> usize {
-        self.line.get(self.span.clone()).map_or(1, |part| part.chars().count().max(1))
+    /// Carets under the place, as the line is displayed.
+    fn mark(&self) -> String {
+        let width = |bytes: Range<usize>| self.line.get(bytes).map_or(0, |part| escaped(part).chars().count());
+        " ".repeat(width(0..self.span.start)) + &"^".repeat(width(self.span.clone()).max(1))
     }
 }
 
@@ -52,8 +55,8 @@ pub enum HookError {
 /// An edit that can't be carried out on this model and prompt.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
-    #[error("`{edit}`: {source}")]
-    Hook { edit: String, source: HookError },
+    #[error("`{edit}`: {reason}")]
+    Hook { edit: String, reason: HookError },
     #[error("`{edit}`: `{hook}` has no axis `{axis}`; its axes are {}", list(.axes))]
     NoAxis { edit: String, hook: HookPoint, axis: Axis, axes: Vec<Axis> },
     #[error("`{edit}`: {axis} {index} is out of range; `{hook}` has {axis} {valid}")]
@@ -74,7 +77,7 @@ pub enum EditError {
     /// A value that is not finite, which reaches earlier positions too: 0 times it is not 0. The engine runs all positions.
     #[error("a value that is not finite reaches positions that were left out")]
     NotCausal,
-    #[error("{0}")]
+    #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }
 

@@ -73,7 +73,7 @@ impl Plan {
         let mut steps = Vec::new();
         for (number, edit) in edits.iter().enumerate() {
             let line = edit.to_string();
-            let in_edit = |source| EditError::Hook { edit: line.clone(), source };
+            let in_edit = |reason| EditError::Hook { edit: line.clone(), reason };
             for point in edit.target.points(&schema.dims).map_err(in_edit)? {
                 schema.check(point).map_err(in_edit)?;
                 if schema.is_unread(point) {

@@ -1,5 +1,7 @@
 use std::{fmt, str::FromStr};
 
+use crate::printed::escaped;
+
 /// A hook within a block, named as TransformerLens names it below `blocks.N.`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BlockHook {
@@ -175,7 +177,7 @@ impl fmt::Display for HookPoint {
 
 /// A name that is no hook point, with the nearest names that are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no hook `{name}`{}", did_you_mean(.nearest))]
+#[error("there is no hook `{}`{}", escaped(.name), did_you_mean(.nearest))]
 pub struct UnknownHook {
     pub name: String,
     pub nearest: Vec<String>,

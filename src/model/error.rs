@@ -1,46 +1,55 @@
 use std::path::{Path, PathBuf};
 
 use super::sniff;
-use crate::fs::ReadError;
+use crate::{
+    fs::{ReadError, plain},
+    printed::{escaped, path as shown},
+};
 
 /// A model that can't be loaded or run as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
+    #[error("{}: {}", shown(.path), plain(.reason))]
+    Io { path: PathBuf, reason: std::io::Error },
+    #[error("can't read {}: {reason}", shown(.path))]
+    Read { path: PathBuf, reason: ReadError },
     #[error(
-        "`{0}` is no model: expected `demo`, a directory, or a name on the Hugging Face hub such as pythia-160m or EleutherAI/pythia-160m"
+        "`{}` is no model: expected `demo`, a directory, or a name on the Hugging Face hub such as pythia-160m or EleutherAI/pythia-160m",
+        escaped(.0)
     )]
     NoName(String),
-    #[error("`{0}` is no revision: expected a branch, a tag or a commit, such as step3000")]
+    #[error("`{}` is no revision: expected a branch, a tag or a commit, such as step3000", escaped(.0))]
     NoRevisionName(String),
-    #[error("{name} at revision `{revision}` is not in the Hugging Face cache at {cache}")]
+    #[error("{name} at revision `{}` is not in the Hugging Face cache at {}", escaped(.revision), shown(.cache))]
     NotCached { name: String, revision: String, cache: PathBuf },
     #[error(transparent)]
     Hub(#[from] super::hub::HubError),
-    #[error("`{0}` has no revisions; those are of models on the Hugging Face hub")]
+    #[error("`{}` has no revisions; those are of models on the Hugging Face hub", escaped(.0))]
     NoRevisions(String),
-    #[error("no model directory at {0}; a model is `demo` or a directory with config.json, weights and tokenizer.json")]
+    #[error(
+        "no model directory at {}; a model is `demo` or a directory with config.json, weights and tokenizer.json",
+        shown(.0)
+    )]
     NoDirectory(PathBuf),
     #[error(
-        "{0} has no {1}; a checkpoint directory holds config.json, model.safetensors or pytorch_model.bin (or shards and their index) and tokenizer.json"
+        "{} has no {}; a checkpoint directory holds config.json, model.safetensors or pytorch_model.bin (or shards and their index) and tokenizer.json",
+        shown(.0),
+        .1
     )]
     MissingFile(PathBuf, &'static str),
-    #[error("{0} names {1}, which is not there; fetch the checkpoint again")]
+    #[error("{} names {}, which is not there; fetch the checkpoint again", shown(.0), shown(.1))]
     MissingShard(PathBuf, PathBuf),
-    #[error("{path}: not valid JSON: {reason}")]
+    #[error("{}: not valid JSON: {}", shown(.path), escaped(.reason))]
     Json { path: PathBuf, reason: String },
-    #[error("can't read {path}: {reason}")]
-    Read { path: PathBuf, reason: ReadError },
-    #[error("config.json: {0}")]
+    #[error("config.json: {}", escaped(.0))]
     Config(String),
-    #[error("{path}: not a readable file of weights: {reason}")]
+    #[error("{}: not a readable file of weights: {}", shown(.path), escaped(.reason))]
     Broken { path: PathBuf, reason: String },
-    #[error("the checkpoint does not fit its config.json:\n{}", .0.join("\n"))]
+    #[error("the checkpoint does not fit its config.json:{}", lines(.0))]
     Tensors(Vec<String>),
-    #[error("{path}: not a readable tokenizer: {reason}")]
+    #[error("{}: not a readable tokenizer: {}", shown(.path), escaped(.reason))]
     Tokenizer { path: PathBuf, reason: String },
-    #[error("the text can't be made into tokens: {0}")]
+    #[error("the text can't be made into tokens: {}", escaped(.0))]
     Encode(String),
     #[error(
         "this checkpoint has no tokenizer.json, so text can't be encoded; give token ids instead: --tokens 7910,21761"
@@ -54,11 +63,17 @@ pub enum ModelError {
     NoSuchToken { id: u32, d_vocab: usize },
     #[error("{0}")]
     NoDevice(String),
-    #[error("{0}")]
+    #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }
 
 impl ModelError {
+    /// Whether what was asked for is wrong, rather than the model or the machine.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::EmptyPrompt | Self::TooLong { .. } | Self::NoSuchToken { .. } | Self::NoTokenizer)
+    }
+
     /// A file that could not be read whole.
     pub(super) fn read(path: &Path) -> impl FnOnce(ReadError) -> Self {
         let path = path.to_path_buf();
@@ -76,6 +91,10 @@ impl ModelError {
 
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { path, source }
+        move |reason| Self::Io { path, reason }
     }
+}
+
+fn lines(all: &[String]) -> String {
+    all.iter().flat_map(|line| ["\n".into(), escaped(line)]).collect()
 }

@@ -1,12 +1,12 @@
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
 };
 
-use crate::fs;
-
 use super::{Config, Model, ModelError, Placement, Processing, Tokenizer, checkpoint::Checkpoint, demo};
+use crate::fs::{self, ReadError, TEXT_LIMIT, without_mark};
 
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,18 +100,24 @@ fn load_directory(
 }
 
 fn read_config(dir: &Path) -> Result<Config, ModelError> {
-    if !dir.is_dir() {
+    let found = dir.metadata().map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ModelError::NoDirectory(dir.to_path_buf()),
+        _ => ModelError::io(dir)(e),
+    })?;
+    if !found.is_dir() {
         return Err(ModelError::NoDirectory(dir.to_path_buf()));
     }
     let path = dir.join("config.json");
-    if !path.is_file() {
-        return Err(ModelError::MissingFile(dir.to_path_buf(), "config.json"));
+    match fs::read_text(&path, TEXT_LIMIT) {
+        Ok(text) => parse_config(&text, &path),
+        Err(ReadError::Io(e)) if e.kind() == io::ErrorKind::NotFound => {
+            Err(ModelError::MissingFile(dir.to_path_buf(), "config.json"))
+        }
+        Err(reason) => Err(ModelError::Read { path, reason }),
     }
-    let text = fs::read_text(&path, fs::TEXT_LIMIT).map_err(ModelError::read(&path))?;
-    parse_config(&text, &path)
 }
 
 fn parse_config(text: &str, path: &Path) -> Result<Config, ModelError> {
-    let json = serde_json::from_str(text).map_err(ModelError::json(path))?;
+    let json = serde_json::from_str(without_mark(text)).map_err(ModelError::json(path))?;
     Config::from_json(&json)
 }

@@ -3,6 +3,7 @@
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Theme;
+use crate::printed::is_printable;
 
 pub(super) use crate::analysis::short_number as number;
 
@@ -28,7 +29,7 @@ pub(super) fn visible(token: &str, theme: Theme) -> String {
     let shown = |c: char| match c {
         '\n' if !theme.ascii => '⏎',
         '\t' if !theme.ascii => '⇥',
-        c if c.is_control() || UnicodeWidthChar::width(c).unwrap_or(0) == 0 => {
+        c if !is_printable(c) || UnicodeWidthChar::width(c).unwrap_or(0) == 0 => {
             if theme.ascii {
                 '?'
             } else {

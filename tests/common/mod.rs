@@ -8,6 +8,7 @@
 )]
 
 pub mod hub;
+pub mod program;
 #[cfg(unix)]
 pub mod session;
 

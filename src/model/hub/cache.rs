@@ -9,7 +9,7 @@ use std::{
 use super::names;
 use crate::{
     fs as files,
-    model::{Config, ModelError, Source, checkpoint},
+    model::{ModelError, Source, checkpoint},
 };
 
 /// A revision of a model that is here in whole.
@@ -117,10 +117,7 @@ impl Cache {
         let folders = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
         let repositories = names.filter_map(|name| Some(name.strip_prefix("models--")?.replacen("--", "/", 1)));
-        let known = |cached: &Cached| {
-            let json = files::read_text(&cached.directory.join("config.json"), files::TEXT_LIMIT).ok();
-            json.and_then(|json| serde_json::from_str(&json).ok()).is_some_and(|json| Config::from_json(&json).is_ok())
-        };
+        let known = |cached: &Cached| Source::Directory(cached.directory.clone()).config().is_ok();
         let cached = |repository: &str| self.revisions(repository).into_iter().filter(known).collect::<Vec<_>>();
         let all = repositories.map(|repository| (cached(&repository), repository));
         all.filter(|(cached, _)| !cached.is_empty()).map(|(cached, repository)| (repository, cached)).collect()
@@ -134,13 +131,10 @@ pub(super) fn home() -> PathBuf {
     set("HF_HOME").unwrap_or_else(|| cache().join("huggingface"))
 }
 
-fn set(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(std::env::var_os(name).filter(|value| !value.is_empty())?);
-    // as its Python library does
-    match path.strip_prefix("~") {
-        Ok(rest) => Some(std::env::home_dir()?.join(rest)),
-        Err(_) => Some(path),
-    }
+/// A path in the environment, expanded as the Python library does.
+pub(super) fn set(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(name).filter(|value| !value.is_empty())?;
+    Some(files::expanded(Path::new(&path)))
 }
 
 /// The commit in a file that is called as a revision is.

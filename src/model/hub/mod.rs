@@ -7,7 +7,7 @@ mod error;
 mod names;
 mod request;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, time::Duration};
 
 use serde::Deserialize;
 
@@ -109,8 +109,8 @@ impl Hub {
             set(name).is_some_and(|v| ["1", "true", "yes", "on"].contains(&v.to_ascii_lowercase().as_str()))
         };
         let file = || {
-            let path = set("HF_TOKEN_PATH").map_or_else(|| cache::home().join("token"), PathBuf::from);
-            let token = fs::read_to_string(path).ok().map(|token| token.trim().to_string());
+            let path = cache::set("HF_TOKEN_PATH").unwrap_or_else(|| cache::home().join("token"));
+            let token = files::read_text(&path, files::TEXT_LIMIT).ok().map(|token| token.trim().to_string());
             token.filter(|token| !token.is_empty())
         };
         let token = set("HF_TOKEN").or_else(|| set("HUGGING_FACE_HUB_TOKEN")).or_else(file);

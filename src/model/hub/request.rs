@@ -102,7 +102,7 @@ impl Hub {
     /// Settings that can't be used are named before anything is asked.
     pub(super) fn check_settings(&self) -> Result<(), HubError> {
         if origin(&self.endpoint).is_none() {
-            let message = format!("HF_ENDPOINT is `{}`; expected https://... or http://...", self.endpoint);
+            let message = format!("HF_ENDPOINT is `{}`; expected https://... or http://...", self.named());
             return Err(HubError::Setting(message));
         }
         if self.token.as_ref().is_some_and(|token| !token.bytes().all(|c| c.is_ascii_graphic())) {
@@ -135,7 +135,7 @@ impl Hub {
             // without a token, the hub says of what does not exist that it is not allowed
             (401 | 404, ..) => HubError::NoRepository { hint: self.hint(&repository), repository },
             (429, ..) => HubError::TooMany(later.map(|s| format!(", for {s} s")).unwrap_or_default()),
-            (500..=599, ..) => HubError::Server(self.endpoint.clone(), status),
+            (500..=599, ..) => HubError::Server(self.named(), status),
             _ => self.unexpected(&format!("status {status}")),
         };
         // nobody waits for minutes
@@ -144,12 +144,27 @@ impl Hub {
     }
 
     fn unreachable(&self, asked: Asked<'_>, why: &Error) -> HubError {
-        let (endpoint, reason, repository) = (self.endpoint.clone(), why.to_string(), asked.repository.to_string());
+        let (endpoint, reason) = (self.named(), self.without_login(&why.to_string()));
+        let repository = asked.repository.to_string();
         HubError::Unreachable { hint: alike(&repository), repository, endpoint, reason }
     }
 
     pub(super) fn unexpected(&self, what: &dyn std::fmt::Display) -> HubError {
-        HubError::Unexpected(self.endpoint.clone(), what.to_string())
+        HubError::Unexpected(self.named(), what.to_string())
+    }
+
+    /// The endpoint as messages name it.
+    fn named(&self) -> String {
+        self.without_login(&self.endpoint)
+    }
+
+    /// A text without the name and password that the endpoint may hold.
+    fn without_login(&self, text: &str) -> String {
+        let beyond_scheme = self.endpoint.split_once("://").map_or(self.endpoint.as_str(), |(_, rest)| rest);
+        match beyond_scheme.rsplit_once('@') {
+            Some((login, _)) => text.replace(&format!("{login}@"), ""),
+            None => text.into(),
+        }
     }
 
     /// What may be the matter with a repository that is not there.
