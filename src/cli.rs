@@ -16,6 +16,7 @@ mod run;
 mod structure;
 mod sweep;
 mod travel;
+mod words;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -34,7 +35,8 @@ pub struct Usage(pub String);
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     panics::keep_expected_ones_quiet();
     completions::answer(Args::command);
-    let words: Vec<OsString> = args.into_iter().collect();
+    let mut words: Vec<OsString> = args.into_iter().collect();
+    words::subcommand_first(&mut words, &Args::command());
     let args = match Args::try_parse_from(&words) {
         Ok(args) => args,
         Err(error) => return explain(error, &words),

@@ -1,16 +1,27 @@
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{
+    Parser, Subcommand, ValueEnum,
+    builder::{PathBufValueParser, TypedValueParser},
+};
 
 use super::completions;
 use crate::{
+    fs,
     model::{Dtype, Place},
     ui::ColorDepth,
 };
 
 /// Step through the activations of a Pythia language model, and edit them live.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    // the last one counts, so that a script's options can be changed at its end
+    args_override_self = true,
+    override_usage = "pythia-tui [OPTIONS] [PROMPT]\n       pythia-tui [OPTIONS] <COMMAND>"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -58,7 +69,7 @@ pub(super) struct ModelArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Write what happens to a file, with times
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub log: Option<PathBuf>,
     /// Use the weights as they are (TransformerLens's `from_pretrained_no_processing`)
     #[arg(long)]
@@ -67,11 +78,11 @@ pub(super) struct ModelArgs {
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct PromptArgs {
-    /// The text to run the model on
+    /// The text to run the model on; behind `--` if it begins with `-` or is a command's name
     #[arg(value_name = "PROMPT", conflicts_with = "tokens")]
     pub prompt: Option<String>,
     /// Token ids instead of a text: 7910,21761
-    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = token_id)]
+    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = token_id, overrides_with = "tokens")]
     pub tokens: Option<Vec<u32>>,
     /// Put the beginning-of-sequence token before the prompt (and the contrast prompt)
     #[arg(long)]
@@ -81,6 +92,11 @@ pub(super) struct PromptArgs {
     pub enable: Vec<String>,
 }
 
+/// A path, expanded where the shell left that: `--log="~/log"`.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|path| fs::expanded(&path))
+}
+
 fn token_id(text: &str) -> Result<u32, String> {
     text.trim().parse().map_err(|_| "a token id is a whole number from 0".into())
 }
@@ -88,7 +104,7 @@ fn token_id(text: &str) -> Result<u32, String> {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct EditArgs {
     /// An experiment that was written before; what else is given here goes before what it says, edits after its own
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub experiment: Option<PathBuf>,
     /// An edit, such as `blocks.0.attn.hook_z[head=3] = 0` (repeatable)
     #[arg(long, value_name = "LINE")]
@@ -97,7 +113,7 @@ pub(super) struct EditArgs {
     #[arg(long, value_name = "PROMPT", conflicts_with = "contrast_tokens")]
     pub contrast: Option<String>,
     /// The same as token ids
-    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = token_id)]
+    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = token_id, overrides_with = "contrast_tokens")]
     pub contrast_tokens: Option<Vec<u32>>,
 }
 
@@ -119,7 +135,7 @@ pub(super) struct ExploreArgs {
     #[arg(long)]
     pub ascii: bool,
     /// Keys and looks [default: pythia-tui/config.toml where configuration files are kept]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub config: Option<PathBuf>,
 }
 
@@ -166,7 +182,7 @@ pub(super) struct BenchArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// Prompt lengths in tokens
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [2, 16, 64, 256])]
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [2, 16, 64, 256], overrides_with = "lengths")]
     pub lengths: Vec<usize>,
     /// How often each is measured; the median is told
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
@@ -224,10 +240,10 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     pub top: u16,
     /// Write every activation and the logits of the (edited) run: .safetensors or .npz
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub save_cache: Option<PathBuf>,
     /// Write a script that repeats the run with TransformerLens and asserts its logits
-    #[arg(long, value_name = "FILE.py")]
+    #[arg(long, value_name = "FILE.py", value_parser = path())]
     pub export_python: Option<PathBuf>,
 }
 
