@@ -1267,7 +1267,7 @@ fn what_is_copied_is_what_is_under_the_cursor() {
     let [Effect::Copy(table)] = &program.keys("Y")[..] else { panic!("no table") };
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines.len(), 1 + PROMPT.len());
-    assert!(lines[0].starts_with("pos\t0\t1\t") && lines[8].starts_with("\\n\t"), "{table}");
+    assert!(lines[0].starts_with("pos\t0\t1\t") && lines[8].starts_with("7 \"\\n\"\t"), "{table}");
     program.keys("3 m");
     program.keys("Y");
     assert!(program.state.message.as_ref().unwrap().text.contains("no table"));
