@@ -511,3 +511,81 @@ fn bench_measures_what_was_asked() {
     }
     refused(&["bench", "--model", &model, "--lengths", "2,9999"], 2, "expected 1 to 256");
 }
+
+/// A checkpoint whose embedding of token 3 is infinite, as a number too large for f16 is stored.
+fn overflowing() -> tempfile::TempDir {
+    copy_of_micro(|dir| {
+        let path = dir.join("model.safetensors");
+        let mut bytes = fs::read(&path).unwrap();
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let json: Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+        let at = json["gpt_neox.embed_in.weight"]["data_offsets"][0].as_u64().unwrap() as usize;
+        // 32 numbers of 2 bytes a row
+        for number in bytes[8 + header + at + 3 * 64..][..64].chunks_exact_mut(2) {
+            number.copy_from_slice(&0x7c00u16.to_le_bytes());
+        }
+        fs::write(path, bytes).unwrap();
+    })
+}
+
+#[test]
+fn logits_that_are_nan_are_not_ranked() {
+    let dir = overflowing();
+    let model = dir.path().to_str().unwrap();
+    let run = |args: &[&str]| stdout(&[&["run", "--model", model], args].concat());
+    let json = |args: &[&str]| -> Value { serde_json::from_str(&run(&[args, &["--json"]].concat())).unwrap() };
+    // at all positions: attention gives an earlier one 0 times what is not finite
+    for position in json(&["--tokens", "5,9,3"])["positions"].as_array().unwrap() {
+        assert_eq!((&position["kl"], &position["top"]), (&Value::Null, &Value::Array(vec![])));
+    }
+    let found = json(&["--tokens", "5,9"]);
+    let position = &found["positions"][1];
+    assert_eq!((&position["kl"], position["top"].as_array().unwrap().len()), (&Value::from(0.0), 5));
+    assert!(run(&["--tokens", "5,9,3"]).contains("the logits are NaN"));
+    let edited = json(&["--tokens", "5,9", "--edit", "blocks.0.hook_resid_post = inf"]);
+    assert_eq!(edited["positions"][1]["top"], Value::Array(vec![]));
+    assert!(edited["positions"][1]["kl"].is_null() && edited["edits"][0]["kl"].is_null(), "{edited}");
+    // nothing is the likeliest, so nothing is asked about
+    refused(&["sweep", "--model", model, "--tokens", "5,3"], 1, "name one with --target");
+}
+
+#[test]
+fn an_infinite_logit_comes_first_and_has_no_probability() {
+    let edit = ["--tokens", "5,9", "--edit", "ln_final.hook_normalized[d_model=0] = inf"];
+    let found: Value =
+        serde_json::from_str(&stdout(&[&["run", "--model", &micro(), "--json"], &edit[..]].concat())).unwrap();
+    let position = &found["positions"][1];
+    assert!(position["kl"].is_null());
+    for token in position["top"].as_array().unwrap() {
+        assert!(token["logit"].is_null() && token["prob"].is_null(), "{token}");
+        assert!(token["baseline_prob"].as_f64().unwrap() > 0.0);
+    }
+    assert!(stdout(&[&["run", "--model", &micro()], &edit[..]].concat()).contains("logit inf, no probability"));
+}
+
+#[test]
+fn a_sweep_as_csv_has_labels_of_its_own_and_no_nan() {
+    let table = |args: &[&str]| -> Vec<Vec<String>> {
+        let text = stdout(&[&["sweep", "--model", &micro(), "--csv", "--tokens", "5,9,7"], args].concat());
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
+        reader.records().map(|record| record.unwrap().iter().map(String::from).collect()).collect()
+    };
+    let block_every = ["--patch", "block_every", "--contrast-tokens", "5,8,7"];
+    for (args, name, rows) in
+        [(&[][..], "kl", 2), (&block_every, "logit-diff", 6), (&["--edit", "hook_embed = inf"], "kl", 2)]
+    {
+        let lines = table(args);
+        assert_eq!((lines[0][0].as_str(), lines.len()), (name, rows + 1), "{lines:?}");
+        let unique = |labels: Vec<&String>| {
+            let set: std::collections::BTreeSet<_> = labels.iter().collect();
+            assert!(set.len() == labels.len() && labels.iter().all(|label| !label.is_empty()), "{labels:?}");
+        };
+        unique(lines[0].iter().collect());
+        unique(lines.iter().map(|line| &line[0]).collect());
+        let numbers = || lines[1..].iter().flat_map(|line| &line[1..]);
+        match args.first() {
+            Some(&"--edit") => assert!(numbers().all(String::is_empty)),
+            _ => assert!(numbers().all(|x| x.parse::<f64>().unwrap().is_finite())),
+        }
+    }
+}

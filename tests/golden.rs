@@ -13,8 +13,8 @@ use common::{activations, engine, engine_at, fixture, run};
 use pythia_tui::{
     analysis::HeadScores,
     engine::{Control, Engine, Filling, Look, Map, Metric, Patch, Question, Spec, View, WhichAttention, lens_points},
-    hooks::{HookPoint, Op},
-    model::{Config, Placement, Processing, modules},
+    hooks::{Capture, HookPoint, Interventions, Op, Plan, References},
+    model::{ACTIVATIONS, Config, Placement, Processing, Start, modules},
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -250,6 +250,47 @@ fn attribution_and_the_value_weighted_pattern() {
         }
     }
     println!("largest error {worst:.1e}, of a sum {worst_sum:.1e}");
+}
+
+/// The same weights with every other activation function.
+#[test]
+fn every_activation_function() {
+    let config = std::fs::read_to_string(fixture("parallel-25").join("config.json")).unwrap();
+    let mut worst = 0.0f64;
+    for (processing, kind) in PROCESSINGS {
+        let golden = Golden::open(&format!("activations-{kind}"));
+        for activation in &ACTIVATIONS[1..] {
+            let name = activation.name;
+            let directory = tempfile::tempdir().unwrap();
+            let with = config.replace(r#""hidden_act": "gelu""#, &format!(r#""hidden_act": "{name}""#));
+            std::fs::write(directory.path().join("config.json"), with).unwrap();
+            let weights = "model.safetensors";
+            std::fs::copy(fixture("parallel-25").join(weights), directory.path().join(weights)).unwrap();
+            let checkpoint = directory.path().to_str().unwrap();
+            let mut engine = engine(checkpoint, processing, &[]);
+            let found = run_tokens(&mut engine, ids(&golden.json("prompt")));
+            let expected = golden.under(name);
+            assert_eq!(expected.len(), 3, "{name}");
+            worst = worst.max(compare(&format!("{name}, {kind}"), &expected, &found));
+            let class = golden.json("classes")[name].clone();
+            assert!(modules(&engine.loaded.model.config).iter().any(|module| class == module.class), "{class}");
+            // the last position alone is another way through the MLP
+            let last = forward_last(&engine, &ids(&golden.json("prompt")));
+            let all = &found["logits"];
+            let off = error(&all[all.len() - last.len()..], &last);
+            assert!(off <= TOLERANCE, "{name}, {kind}: the last position alone diverges by {off:.1e}");
+        }
+    }
+    println!("largest error {worst:.1e}");
+}
+
+/// The logits after the last position, computed alone.
+fn forward_last(engine: &Engine, tokens: &[u32]) -> Vec<f32> {
+    let plans = [Plan::default()];
+    let mut hooks = Interventions::new(&plans, &[], Capture::None, References::default(), engine.schema.dims.d_vocab);
+    let start = Start::Tokens(&[tokens.to_vec()]);
+    let logits = engine.loaded.model.forward_last(start, &engine.schema, &mut hooks).unwrap();
+    logits.flatten_all().unwrap().to_vec1().unwrap()
 }
 
 #[test]

@@ -18,7 +18,7 @@ use pythia_tui::{
         Prediction, Report, Summary, Thumbnails, View, Want, WhichAttention,
     },
     hooks::{self, Dims, HookPoint, Schema},
-    model::{Config, Dtype, Processing, Progress, TrainingStep, Waiting, modules},
+    model::{ACTIVATIONS, Config, Dtype, Processing, Progress, TrainingStep, Waiting, modules},
     ui::{self, ColorDepth, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend, style::Style};
@@ -36,7 +36,16 @@ struct Program {
 
 impl Program {
     fn start(size: (u16, u16), edits: &[&str]) -> Self {
-        let dims = Dims { n_layers: 4, n_heads: 4, d_head: 32, d_model: 128, d_mlp: 512, d_vocab: 960, parallel: true };
+        let dims = Dims {
+            n_layers: 4,
+            n_heads: 4,
+            d_head: 32,
+            d_model: 128,
+            d_mlp: 512,
+            d_vocab: 960,
+            parallel: true,
+            activation: ACTIVATIONS[0].words,
+        };
         Self::with(dims, PROMPT.map(String::from).to_vec(), size, edits)
     }
 
@@ -73,6 +82,7 @@ impl Program {
             rotary_dims: dims.d_head / 4,
             rotary_base: 10000.0,
             layer_norm_eps: 1e-5,
+            activation: &ACTIVATIONS[0],
             parallel: dims.parallel,
             tied: false,
             bos: 0,
@@ -467,7 +477,16 @@ fn attention_without_colour_in_ascii() {
 
 #[test]
 fn a_long_prompt_is_pooled_and_says_so() {
-    let dims = Dims { n_layers: 2, n_heads: 2, d_head: 8, d_model: 16, d_mlp: 64, d_vocab: 500, parallel: true };
+    let dims = Dims {
+        n_layers: 2,
+        n_heads: 2,
+        d_head: 8,
+        d_model: 16,
+        d_mlp: 64,
+        d_vocab: 500,
+        parallel: true,
+        activation: ACTIVATIONS[0].words,
+    };
     let prompt = (0..100).map(|i| format!(" w{i}")).collect();
     let mut program = Program::with(dims, prompt, SMALL, &[]);
     program.keys("3");
@@ -1248,7 +1267,7 @@ fn what_is_copied_is_what_is_under_the_cursor() {
     let [Effect::Copy(table)] = &program.keys("Y")[..] else { panic!("no table") };
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines.len(), 1 + PROMPT.len());
-    assert!(lines[0].starts_with("pos\t0\t1\t") && lines[8].starts_with("\\n\t"), "{table}");
+    assert!(lines[0].starts_with("pos\t0\t1\t") && lines[8].starts_with("7 \"\\n\"\t"), "{table}");
     program.keys("3 m");
     program.keys("Y");
     assert!(program.state.message.as_ref().unwrap().text.contains("no table"));
@@ -1364,7 +1383,16 @@ fn keys_can_be_given_to_other_actions() {
 
 #[test]
 fn a_tree_of_36_layers_and_40_heads_is_walked_whole() {
-    let dims = Dims { n_layers: 36, n_heads: 40, d_head: 8, d_model: 320, d_mlp: 64, d_vocab: 960, parallel: true };
+    let dims = Dims {
+        n_layers: 36,
+        n_heads: 40,
+        d_head: 8,
+        d_model: 320,
+        d_mlp: 64,
+        d_vocab: 960,
+        parallel: true,
+        activation: ACTIVATIONS[0].words,
+    };
     let mut program = Program::with(dims, (0..512).map(|i| format!(" w{i}")).collect(), WIDE, &[]);
     let points = program.state.schema.points();
     assert_eq!(points.len(), 36 * 18 + 3);

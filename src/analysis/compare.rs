@@ -1,8 +1,8 @@
-use std::ops::Add;
+use std::{cmp::Ordering, fmt::Display, ops::Add};
 
 use super::sums::{exponentials, moved, sum_exp};
 
-/// A token with its logit and probability at one position.
+/// A token with its logit and probability at one position; the probability is NaN where the softmax is [`undefined`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ranked {
     pub id: u32,
@@ -10,14 +10,28 @@ pub struct Ranked {
     pub prob: f64,
 }
 
-/// `ln Σ exp(logits)`, in f64. NaN if any logit is.
+/// `ln Σ exp(logits)`, in f64. NaN where there is no softmax: if a logit is NaN or +inf, or none is above -inf.
 #[must_use]
 pub fn log_normaliser(logits: &[f32]) -> f64 {
     let max = largest(logits);
     if !max.is_finite() {
-        return if logits.iter().any(|x| x.is_nan()) { f64::NAN } else { f64::from(max) };
+        return f64::NAN;
     }
     f64::from(max) + sum_exp(logits, max).ln()
+}
+
+/// Why logits give no probabilities, in words; None where they do.
+#[must_use]
+pub fn undefined(logits: &[f32]) -> Option<String> {
+    let (all, nan) = (logits.len(), logits.iter().filter(|x| x.is_nan()).count());
+    match (nan, largest(logits)) {
+        _ if all == 0 => None,
+        (nan, _) if nan == all => Some("the logits are NaN".into()),
+        (0, f32::INFINITY) => Some("a logit is infinite, so there are no probabilities".into()),
+        (0, f32::NEG_INFINITY) => Some("every logit is -inf, so there are no probabilities".into()),
+        (0, _) => None,
+        (nan, _) => Some(format!("{nan} of {all} logits are NaN, so there are no probabilities")),
+    }
 }
 
 /// The largest of the numbers there are; -inf if there are none.
@@ -35,15 +49,16 @@ fn largest(x: &[f32]) -> f32 {
 
 /// KL(baseline || edited) in nats between the next-token distributions of two rows of logits `[vocab]`.
 ///
-/// `Σ_v p(v) (ln p(v) − ln q(v))` with p of the baseline (Kullback and Leibler, 1951); exactly 0 for equal rows.
+/// `Σ_v p(v) (ln p(v) − ln q(v))` with p of the baseline (Kullback and Leibler, 1951); exactly 0 for equal rows, infinite where
+/// the edited row rules out what the baseline does not, and NaN where either has no softmax.
 #[must_use]
 pub fn kl_divergence(baseline: &[f32], edited: &[f32]) -> f64 {
-    if baseline == edited {
-        return 0.0;
-    }
     let (most_p, most_q) = (largest(baseline), largest(edited));
     if !most_p.is_finite() || !most_q.is_finite() {
         return f64::NAN;
+    }
+    if baseline == edited {
+        return 0.0;
     }
     // Σ p (p_logit − q_logit) − ln Z_p + ln Z_q
     let [z_p, z_q, differences] = exponentials(baseline, most_p, edited, most_q);
@@ -52,15 +67,15 @@ pub fn kl_divergence(baseline: &[f32], edited: &[f32]) -> f64 {
     if kl < 0.0 { 0.0 } else { kl }
 }
 
-/// The `k` likeliest tokens of a row of logits `[vocab]`, best first; ties by id, NaN last.
+/// The `k` likeliest tokens of a row of logits `[vocab]`, best first; ties by id. What is NaN has no rank and is left out, so
+/// there may be fewer, or none; +inf comes first.
 #[must_use]
 pub fn top_k(logits: &[f32], k: usize) -> Vec<Ranked> {
-    let key = |i: &u32| {
-        let x = logits[*i as usize];
-        if x.is_nan() { f32::NEG_INFINITY } else { x }
-    };
+    // adding 0 makes both zeros one
+    let key = |i: &u32| logits[*i as usize] + 0.0;
     let order = |a: &u32, b: &u32| key(b).total_cmp(&key(a)).then(a.cmp(b));
-    let mut ids: Vec<u32> = (0..u32::try_from(logits.len()).unwrap_or(u32::MAX)).collect();
+    let ids = 0..u32::try_from(logits.len()).unwrap_or(u32::MAX);
+    let mut ids: Vec<u32> = ids.filter(|id| !logits[*id as usize].is_nan()).collect();
     if k < ids.len() {
         ids.select_nth_unstable_by(k, order);
         ids.truncate(k);
@@ -72,6 +87,12 @@ pub fn top_k(logits: &[f32], k: usize) -> Vec<Ranked> {
         Ranked { id, logit, prob: (f64::from(logit) - norm).exp() }
     };
     ids.into_iter().map(ranked).collect()
+}
+
+/// The larger number first, NaN last whatever its sign.
+#[must_use]
+pub fn descending(a: f64, b: f64) -> Ordering {
+    a.is_nan().cmp(&b.is_nan()).then(b.total_cmp(&a))
 }
 
 /// How far values moved. Equal infinities, such as masked scores, do not count; NaN where one side has NaN.
@@ -122,6 +143,12 @@ pub fn short_number(x: f64) -> String {
     if (1e-3..1e5).contains(&size) { format!("{x:.4}") } else { format!("{x:.3e}") }
 }
 
+/// A number in a cell of a file; nothing for NaN.
+#[must_use]
+pub fn cell<T: Copy + Display + Into<f64>>(x: T) -> String {
+    if x.into().is_nan() { String::new() } else { x.to_string() }
+}
+
 /// A value with every digit that f32 has.
 #[must_use]
 pub fn exact_number(value: f32) -> String {
@@ -156,6 +183,37 @@ mod tests {
         assert_eq!(top.iter().map(|t| t.id).collect::<Vec<_>>(), [1, 3, 0, 4, 2]);
         assert!((top.iter().map(|t| t.prob).sum::<f64>() - 1.0).abs() < 1e-12);
         assert_eq!(top_k(&[0.0, 3.0, 1.0], 1)[0].id, 1);
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_ranked() {
+        let (nan, inf) = (f32::NAN, f32::INFINITY);
+        let ids = |logits: &[f32]| top_k(logits, 3).iter().map(|t| t.id).collect::<Vec<_>>();
+        assert!(top_k(&[nan, -nan, nan], 2).is_empty());
+        assert_eq!(ids(&[nan, 1.0, -nan, 2.0]), [3, 1]);
+        assert_eq!(ids(&[0.0, inf, nan, -inf, inf]), [1, 4, 0]);
+        assert_eq!(ids(&[-0.0, 0.0, -1.0]), [0, 1, 2]);
+        for logits in [[nan, 1.0], [inf, 1.0], [-inf, -inf]] {
+            assert!(top_k(&logits, 2).iter().all(|t| t.prob.is_nan()), "{logits:?}");
+            assert!(undefined(&logits).is_some());
+            // nor is there a divergence from itself
+            for (p, q) in [(logits, logits), (logits, [0.0, 1.0]), ([0.0, 1.0], logits)] {
+                assert!(kl_divergence(&p, &q).is_nan(), "{p:?} {q:?}");
+            }
+        }
+        assert_eq!(undefined(&[-inf, 0.0]), None);
+        assert_eq!(kl_divergence(&[0.0, 1.0], &[0.0, -inf]), f64::INFINITY);
+    }
+
+    #[test]
+    fn nan_comes_last_and_is_no_cell() {
+        let mut all = [f64::NAN, 1.0, -f64::NAN, f64::INFINITY, -2.0];
+        all.sort_by(|a, b| descending(*a, *b));
+        assert_eq!(all[..3], [f64::INFINITY, 1.0, -2.0]);
+        assert_eq!(
+            (cell(f32::NAN), cell(0.1f32), cell(f64::NEG_INFINITY)),
+            (String::new(), "0.1".into(), "-inf".into())
+        );
     }
 
     #[test]

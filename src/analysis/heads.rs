@@ -16,7 +16,7 @@ pub struct HeadScores {
 
 /// Scores of one head. The first three are TransformerLens's `head_detector.detect_head` with
 /// `error_measure="mul"`: the share of all attention that falls on the detection pattern. A query without attention (an
-/// edit can make one) has entropy 0.
+/// edit can make one) has entropy 0; a head without any has shares of 0. Where the attention is not finite, all are NaN.
 ///
 /// # Shapes
 /// `pattern`: `[query, key]`, row-major; `tokens`: `[pos]`.
@@ -47,7 +47,17 @@ pub fn head_scores(pattern: &[f32], tokens: &[u32]) -> HeadScores {
             }
         }
     }
-    if total > 0.0 {
+    if !total.is_finite() {
+        let nan = f64::NAN;
+        return HeadScores {
+            previous_token: nan,
+            duplicate_token: nan,
+            induction: nan,
+            first_token: nan,
+            entropy: nan,
+        };
+    }
+    if total != 0.0 {
         scores.previous_token /= total;
         scores.duplicate_token /= total;
         scores.induction /= total;

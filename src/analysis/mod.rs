@@ -5,6 +5,8 @@ mod heads;
 mod stats;
 mod sums;
 
-pub use compare::{Change, Ranked, exact_number, kl_divergence, log_normaliser, short_number, top_k};
+pub use compare::{
+    Change, Ranked, cell, descending, exact_number, kl_divergence, log_normaliser, short_number, top_k, undefined,
+};
 pub use heads::{HeadScores, head_scores};
 pub use stats::{Stats, stats};

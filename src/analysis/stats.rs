@@ -1,4 +1,4 @@
-/// Summary statistics of an activation. Moments are over the finite values.
+/// Summary statistics of an activation. Moments and norm are over the finite values, NaN where there are none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stats {
     pub count: usize,
@@ -29,11 +29,11 @@ pub struct Stats {
 pub fn stats(values: &[f32], bins: usize) -> Stats {
     let mut s = Stats {
         count: values.len(),
-        mean: 0.0,
-        std: 0.0,
+        mean: f64::NAN,
+        std: f64::NAN,
         min: None,
         max: None,
-        l2: 0.0,
+        l2: f64::NAN,
         zeros: 0,
         nan: 0,
         infinite: 0,
@@ -93,6 +93,8 @@ mod tests {
     fn constant_and_empty_activations_work() {
         assert_eq!(stats(&[2.0; 3], 3).histogram, [0, 3, 0]);
         assert_eq!(stats(&[], 3).min, None);
-        assert_eq!(stats(&[f32::NAN], 3).max, None);
+        let none = stats(&[f32::NAN, f32::INFINITY], 3);
+        assert_eq!(none.max, None);
+        assert!([none.mean, none.std, none.l2].iter().all(|x| x.is_nan()));
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::State;
 use crate::{
-    analysis::HeadScores,
+    analysis::{HeadScores, descending},
     engine::{Attribution, Compare, Prediction, View},
 };
 
@@ -102,7 +102,8 @@ fn as_before(p: &Prediction, baseline: &[f32]) -> Prediction {
 fn moved_most(top: &[Prediction], was: &[Prediction]) -> Vec<Prediction> {
     let new = was.iter().filter(|p| !top.iter().any(|other| other.id == p.id));
     let mut all: Vec<Prediction> = top.iter().chain(new).cloned().collect();
-    all.sort_by(|a, b| (b.prob - b.baseline_prob).abs().total_cmp(&(a.prob - a.baseline_prob).abs()));
+    let moved = |p: &Prediction| (p.prob - p.baseline_prob).abs();
+    all.sort_by(|a, b| descending(moved(a), moved(b)));
     all.truncate(top.len());
     all
 }

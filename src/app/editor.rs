@@ -128,7 +128,7 @@ fn target_axes(line: &str, schema: &Schema) -> Vec<Axis> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hooks::Dims;
+    use crate::{hooks::Dims, model::ACTIVATIONS};
 
     fn schema() -> Schema {
         Schema::new(Dims {
@@ -139,6 +139,7 @@ mod tests {
             d_mlp: 512,
             d_vocab: 960,
             parallel: true,
+            activation: ACTIVATIONS[0].words,
         })
     }
 

@@ -6,8 +6,11 @@ use super::{
     Component, Distractor, Extent, State, Tab, Token,
     views::{LENS, pairs},
 };
-use crate::engine::{Look, Prediction, Question, Slice, View};
-use crate::hooks::Edit;
+use crate::{
+    analysis::descending,
+    engine::{Look, Prediction, Question, Slice, View},
+    hooks::Edit,
+};
 
 /// Positions that the lens is asked for at once.
 const CHUNK: usize = 8;
@@ -172,7 +175,8 @@ impl State {
         }
     }
 
-    /// The order that the columns of the values are shown in, largest value of the chosen row first; None as they are.
+    /// The order that the columns of the values are shown in, largest value of the chosen row first and NaN last; None as they
+    /// are.
     #[must_use]
     pub fn column_order(&self) -> Option<Vec<usize>> {
         let row = self.looks.order?;
@@ -180,7 +184,7 @@ impl State {
         let View::Values { columns, values, .. } = &*shown else { return None };
         let values = values.get(row * columns..(row + 1) * columns)?;
         let mut order: Vec<usize> = (0..*columns).collect();
-        order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
+        order.sort_by(|a, b| descending(values[*a].into(), values[*b].into()));
         Some(order)
     }
 
@@ -189,7 +193,7 @@ impl State {
     pub fn attributed(&self, component: Component) -> f64 {
         match self.compared().as_deref() {
             Some(View::Attribution { parts, .. }) => component.of(parts),
-            _ => 0.0,
+            _ => f64::NAN,
         }
     }
 
@@ -201,7 +205,7 @@ impl State {
         let View::Attribution { parts, .. } = &*shown else { return vec![] };
         let all = Component::all(edited).into_iter().map(|c| (c, c.of(parts).abs()));
         let mut all: Vec<(Component, f64)> = all.collect();
-        all.sort_by(|a, b| b.1.total_cmp(&a.1));
+        all.sort_by(|a, b| descending(a.1, b.1));
         all.into_iter().map(|(component, _)| component).collect()
     }
 

@@ -2,13 +2,16 @@
 
 use super::{Component, Extent, Focus, Score, State, Tab};
 use crate::{
-    analysis::{HeadScores, Stats, exact_number, short_number},
+    analysis::{HeadScores, Stats, cell, exact_number, short_number},
     engine::{Attribution, Compare, Filling, LensCell, Metric, Prediction, Thumbnails, View, lens_points},
     hooks::Axis,
     printed::escaped,
 };
 
 /// A view's contents: a table of words, and arrays of numbers with their shapes.
+///
+/// So that the table reads back as it was: no two rows and no two columns have the same label, a token is a JSON string
+/// (`" the"`) with its position before it where it is a label (`3 " the"`), and a cell is empty where there is no number.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
     pub header: Vec<String>,
@@ -110,6 +113,19 @@ impl State {
         (0..self.schema.size(axis, self.tokens.len())).map(|i| i.to_string()).collect()
     }
 
+    /// Labels of the indices along an axis in a table.
+    fn table_labels(&self, axis: Axis) -> Vec<String> {
+        if axis.is_position() {
+            return self
+                .tokens
+                .iter()
+                .enumerate()
+                .map(|(pos, token)| format!("{pos} {}", quoted(&token.text)))
+                .collect();
+        }
+        self.labels(axis)
+    }
+
     /// The view as a table; None while it is on its way, or where there is nothing to see.
     #[must_use]
     pub fn table(&self) -> Option<Table> {
@@ -121,10 +137,10 @@ impl State {
             View::Hook { stats, baseline, .. } => statistics(stats, baseline.as_ref()),
             View::Values { .. } => {
                 let slice = self.slice();
-                self.matrix_table(&self.labels(slice.rows), &self.labels(slice.columns), slice.rows)?
+                self.matrix_table(&self.table_labels(slice.rows), &self.table_labels(slice.columns), slice.rows)?
             }
             View::Attention { .. } => {
-                let labels = self.labels(Axis::Query);
+                let labels = self.table_labels(Axis::Query);
                 self.matrix_table(&labels, &labels, Axis::Query)?
             }
             View::Patterns(thumbnails) => pictures(thumbnails, self.compare()),
@@ -142,8 +158,8 @@ impl State {
         let points = self.over_training();
         let step = |at: usize| &self.training.steps[at];
         let rows = points.iter().map(|point| {
-            let baseline = point.baseline.map_or_else(String::new, |value| value.to_string());
-            vec![step(point.at).step.to_string(), step(point.at).revision.clone(), point.value.to_string(), baseline]
+            let baseline = point.baseline.map_or_else(String::new, cell);
+            vec![step(point.at).step.to_string(), step(point.at).revision.clone(), cell(point.value), baseline]
         });
         #[allow(clippy::cast_precision_loss, reason = "steps are below 2^24")]
         let steps = points.iter().map(|point| step(point.at).step as f32).collect();
@@ -162,12 +178,12 @@ impl State {
         let header = ["stream", "position", "after", "token", "id", "probability", "kl from final", "kl from baseline"];
         let points = lens_points(self.schema.dims.n_layers);
         let rows = cells.iter().zip(&points).flat_map(|(row, point)| {
-            row.iter().zip(first..).filter_map(move |(cell, pos)| {
-                let likeliest = cell.top.first()?;
-                let after = self.tokens.get(pos)?.text.clone();
-                let (id, prob, kl) = (likeliest.id.to_string(), likeliest.prob.to_string(), cell.kl.to_string());
-                let moved = cell.moved.map_or_else(String::new, |kl| kl.to_string());
-                Some(vec![point.to_string(), pos.to_string(), after, likeliest.text.clone(), id, prob, kl, moved])
+            row.iter().zip(first..).filter_map(move |(here, pos)| {
+                let likeliest = here.top.first();
+                let [token, id, prob] =
+                    likeliest.map(|p| [quoted(&p.text), p.id.to_string(), cell(p.prob)]).unwrap_or_default();
+                let (after, moved) = (quoted(&self.tokens.get(pos)?.text), here.moved.map_or_else(String::new, cell));
+                Some(vec![point.to_string(), pos.to_string(), after, token, id, prob, cell(here.kl), moved])
             })
         });
         let shape = vec![cells.len(), cells.first().map_or(0, Vec::len)];
@@ -184,7 +200,7 @@ impl State {
     }
 
     fn attribution_table(&self, parts: &Attribution) -> Table {
-        let rows = self.components().into_iter().map(|c| vec![c.name(), c.of(parts).to_string()]);
+        let rows = self.components().into_iter().map(|c| vec![c.name(), cell(c.of(parts))]);
         let (layers, heads) = (parts.heads.len(), parts.heads.first().map_or(0, Vec::len));
         let of = |c: Component| short(c.of(parts));
         let all = (0..layers).flat_map(|block| (0..heads).map(move |head| Component::Head(block, head)));
@@ -200,13 +216,19 @@ impl State {
     fn matrix_table(&self, rows: &[String], columns: &[String], axis: Axis) -> Option<Table> {
         let (n, values) = self.matrix()?;
         let header = std::iter::once(axis.to_string()).chain(columns.iter().take(n).cloned()).collect();
-        let lines = values
-            .chunks(n.max(1))
-            .zip(rows)
-            .map(|(line, label)| std::iter::once(label.clone()).chain(line.iter().map(|x| exact_number(*x))).collect());
+        let lines = values.chunks(n.max(1)).zip(rows).map(|(line, label)| {
+            std::iter::once(label.clone())
+                .chain(line.iter().map(|x| if x.is_nan() { String::new() } else { exact_number(*x) }))
+                .collect()
+        });
         let shape = vec![values.len() / n.max(1), n];
         Some(Table { header, rows: lines.collect(), arrays: vec![("values".into(), shape, values)] })
     }
+}
+
+/// A token in a table, which neither breaks a line nor reads back as a number or as missing: a JSON string.
+fn quoted(token: &str) -> String {
+    serde_json::Value::from(token).to_string()
 }
 
 /// For a file of f32.
@@ -216,13 +238,13 @@ fn short(x: f64) -> f32 {
 }
 
 fn statistics(stats: &Stats, baseline: Option<&Stats>) -> Table {
-    let extreme = |e: Option<(f32, usize)>| e.map_or(f32::NAN, |(x, _)| x).to_string();
+    let extreme = |e: Option<(f32, usize)>| cell(e.map_or(f32::NAN, |(x, _)| x));
     let column = |s: &Stats| {
-        let moments = [s.mean, s.std].map(|x| x.to_string());
+        let moments = [s.mean, s.std].map(cell);
         let counts = [s.zeros, s.nan, s.infinite].map(|n| n.to_string());
-        [moments.to_vec(), vec![extreme(s.min), extreme(s.max), s.l2.to_string()], counts.to_vec()].concat()
+        [moments.to_vec(), vec![extreme(s.min), extreme(s.max), cell(s.l2)], counts.to_vec()].concat()
     };
-    let names = ["mean", "std", "min", "max", "l2", "zeros", "nan", "infinite"];
+    let names = ["mean", "std", "min", "max", "l2", "zeros", "nans", "infinite"];
     let (now, before) = (column(stats), baseline.map(column));
     let row = |(i, name): (usize, &str)| {
         let before = before.as_ref().map(|column| column[i].clone());
@@ -244,8 +266,8 @@ fn pictures(thumbnails: &Thumbnails, compare: Compare) -> Table {
 fn next_tokens(top: &[Prediction], logits: &[f32], baseline: Option<&[f32]>) -> Table {
     let header = ["rank", "id", "token", "logit", "probability", "baseline probability"];
     let rows = top.iter().enumerate().map(|(rank, p)| {
-        let numbers = [p.logit.to_string(), p.prob.to_string(), p.baseline_prob.to_string()];
-        [vec![(rank + 1).to_string(), p.id.to_string(), p.text.clone()], numbers.to_vec()].concat()
+        let numbers = [cell(p.logit), cell(p.prob), cell(p.baseline_prob)];
+        [vec![(rank + 1).to_string(), p.id.to_string(), quoted(&p.text)], numbers.to_vec()].concat()
     });
     let array = |name: &str, values: &[f32]| (name.to_string(), vec![values.len()], values.to_vec());
     let arrays = [Some(array("logits", logits)), baseline.map(|b| array("baseline", b))];
@@ -258,7 +280,7 @@ fn sweep(filling: &Filling, metric: Metric) -> Table {
     let value = |cell: usize| filling.value(cell, metric).unwrap_or(f64::NAN);
     let header = std::iter::once(metric.name().to_string()).chain(filling.grid.columns.iter().map(|c| c.name()));
     let rows = filling.grid.rows.iter().enumerate().map(|(y, row)| {
-        let values = (0..columns).map(|x| value(y * columns + x).to_string());
+        let values = (0..columns).map(|x| cell(value(y * columns + x)));
         std::iter::once(row.name()).chain(values).collect()
     });
     let shape = vec![filling.grid.rows.len(), columns];
@@ -272,7 +294,7 @@ fn head_scores(scores: &[Vec<HeadScores>]) -> Table {
     let header = ["block".to_string(), "head".into()].into_iter().chain(titles).collect();
     let rows = scores.iter().enumerate().flat_map(|(block, row)| {
         row.iter().enumerate().map(move |(head, s)| {
-            let numbers = Score::ALL.iter().map(move |score| score.of(s).to_string());
+            let numbers = Score::ALL.iter().map(move |score| cell(score.of(s)));
             [block.to_string(), head.to_string()].into_iter().chain(numbers).collect()
         })
     });
@@ -285,11 +307,10 @@ fn head_scores(scores: &[Vec<HeadScores>]) -> Table {
 }
 
 impl Table {
-    /// Lines of cells apart by tabs; what would break a line or a cell, or steer a terminal, is escaped as in a string.
+    /// Lines of cells apart by tabs, of which no cell holds any; what would steer a terminal is escaped.
     #[must_use]
     pub fn tab_separated(&self) -> String {
-        let cell = |text: &String| escaped(&text.replace('\\', "\\\\")).into_owned();
-        let line = |cells: &Vec<String>| cells.iter().map(cell).collect::<Vec<_>>().join("\t") + "\n";
+        let line = |cells: &Vec<String>| cells.iter().map(|text| escaped(text)).collect::<Vec<_>>().join("\t") + "\n";
         std::iter::once(&self.header).chain(&self.rows).map(line).collect()
     }
 }

@@ -219,8 +219,10 @@ impl Component {
     pub fn of(self, parts: &Attribution) -> f64 {
         match self {
             Self::Embed => parts.embed,
-            Self::Head(block, head) => parts.heads.get(block).and_then(|row| row.get(head)).copied().unwrap_or(0.0),
-            Self::Mlp(block) => parts.mlps.get(block).copied().unwrap_or(0.0),
+            Self::Head(block, head) => {
+                parts.heads.get(block).and_then(|row| row.get(head)).copied().unwrap_or(f64::NAN)
+            }
+            Self::Mlp(block) => parts.mlps.get(block).copied().unwrap_or(f64::NAN),
             Self::Bias => parts.bias,
             Self::Constant => parts.constant,
             Self::Remainder => parts.remainder(),

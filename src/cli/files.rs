@@ -37,7 +37,7 @@ fn script(state: &State) -> Result<String, String> {
         processing: state.model.processing,
         logits: &summary.logits,
         baseline: &summary.baseline_logits,
-        kl: summary.kl.last().copied().unwrap_or(0.0),
+        kl: summary.kl_at_end(),
     };
     python(&shown.spec, &state.schema, &ran).map_err(|e| e.to_string())
 }

@@ -50,7 +50,7 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
             processing: engine.loaded.model.processing,
             logits: &summary.logits,
             baseline: &summary.baseline_logits,
-            kl: last(&summary.kl),
+            kl: summary.kl_at_end(),
         };
         let script = python(&spec, &engine.schema, &ran).map_err(classify)?;
         fs::write_text(path, Readers::AsBefore, &script)?;
@@ -86,11 +86,7 @@ fn warn(summary: &Summary) {
     }
 }
 
-fn last(kl: &[f64]) -> f64 {
-    kl.last().copied().unwrap_or(0.0)
-}
-
-/// Numbers that are not finite are `null`: JSON has no other way to write them.
+/// Numbers that are not finite are `null`: JSON has no other way to write them. `top` leaves out what is NaN.
 fn json_report(engine: &Engine, outcome: &Outcome, summary: &Summary, times: &Times) -> Value {
     let text = |id: u32| engine.loaded.tokenizer.token(id);
     let tokens: Vec<Value> = outcome.spec.tokens.iter().map(|&id| json!({"id": id, "text": text(id)})).collect();
@@ -105,7 +101,7 @@ fn json_report(engine: &Engine, outcome: &Outcome, summary: &Summary, times: &Ti
                     json!({"id": t.id, "text": t.text, "logit": t.logit, "prob": t.prob, "baseline_prob": t.baseline_prob})
                 })
                 .collect();
-            json!({"pos": pos, "kl": summary.kl.get(pos).copied().unwrap_or(0.0), "top": top})
+            json!({"pos": pos, "kl": summary.kl_at(pos), "top": top})
         })
         .collect();
     let edits: Vec<Value> = outcome
@@ -119,7 +115,7 @@ fn json_report(engine: &Engine, outcome: &Outcome, summary: &Summary, times: &Ti
                 "touched": e.effect.touched,
                 "changed": e.effect.changed,
                 "delta_l2": e.effect.delta_l2,
-                "kl": last(&e.kl),
+                "kl": e.kl_at_end(),
                 "kl_by_position": e.kl,
                 "no_effect": e.idle.as_ref().map(ToString::to_string),
             })
@@ -158,7 +154,7 @@ fn print(out: &mut impl Write, engine: &Engine, outcome: &Outcome, summary: &Sum
         for (edit, e) in outcome.spec.edits.iter().zip(&summary.effects) {
             let note = e.idle.as_ref().map(|why| format!("  no effect: {why}")).unwrap_or_default();
             let line = edit.to_string();
-            let (touched, delta, kl) = (e.effect.touched, short_number(e.effect.delta_l2), short_number(last(&e.kl)));
+            let (touched, delta, kl) = (e.effect.touched, short_number(e.effect.delta_l2), short_number(e.kl_at_end()));
             writeln!(out, "{line:widest$}  {touched:>9}  {delta:>10}  {kl:>10}{note}")?;
         }
         writeln!(out, "KL is KL(baseline || edited) of the next token after the last position, in nats.")?;
@@ -173,20 +169,19 @@ fn print(out: &mut impl Write, engine: &Engine, outcome: &Outcome, summary: &Sum
         if edited { " (baseline)" } else { "" }
     )?;
     for (pos, (&id, top)) in outcome.spec.tokens.iter().zip(&summary.top).enumerate() {
-        if top.first().is_some_and(|t| t.prob.is_nan()) {
-            let kl = if edited { format!("  {:>10}", "NaN") } else { String::new() };
-            writeln!(out, "{pos:>4}  {:widest$}{kl}  the logits are NaN", text(id))?;
-            continue;
-        }
+        let share = |p: f64| if p.is_nan() { "no probability".into() } else { format!("{:.1} %", p * 100.0) };
         let next: Vec<String> = top
             .iter()
             .map(|t| {
-                let before = if edited { format!(" ({:.1} %)", t.baseline_prob * 100.0) } else { String::new() };
-                format!("{:?} {:.1} %{before}", t.text, t.prob * 100.0)
+                let before = if edited { format!(" ({})", share(t.baseline_prob)) } else { String::new() };
+                // without a probability the logit is what it is ranked by
+                let logit = if t.prob.is_nan() { format!("logit {}, ", t.logit) } else { String::new() };
+                format!("{:?} {logit}{}{before}", t.text, share(t.prob))
             })
             .collect();
-        let kl = summary.kl.get(pos).map(|kl| format!("  {:>10}", short_number(*kl))).unwrap_or_default();
-        writeln!(out, "{pos:>4}  {:widest$}{kl}  {}", text(id), next.join("  "))?;
+        let next = if next.is_empty() { "the logits are NaN".into() } else { next.join("  ") };
+        let kl = if edited { format!("  {:>10}", short_number(summary.kl_at(pos))) } else { String::new() };
+        writeln!(out, "{pos:>4}  {:widest$}{kl}  {next}", text(id))?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::{
     run::classify,
 };
 use crate::{
-    analysis::{short_number, top_k},
+    analysis::{cell, short_number, top_k},
     app::{Distractor, Setup},
     engine::{Control, Engine, Filling, Map, Measure, Metric, Patch, Question, Spec},
     hooks::{Capture, Op, ParseError},
@@ -43,12 +43,14 @@ pub(super) fn main(args: &SweepArgs) -> Result<()> {
         let all: Vec<Value> = swept.iter().map(|swept| to_json(swept, &engine)).collect();
         let json = if every { Value::from(all) } else { all.into_iter().next().unwrap_or_default() };
         writeln!(out, "{json}")?;
+    } else if args.csv {
+        write_csv(&mut out, &swept)?;
     } else {
         for (number, swept) in swept.iter().enumerate() {
             if number > 0 {
                 writeln!(out)?;
             }
-            if args.csv { write_csv(&mut out, swept)? } else { print(&mut out, swept, &engine)? }
+            print(&mut out, swept, &engine)?;
         }
     }
     out.flush()?;
@@ -133,7 +135,9 @@ fn question(
     let outcome = engine.run(spec, &Capture::None, spec.tokens.len().saturating_sub(1), control).map_err(classify)?;
     let last = outcome.baseline.logit_rows()?.pop().unwrap_or_default();
     let likely: Vec<u32> = top_k(&last, 3).into_iter().map(|ranked| ranked.id).collect();
-    let target = target.or(likely.first().copied()).context("the model has no tokens")?;
+    let target = target
+        .or(likely.first().copied())
+        .context("the logits without the sweep are NaN, so no token is the likeliest: name one with --target")?;
     let distractor = match (distractor, &setup.distractor) {
         (Some(given), _) => Some(given),
         (None, Distractor::None) => None,
@@ -209,12 +213,19 @@ fn to_json(swept: &Filled, engine: &Engine) -> Value {
     }
 }
 
-fn write_csv(out: &mut impl Write, swept: &Filled) -> Result<()> {
+/// Maps of one and the same columns as one table; where there are several, a row's label begins with its map's name.
+fn write_csv(out: &mut impl Write, maps: &[Filled]) -> Result<()> {
     let mut csv = csv::Writer::from_writer(out);
-    let columns = &swept.filling.grid.columns;
-    csv.write_record(std::iter::once(String::new()).chain(columns.iter().map(|column| column.name())))?;
-    for (row, values) in swept.filling.grid.rows.iter().zip(swept.rows()) {
-        csv.write_record(std::iter::once(row.name()).chain(values.iter().map(f64::to_string)))?;
+    for (number, swept) in maps.iter().enumerate() {
+        let grid = &swept.filling.grid;
+        if number == 0 {
+            let columns = grid.columns.iter().map(|column| column.name());
+            csv.write_record(std::iter::once(swept.metric.name().to_string()).chain(columns))?;
+        }
+        let map = if maps.len() > 1 { format!("{} ", grid.map.name()) } else { String::new() };
+        for (row, values) in grid.rows.iter().zip(swept.rows()) {
+            csv.write_record(std::iter::once(format!("{map}{}", row.name())).chain(values.into_iter().map(cell)))?;
+        }
     }
     csv.flush()?;
     Ok(())

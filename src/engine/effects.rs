@@ -19,7 +19,7 @@ pub struct EditEffect {
     pub idle: Option<Idle>,
 }
 
-/// A likely next token at one position, with the probability that the baseline gave it.
+/// A likely next token at one position, with the probability that the baseline gave it; NaN where there is no softmax.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
     pub id: u32,
@@ -56,6 +56,30 @@ pub struct Summary {
     pub logits: Vec<f32>,
     /// The baseline's; empty without edits.
     pub baseline_logits: Vec<f32>,
+}
+
+impl Summary {
+    /// KL(baseline || edited) in nats at a position, counted from the first that was asked for. A run without edits is its own
+    /// baseline: 0, or NaN where it has no probabilities.
+    #[must_use]
+    pub fn kl_at(&self, at: usize) -> f64 {
+        let defined = || self.top.get(at).and_then(|top| top.first()).is_some_and(|likeliest| !likeliest.prob.is_nan());
+        self.kl.get(at).copied().unwrap_or(if defined() { 0.0 } else { f64::NAN })
+    }
+
+    /// The same at the last position.
+    #[must_use]
+    pub fn kl_at_end(&self) -> f64 {
+        self.kl_at(self.top.len().saturating_sub(1))
+    }
+}
+
+impl EditEffect {
+    /// KL at the last position.
+    #[must_use]
+    pub fn kl_at_end(&self) -> f64 {
+        self.kl.last().copied().unwrap_or(f64::NAN)
+    }
 }
 
 impl Outcome {

@@ -21,7 +21,7 @@ pub struct Ran<'a> {
     /// The logits after the last position `[vocab]`, of the run and of the unedited one.
     pub logits: &'a [f32],
     pub baseline: &'a [f32],
-    /// KL(baseline || edited) there, in nats.
+    /// KL(baseline || edited) there, in nats; NaN where there are no probabilities.
     pub kl: f64,
 }
 

@@ -112,7 +112,7 @@ impl Engine {
         swept?;
         if let (Map::Ablate(op), None) = (map, &filling.comparison) {
             tell(filling);
-            let value = |cell| filling.value(cell, metric).unwrap_or(0.0);
+            let value = |cell| filling.value(cell, metric).unwrap_or(f64::NAN);
             let values: Vec<f64> = (0..filling.measures.len()).map(value).collect();
             let heads = strongest(&filling.grid, &values, STRONGEST.min(self.schema.dims.n_heads));
             if heads.is_empty() {

@@ -102,10 +102,19 @@ fn is_masked(step: &Step) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hooks::Dims;
+    use crate::{hooks::Dims, model::ACTIVATIONS};
 
     fn why(lines: &[&str], changed: usize) -> Option<String> {
-        let dims = Dims { n_layers: 3, n_heads: 2, d_head: 4, d_model: 8, d_mlp: 16, d_vocab: 50, parallel: true };
+        let dims = Dims {
+            n_layers: 3,
+            n_heads: 2,
+            d_head: 4,
+            d_model: 8,
+            d_mlp: 16,
+            d_vocab: 50,
+            parallel: true,
+            activation: ACTIVATIONS[0].words,
+        };
         let schema = Schema::new(dims);
         let edits: Vec<Edit> = lines.iter().map(|line| line.parse().unwrap()).collect();
         let plan = Plan::resolve(&edits, &schema, 5, Some(5)).unwrap();
@@ -126,7 +135,16 @@ mod tests {
 
     #[test]
     fn what_changed_nothing_overwrote_nothing() {
-        let dims = Dims { n_layers: 1, n_heads: 1, d_head: 8, d_model: 8, d_mlp: 16, d_vocab: 50, parallel: true };
+        let dims = Dims {
+            n_layers: 1,
+            n_heads: 1,
+            d_head: 8,
+            d_model: 8,
+            d_mlp: 16,
+            d_vocab: 50,
+            parallel: true,
+            activation: ACTIVATIONS[0].words,
+        };
         let schema = Schema::new(dims);
         let edits = vec!["hook_embed = 0".parse::<Edit>().unwrap(); 2];
         let plan = Plan::resolve(&edits, &schema, 5, None).unwrap();

@@ -1,14 +1,14 @@
 //! What each hook is: a sentence, the formula in the field's notation, and the checkpoint tensors it comes from.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use super::{BlockHook, Dims, HookPoint, Schema};
 
 /// A sentence that says what the activation is.
 #[must_use]
-pub fn description(point: HookPoint, dims: &Dims) -> &'static str {
+pub fn description(point: HookPoint, dims: &Dims) -> Cow<'static, str> {
     use BlockHook as B;
-    match point {
+    let plain = match point {
         HookPoint::Tokens => "The prompt's token ids, before they are embedded.",
         HookPoint::Embed => {
             "The token embeddings: the start of the residual stream (position enters later, by rotation)."
@@ -54,12 +54,13 @@ pub fn description(point: HookPoint, dims: &Dims) -> &'static str {
             B::MlpIn => "A copy of the residual stream for the MLP, before ln2; edits reach only the MLP.",
             B::Ln2Scale => "The MLP LayerNorm's divisor: the standard deviation of its centred input.",
             B::Ln2Normalized => "The MLP LayerNorm's output, which the MLP reads.",
-            B::MlpPre => "The MLP's neurons before the GELU.",
-            B::MlpPost => "The MLP's neurons after the GELU.",
+            B::MlpPre => return format!("The MLP's neurons before the {}.", dims.activation.name).into(),
+            B::MlpPost => return format!("The MLP's neurons after the {}.", dims.activation.name).into(),
             B::MlpOut => "What the MLP adds to the residual stream.",
             B::ResidPost => "The residual stream as it leaves the block.",
         },
-    }
+    };
+    plain.into()
 }
 
 /// The formula in the field's notation. `folded` tells whether LayerNorm's weights were folded into what reads it.
@@ -99,7 +100,7 @@ pub fn formula(point: HookPoint, dims: &Dims, folded: bool) -> String {
             B::Ln2Scale => scale(mlp_input),
             B::Ln2Normalized => norm(mlp_input, "ln2"),
             B::MlpPre => "ln2 · W_in + b_in".into(),
-            B::MlpPost => "gelu(pre)   (exact, by erf)".into(),
+            B::MlpPost => dims.activation.formula.into(),
             B::MlpOut => "post · W_out + b_out".into(),
             B::ResidPost => format!("{}{} + mlp_out", mlp_input, if dims.parallel { " + attn_out" } else { "" }),
         },
@@ -293,11 +294,20 @@ pub fn sources(point: HookPoint, dims: &Dims, folded: bool, head: Option<usize>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ACTIVATIONS;
 
     #[test]
     fn head_rows_follow_the_fused_order() {
-        let dims =
-            Dims { n_layers: 6, n_heads: 8, d_head: 64, d_model: 512, d_mlp: 2048, d_vocab: 50304, parallel: true };
+        let dims = Dims {
+            n_layers: 6,
+            n_heads: 8,
+            d_head: 64,
+            d_model: 512,
+            d_mlp: 2048,
+            d_vocab: 50304,
+            parallel: true,
+            activation: ACTIVATIONS[0].words,
+        };
         let q = sources(HookPoint::Block(0, BlockHook::Q), &dims, false, Some(3));
         assert_eq!(q[0].tensor, "gpt_neox.layers.0.attention.query_key_value.weight");
         assert_eq!(q[0].part.to_string(), "rows 576:640 (head 3, q)");

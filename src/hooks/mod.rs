@@ -25,6 +25,6 @@ pub use error::{EditError, HookError, ParseError};
 pub use intervene::{Effect, Hooks, Interventions, Plan, References, Step};
 pub(crate) use noise::random_bits;
 pub use point::{BlockHook, HookPoint, UnknownHook};
-pub use schema::{Dims, Schema};
+pub use schema::{Dims, Nonlinearity, Schema};
 pub use select::{AxisSelection, Indices, Selection, Slot};
 pub use target::{Blocks, Target};

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::{Axis, BlockHook, HookError, HookPoint, Target, UnknownHook};
 
-/// The sizes that decide which hooks a model has and how large they are.
+/// What decides which hooks a model has, how large they are and what they hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dims {
     pub n_layers: usize,
@@ -13,6 +13,15 @@ pub struct Dims {
     pub d_vocab: usize,
     /// Attention and MLP both read `resid_pre`; otherwise the MLP reads `resid_mid`.
     pub parallel: bool,
+    pub activation: Nonlinearity,
+}
+
+/// The MLP's activation function in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nonlinearity {
+    pub name: &'static str,
+    /// Of `pre`, in the field's notation.
+    pub formula: &'static str,
 }
 
 /// Which hook points exist in one model, with the opt-in ones that were enabled.

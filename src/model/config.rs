@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::{
-    ModelError,
+    ACTIVATIONS, Activation, ModelError,
     fields::{Fields, Range},
 };
 use crate::hooks::Dims;
@@ -21,6 +21,7 @@ pub struct Config {
     pub rotary_dims: usize,
     pub rotary_base: f32,
     pub layer_norm_eps: f64,
+    pub activation: &'static Activation,
     pub parallel: bool,
     /// The unembedding is the embedding.
     pub tied: bool,
@@ -42,12 +43,11 @@ impl Config {
             }
             None => return refuse("model_type is missing; expected \"gpt_neox\"".into()),
         }
-        match fields.text("hidden_act", "gelu")? {
-            "gelu" => {}
-            other => {
-                return refuse(format!("hidden_act is \"{other}\"; only \"gelu\" (exact, by erf) is supported"));
-            }
-        }
+        let act = fields.text("hidden_act", "gelu")?;
+        let Some(activation) = Activation::named(act) else {
+            let known: Vec<String> = ACTIVATIONS.iter().map(|known| format!("\"{}\"", known.name)).collect();
+            return refuse(format!("hidden_act is {act:?}; expected one of {}", known.join(", ")));
+        };
         if !fields.flag("attention_bias", true)? {
             return refuse("attention_bias is false; only attention with biases is supported".into());
         }
@@ -86,6 +86,7 @@ impl Config {
             rotary_dims,
             rotary_base: rope.base as f32,
             layer_norm_eps: fields.number("layer_norm_eps", 1e-5, &EPSILON)?,
+            activation,
             parallel: fields.flag("use_parallel_residual", true)?,
             tied: fields.flag("tie_word_embeddings", false)?,
             bos: fields.token("bos_token_id")?,
@@ -120,6 +121,7 @@ impl Config {
             d_mlp: self.d_mlp,
             d_vocab: self.d_vocab,
             parallel: self.parallel,
+            activation: self.activation.words,
         }
     }
 }
@@ -223,10 +225,22 @@ mod tests {
     }
 
     #[test]
+    fn an_activation_function_that_is_not_known_is_refused_with_those_that_are() {
+        let mut json = pythia_70m();
+        json.as_object_mut().unwrap().remove("hidden_act");
+        assert_eq!(Config::from_json(&json).unwrap().activation.name, "gelu");
+        assert_eq!(with("hidden_act", json!("swish")).unwrap().activation.act_fn, "silu");
+        let message = with("hidden_act", json!("mish")).unwrap_err().to_string();
+        for part in ["hidden_act is \"mish\"", "\"gelu\"", "\"gelu_pytorch_tanh\"", "\"swish\""] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
     fn unsupported_values_are_refused_by_name() {
         for (field, value) in [
             ("model_type", json!("llama")),
-            ("hidden_act", json!("relu")),
+            ("hidden_act", json!("mish")),
             ("attention_bias", json!(false)),
             ("num_attention_heads", json!(7)),
             ("num_hidden_layers", json!(0)),

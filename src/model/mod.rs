@@ -1,5 +1,6 @@
 //! GPT-NeoX on candle: where checkpoints come from, how weights are processed, and the hooked forward pass.
 
+mod activation;
 mod attention;
 mod checkpoint;
 mod config;
@@ -21,6 +22,7 @@ mod torch_file;
 mod training;
 mod weights;
 
+pub use activation::{ACTIVATIONS, Activation};
 pub use config::Config;
 pub use device::{Dtype, Place, Placement};
 pub use error::ModelError;

@@ -6,7 +6,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::{
-    Config, ModelError, Placement,
+    Activation, Config, ModelError, Placement,
     attention::{self, Attention},
     checkpoint::Checkpoint,
     kernels::{self, Linear},
@@ -274,7 +274,7 @@ impl Block {
             n_heads: config.n_heads,
             d_head: config.d_head,
         };
-        let mlp = Mlp { block: number, w_in: weights.mlp_in, w_out: weights.mlp_out };
+        let mlp = Mlp { block: number, w_in: weights.mlp_in, activation: config.activation, w_out: weights.mlp_out };
         Self { number, ln1: norm(weights.ln1), attn, ln2: norm(weights.ln2), mlp, parallel: config.parallel }
     }
 
@@ -322,7 +322,7 @@ impl Block {
         let at_end = resid.narrow(1, resid.dim(1)? - 1, 1)?.contiguous()?;
         let attn_out = self.attn.forward_last(&self.ln1.plain(resid)?, past)?;
         let resid_mid = if self.parallel { at_end.clone() } else { (&at_end + &attn_out)? };
-        let post = kernels::gelu(&self.mlp.w_in.forward(&self.ln2.plain(&resid_mid)?)?)?;
+        let post = self.mlp.activation.apply(&self.mlp.w_in.forward(&self.ln2.plain(&resid_mid)?)?)?;
         let mlp_out = self.mlp.w_out.forward(&post)?;
         Ok(match self.parallel {
             true => ((at_end + attn_out)? + mlp_out)?,
@@ -406,13 +406,14 @@ impl Hooks for Unwatched {
 struct Mlp {
     block: usize,
     w_in: Linear,
+    activation: &'static Activation,
     w_out: Linear,
 }
 
 impl Mlp {
     fn forward(&self, x: &Tensor, hooks: &mut dyn Hooks) -> Result<Tensor> {
         let pre = hooks.at(HookPoint::Block(self.block, BlockHook::MlpPre), self.w_in.forward(x)?)?;
-        let post = hooks.at(HookPoint::Block(self.block, BlockHook::MlpPost), kernels::gelu(&pre)?)?;
+        let post = hooks.at(HookPoint::Block(self.block, BlockHook::MlpPost), self.activation.apply(&pre)?)?;
         Ok(self.w_out.forward(&post)?)
     }
 }

@@ -60,7 +60,7 @@ pub fn modules(config: &Config) -> Vec<Module> {
         part(".mlp", "GPTNeoXMLP", vec![]);
         part(".mlp.dense_h_to_4h", "Linear", linear(m, d));
         part(".mlp.dense_4h_to_h", "Linear", linear(d, m));
-        part(".mlp.act", "GELUActivation", vec![]);
+        part(".mlp.act", config.activation.class, vec![]);
     }
     add("gpt_neox.final_layer_norm".into(), "LayerNorm", norm());
     add("gpt_neox.rotary_emb".into(), "GPTNeoXRotaryEmbedding", vec![]);

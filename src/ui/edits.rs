@@ -71,7 +71,7 @@ fn proof(at: usize, room: usize, state: &State, theme: Theme) -> Span<'static> {
         (None, _) => None,
     };
     let Some(e) = effect else { return Span::styled(theme.ellipsis(), theme.dim()) };
-    let (change, kl) = (text::number(e.effect.delta_l2), text::number(e.kl.last().copied().unwrap_or(0.0)));
+    let (change, kl) = (text::number(e.effect.delta_l2), text::number(e.kl_at_end()));
     if let Some(why) = &e.idle {
         let short = match why {
             Idle::Masked => "masked".into(),

@@ -47,8 +47,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
         let edits = shown.spec.edits.len();
         if edits > 0 {
             let plural = if edits == 1 { "" } else { "s" };
-            let kl = shown.summary.kl.last().copied().unwrap_or(0.0);
-            let kl = Span::styled(format!("KL {}", text::number(kl)), theme.changed());
+            let kl = Span::styled(format!("KL {}", text::number(shown.summary.kl_at_end())), theme.changed());
             right.extend([sep(), Span::raw(format!("{edits} edit{plural}")), sep(), kl]);
         }
     }

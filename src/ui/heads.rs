@@ -28,7 +28,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     };
     let heads = state.schema.dims.n_heads;
     let value = |block: usize, head: usize| {
-        scores.get(block).and_then(|row| row.get(head)).map_or(0.0, |s| state.looks.score.of(s))
+        scores.get(block).and_then(|row| row.get(head)).map_or(f64::NAN, |s| state.looks.score.of(s))
     };
     let all = || (0..scores.len()).flat_map(|b| (0..heads).map(move |h| (b, h))).map(|(b, h)| value(b, h).abs());
     let scale = match (state.compare(), state.looks.score) {

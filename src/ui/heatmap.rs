@@ -156,7 +156,7 @@ impl Heatmap<'_> {
         let cells = (0..pool.0).flat_map(|i| (0..pool.1).map(move |j| (row + i, drawn + j)));
         let larger = |a: f32, b: f32| match self.scale {
             Scale::From(..) => a.max(b),
-            Scale::Around(_) if b.abs() > a.abs() => b,
+            Scale::Around(_) if a.is_nan() || b.abs() > a.abs() => b,
             Scale::Around(_) => a,
         };
         cells.filter_map(|(i, j)| self.at(i, j)).reduce(larger)

@@ -40,8 +40,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         return say(frame, row(area, 1), waiting(state), theme);
     };
     let value = |cell: &LensCell| match (state.compare(), state.looks.lens_by) {
-        (Compare::Difference, _) => cell.moved.unwrap_or(0.0),
-        (_, LensBy::Probability) => cell.top.first().map_or(0.0, |p| p.prob),
+        (Compare::Difference, _) => cell.moved.unwrap_or(f64::NAN),
+        (_, LensBy::Probability) => cell.top.first().map_or(f64::NAN, |p| p.prob),
         (_, LensBy::Kl) => cell.kl,
     };
     let scale = match (state.compare(), state.looks.lens_by) {
@@ -105,10 +105,7 @@ fn row_name(layer: usize, layers: usize) -> String {
 
 /// A cell's token on its colour; where there are no colours, a shade stands behind it.
 fn look(cell: &LensCell, paint: Paint, here: bool, theme: Theme) -> (String, Style) {
-    let Some(first) = cell.top.first() else { return (String::new(), Style::new()) };
-    if first.prob.is_nan() {
-        return (text::fit("NaN", CELL - 1, theme), theme.error());
-    }
+    let Some(first) = cell.top.first() else { return (text::fit("NaN", CELL - 1, theme), theme.error()) };
     let label = text::label(&first.text, theme);
     if paint.color.is_some() {
         return (text::fit(&label, CELL - 1, theme), paint.background());
@@ -127,6 +124,9 @@ fn detail(frame: &mut Frame<'_>, area: Rect, cell: &LensCell, state: &State, sca
     let mut spans = vec![Span::styled(head, theme.dim()), Span::raw("   ")];
     spans.extend(scale.legend(theme));
     frame.render_widget(Line::from(spans), row(area, 0));
+    if cell.top.is_empty() {
+        frame.render_widget(Line::from(Span::styled("the logits are NaN", theme.error())), row(area, 1));
+    }
     for (prediction, number) in cell.top.iter().zip(1..area.height) {
         let line = logits::line(prediction, area.width.into(), Columns { edited: false, logit: true }, theme);
         frame.render_widget(line, row(area, number));

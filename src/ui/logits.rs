@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{Theme, heatmap::around, row, say, shape::waiting, text};
 use crate::{
-    analysis::log_normaliser,
+    analysis::{log_normaliser, undefined},
     app::{Action, Focus, Hit, Region, State, Token},
     engine::{Compare, Prediction, View},
 };
@@ -27,6 +27,14 @@ pub(super) fn draw_next(frame: &mut Frame<'_>, area: Rect, state: &State, theme:
     let last = |rows: &[Vec<Prediction>]| rows.last().cloned().unwrap_or_default();
     let (top, was) = (last(&shown.summary.top), last(&shown.summary.was));
     let edited = !shown.spec.edits.is_empty();
+    let mut inner = inner;
+    if let Some(why) = undefined(&shown.summary.logits) {
+        frame.render_widget(
+            Line::from(Span::styled(text::cut(&why, inner.width.into(), theme), theme.error())),
+            row(inner, 0),
+        );
+        inner = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
+    }
     list(frame, inner, &top, &was, Columns { edited, logit: false }, theme);
 }
 
@@ -75,8 +83,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     ]);
     head.spans.push(Span::styled(keys.concat(), theme.dim()));
     frame.render_widget(head, row(area, 0));
-    if logits.iter().any(|x| x.is_nan()) {
-        return frame.render_widget(Line::from(Span::styled("the logits are NaN", theme.error())), row(area, 1));
+    let why = undefined(logits);
+    if let Some(why) = why.as_ref().filter(|_| top.is_empty()) {
+        return frame.render_widget(Line::from(Span::styled(why.clone(), theme.error())), row(area, 1));
     }
     let columns = Columns { edited: baseline.is_some() && state.compare() != Compare::Baseline, logit: true };
     let names = format!(
@@ -89,6 +98,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     );
     frame.render_widget(Line::from(Span::styled(names, theme.dim())), row(area, 1));
     let mut y = 2;
+    if let Some(why) = why {
+        frame.render_widget(
+            Line::from(Span::styled(text::cut(&why, area.width.into(), theme), theme.error())),
+            row(area, y),
+        );
+        y += 1;
+    }
+    let above = y;
     for (what, token) in pinned(state) {
         let prediction = prediction(&token, logits, baseline.as_deref());
         let rank = rank(logits, token.id);
@@ -97,13 +114,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         if line.width() + what.len() < usize::from(area.width) {
             line.spans.push(Span::styled(format!(" {what}"), theme.title()));
         } else if let Some(first) = line.spans.first_mut() {
-            first.content = format!("{}{rank:>4} ", &what[..1]).into();
+            first.content = format!("{}{:>4} ", &what[..1], ordinal(rank)).into();
             first.style = theme.title();
         }
         frame.render_widget(line, row(area, y));
         y += 1;
     }
-    if y > 2 {
+    if y > above {
         y += 1;
     }
     let (first_row, list) = (y, top);
@@ -111,7 +128,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
     let visible = around(state.logits_row, room, list.len());
     for number in visible.clone() {
         let here = number == state.logits_row && state.focus == Focus::View;
-        let rank = if state.compare() == Compare::Difference { rank(logits, list[number].id) } else { number + 1 };
+        let rank =
+            if state.compare() == Compare::Difference { rank(logits, list[number].id) } else { Some(number + 1) };
         let line = ranked(rank, &list[number], here, area.width.into(), columns, theme);
         frame.render_widget(line, row(area, y));
         y += 1;
@@ -134,10 +152,14 @@ fn pinned(state: &State) -> Vec<(&'static str, Token)> {
     all.into_iter().filter_map(|(what, token)| Some((what, token?))).collect()
 }
 
-/// How many tokens are likelier, from 1 for none.
-fn rank(logits: &[f32], id: u32) -> usize {
-    let Some(of) = logits.get(id as usize) else { return 0 };
-    1 + logits.iter().filter(|x| *x > of).count()
+/// How many tokens are likelier, from 1 for none; None for NaN.
+fn rank(logits: &[f32], id: u32) -> Option<usize> {
+    let of = logits.get(id as usize).filter(|x| !x.is_nan())?;
+    Some(1 + logits.iter().filter(|x| *x > of).count())
+}
+
+fn ordinal(rank: Option<usize>) -> String {
+    rank.map_or_else(|| "-".into(), |rank| rank.to_string())
 }
 
 fn prediction(token: &Token, logits: &[f32], baseline: Option<&[f32]>) -> Prediction {
@@ -152,12 +174,19 @@ fn prediction(token: &Token, logits: &[f32], baseline: Option<&[f32]>) -> Predic
     }
 }
 
-fn ranked(rank: usize, p: &Prediction, here: bool, width: usize, columns: Columns, theme: Theme) -> Line<'static> {
+fn ranked(
+    rank: Option<usize>,
+    p: &Prediction,
+    here: bool,
+    width: usize,
+    columns: Columns,
+    theme: Theme,
+) -> Line<'static> {
     let mut line = line(p, width.saturating_sub(6), columns, theme);
     if let Some(name) = line.spans.first_mut().filter(|_| here) {
         name.style = theme.selected(true);
     }
-    line.spans.insert(0, Span::styled(format!("{rank:>5} "), theme.dim()));
+    line.spans.insert(0, Span::styled(format!("{:>5} ", ordinal(rank)), theme.dim()));
     line
 }
 /// Which columns a list of tokens has beside name, probability and bar.
@@ -177,9 +206,6 @@ impl Columns {
 
 /// As many tokens as fit; what the baseline thought likeliest is among them, at the end if nowhere else.
 fn list(frame: &mut Frame<'_>, area: Rect, top: &[Prediction], was: &[Prediction], columns: Columns, theme: Theme) {
-    if top.first().is_some_and(|p| p.prob.is_nan()) {
-        return frame.render_widget(Line::from(Span::styled("the logits are NaN", theme.error())), row(area, 0));
-    }
     let height = usize::from(area.height);
     let mut rows: Vec<&Prediction> = top.iter().take(height).collect();
     if let Some(first) = was.first().filter(|_| columns.edited && height > 1)

@@ -19,7 +19,7 @@ pub(super) enum Scale {
 /// How a value is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Paint {
-    /// None where the terminal has too few.
+    /// None where the terminal has too few, and of NaN.
     pub color: Option<Color>,
     /// A colour that can be read on it.
     pub ink: Color,
@@ -54,7 +54,6 @@ impl Scale {
     /// Where a value lies: 0 to 1, or -1 to 1 around 0.
     fn share(self, value: f64) -> f64 {
         match self {
-            _ if value.is_nan() => 0.0,
             Self::From(low, high) if high > low => ((value - low) / (high - low)).clamp(0.0, 1.0),
             Self::Around(most) if most > 0.0 => (value / most).clamp(-1.0, 1.0),
             _ => 0.0,
@@ -68,6 +67,9 @@ impl Scale {
     /// In so many steps from one end to the other, or from 0 to one end: neighbours of one colour cost nothing over a slow
     /// line.
     pub fn paint_in(self, steps: f64, value: f64, theme: Theme) -> Paint {
+        if value.is_nan() {
+            return Paint { color: None, ink: Color::Reset, shade: '?', shade_style: theme.error() };
+        }
         let share = self.share(value);
         let step = (share * steps).round() / steps;
         let rgb = match self {

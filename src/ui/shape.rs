@@ -9,7 +9,7 @@ use ratatui::{
 use super::{Theme, text};
 use crate::{
     analysis::Stats,
-    app::{Action, State},
+    app::{Action, Phase, State, Tab},
     engine::View,
     hooks::{HookPoint, description, formula, readers, sources},
     model::module_of,
@@ -99,7 +99,13 @@ fn numbers(width: usize, state: &State, theme: Theme) -> (Vec<Line<'static>>, Op
 /// Why there are no numbers yet.
 pub(super) fn waiting(state: &State) -> String {
     match &state.phase {
-        crate::app::Phase::Failed(message) if state.shown.is_none() => message.clone(),
+        Phase::Failed(message) if state.shown.is_none() => message.clone(),
+        _ if matches!(state.tab, Tab::Attribution | Tab::Sweep)
+            && state.shown.is_some()
+            && state.answer().is_none() =>
+        {
+            "the baseline's logits are NaN, so no token is the likeliest: choose a target among the logits".into()
+        }
         _ => "computing".into(),
     }
 }

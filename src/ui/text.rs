@@ -9,7 +9,7 @@ pub(super) use crate::analysis::short_number as number;
 
 /// A probability in 6 columns.
 pub(super) fn percent(p: f64) -> String {
-    format!("{:>5.1}%", p * 100.0)
+    if p.is_nan() { "  none".into() } else { format!("{:>5.1}%", p * 100.0) }
 }
 
 /// A number of bytes.
@@ -76,6 +76,8 @@ pub(super) fn plain(formula: &str, theme: Theme) -> String {
         ("·", "."),
         ("√", "sqrt"),
         ("²", "^2"),
+        ("³", "^3"),
+        ("½", "1/2"),
         ("ε", "eps"),
         ("ᵀ", "^T"),
         ("Σ", "sum"),

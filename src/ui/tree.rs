@@ -55,7 +55,8 @@ fn line(
         Node::Module { name, class } => {
             // what is folded away must not hide that it is edited, or that it changed
             let inside = || state.tree.hooks_in(number);
-            let change = if open { None } else { inside().filter_map(change_of).max_by(f64::total_cmp) };
+            let change =
+                if open { None } else { inside().filter_map(change_of).max_by(|a, b| a.abs().total_cmp(&b.abs())) };
             let is_edited = !open && inside().any(|point| edited.contains(&point));
             (
                 format!("{}{name}", theme.fold(open)),

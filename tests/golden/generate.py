@@ -20,6 +20,8 @@ SAMPLES = 256
 VOCAB = 96
 CHECKPOINTS = {"parallel-25": (True, 0.25), "parallel-100": (True, 1.0), "sequential-25": (False, 0.25), "sequential-100": (False, 1.0)}
 LENGTHS = [1, 2, 17, 130]
+ACTIVATIONS = ["gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu", "swish"]
+ACT_FN = {"swish": "silu"}      # what TransformerLens calls it, where that is another name
 PATCHING = ["resid_pre", "attn_out", "mlp_out", "attn_head_out_all_pos", "attn_head_q_all_pos", "attn_head_k_all_pos", "attn_head_v_all_pos",
             "attn_head_pattern_all_pos", "attn_head_out_by_pos", "attn_head_q_by_pos", "attn_head_k_by_pos", "attn_head_v_by_pos",
             "attn_head_pattern_by_pos"]
@@ -47,7 +49,7 @@ def hooked(hf, processing, **flags):
     d_head = c.hidden_size // c.num_attention_heads
     cfg = HookedTransformerConfig(
         n_layers=c.num_hidden_layers, d_model=c.hidden_size, n_heads=c.num_attention_heads, d_head=d_head, d_mlp=c.intermediate_size,
-        d_vocab=c.vocab_size, n_ctx=c.max_position_embeddings, act_fn="gelu", eps=c.layer_norm_eps,
+        d_vocab=c.vocab_size, n_ctx=c.max_position_embeddings, act_fn=ACT_FN.get(c.hidden_act, c.hidden_act), eps=c.layer_norm_eps,
         normalization_type="LNPre" if processing else "LN", positional_embedding_type="rotary", rotary_dim=int(c.rotary_pct * d_head),
         rotary_adjacent_pairs=False, parallel_attn_mlp=c.use_parallel_residual, device="cpu", **flags)
     model = HookedTransformer(cfg)
@@ -276,6 +278,21 @@ def halved(hf, processing, dtype):
     return {f"17/{k}": sample(v) for k, v in cache.items()} | {"17/logits": sample(logits)}
 
 
+def activations(hf, processing):
+    """Other activation functions on the same weights: the neurons, and what comes of them; held to Hugging Face's logits."""
+    out, classes, cfg = {}, {}, hf.config.to_dict()
+    for act in ACTIVATIONS:
+        other = GPTNeoXForCausalLM(GPTNeoXConfig(**(cfg | {"hidden_act": act})))
+        other.load_state_dict(hf.state_dict())
+        logits, cache = capture(hooked(other, processing), prompt(17))
+        with torch.no_grad():
+            theirs = other(torch.tensor([prompt(17)])).logits
+        assert (logits.log_softmax(-1) - theirs.log_softmax(-1)).abs().max() < 1e-4, act
+        out.update({f"{act}/{k}": sample(v) for k, v in cache.items() if k.endswith("mlp.hook_post")} | {f"{act}/logits": sample(logits)})
+        classes[act] = type(other.gpt_neox.layers[0].mlp.act).__name__
+    return out, classes
+
+
 def modules(hf):
     """Every module of Hugging Face's model with its class and own parameters, in the order of named_modules()."""
     own = lambda m: [[name, list(p.shape)] for name, p in m.named_parameters(recurse=False)]
@@ -298,6 +315,10 @@ def main():
                 tensors.update(analyses(model))
             prompts = {str(n): prompt(n) for n in LENGTHS} | {"lens": prompt(17), "heads": prompt(6, seed=4) * 3}
             save_file(tensors, OUT / f"golden-{name}-{kind}.safetensors", metadata={"prompts": json.dumps(prompts)})
+            if name == "parallel-25":
+                others, classes = activations(hf, processing)
+                save_file(others, OUT / f"golden-activations-{kind}.safetensors",
+                          metadata={"prompt": json.dumps(prompt(17)), "classes": json.dumps(classes)})
             if pct != 0.25:
                 continue
             for kind_of_float, dtype in {"f16": torch.float16, "bf16": torch.bfloat16}.items():

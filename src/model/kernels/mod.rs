@@ -10,8 +10,8 @@
 )]
 #![allow(clippy::needless_range_loop, reason = "small arrays that are to lie in registers")]
 
+mod activation;
 mod attention;
-mod elementwise;
 mod linear;
 mod mix;
 mod norm;
@@ -19,20 +19,22 @@ mod panels;
 mod rotation;
 mod scores;
 mod softmax;
+mod sums;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor};
 use pulp::Arch;
 
 use crate::hooks::with_rows;
 
+pub(super) use activation::{gelu, relu, silu, tanh_gelu};
 pub(super) use attention::attend;
-pub(super) use elementwise::{add, gelu};
 pub(super) use linear::Linear;
 pub(super) use mix::mix;
 pub(super) use norm::{normalize, scale};
 pub(super) use rotation::rotate;
 pub(super) use scores::scores;
 pub(super) use softmax::softmax;
+pub(super) use sums::add;
 
 /// Values in the widest register.
 const LANES: usize = 16;
@@ -53,6 +55,13 @@ fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
 /// Which row of a batch of `have` stands for row `row`.
 fn row_of(row: usize, have: usize) -> usize {
     if row < have { row } else { 0 }
+}
+
+/// Whether equal, or both NaN.
+#[cfg(test)]
+#[allow(clippy::float_cmp, reason = "to the bit, but for the sign of a zero")]
+fn same(a: f32, b: f32) -> bool {
+    a == b || a.is_nan() && b.is_nan()
 }
 
 /// Every kernel against what candle makes of the same in f64, which takes the other way through each function here.
@@ -160,6 +169,29 @@ mod tests {
             let ours = rotate(&x, &cos, &sin).unwrap();
             let theirs = rotate(&wide(&x), &wide(&cos), &wide(&sin)).unwrap();
             prop_assert!(error(&ours, &theirs) < TOLERANCE, "rotation {}", error(&ours, &theirs));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+        /// One pass is the three steps, also where scores pass f32 or are none.
+        #[test]
+        fn attention_of_extreme_numbers(seed: u64, n in 1usize..40, at in proptest::collection::vec((0usize..3, 0usize..40, 0usize..16, 0usize..8), 0..4)) {
+            const EXTREMES: [f32; 8] = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN, 1e30, -1e20, 1e-45];
+            let mut all = [0, 1, 2].map(|i| tensor(seed ^ i, &[1, n, 1, 16]).flatten_all().unwrap().to_vec1::<f32>().unwrap());
+            for (which, pos, i, extreme) in at {
+                all[which][pos % n * 16 + i] = EXTREMES[extreme];
+            }
+            let [q, k, v] = all.map(|x| Tensor::from_vec(x, (1, n, 1, 16), &Device::Cpu).unwrap());
+            let (at_once, undefined) = attend(&q, &k, &v).unwrap();
+            let (pattern, without) = softmax(&scores(&q, &k).unwrap()).unwrap();
+            let stepwise = mix(&pattern, &v).unwrap();
+            let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            for (a, b) in values(&at_once).into_iter().zip(values(&stepwise)) {
+                prop_assert!(same(a, b), "{a} {b}");
+            }
+            prop_assert_eq!(undefined, without);
         }
     }
 

@@ -9,7 +9,8 @@ use super::{here, row_of, values, with_rows};
 /// Rows that a thread does at once, at least.
 const PART: usize = 8;
 
-/// `sqrt(variance + eps)` over the last axis, which becomes an axis of one.
+/// `sqrt(variance + eps)` over the last axis, which becomes an axis of one. Infinite where a square passes f32, NaN where
+/// something is infinite or NaN, as in torch.
 pub(in crate::model) fn scale(x: &Tensor, eps: f64) -> Result<Tensor> {
     if here(x) {
         return x.contiguous()?.apply_op1_no_bwd(&Scale { eps });
@@ -18,7 +19,8 @@ pub(in crate::model) fn scale(x: &Tensor, eps: f64) -> Result<Tensor> {
     (centred.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()
 }
 
-/// `(x - mean) / scale` over the last axis.
+/// `(x - mean) / scale` over the last axis, whatever the scale: by 0 it is infinite, or NaN where `x` is the mean; by
+/// infinity 0.
 pub(in crate::model) fn normalize(x: &Tensor, scale: &Tensor) -> Result<Tensor> {
     if here(x) {
         return x.contiguous()?.apply_op2_no_bwd(&scale.contiguous()?, &Normalize);
@@ -142,4 +144,48 @@ pub(super) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
         }
     }
     rest.iter().fold(lanes[0], |sum, x| sum + f(*x))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::{super::same, *};
+
+    /// What torch 2.15 gives: input, its scale with eps 1e-5, and what it becomes by that scale, by 0, infinity and -0.5.
+    #[test]
+    fn extreme_inputs_and_scales_are_as_in_torch() {
+        let (inf, nan, root, tiny) = (f32::INFINITY, f32::NAN, 1e-5f32.sqrt(), f32::from_bits(1 << 9));
+        let cases = [
+            ([inf, 0.0, 0.0, 0.0], nan, [[nan; 4], [nan, -inf, -inf, -inf], [nan; 4], [nan, inf, inf, inf]]),
+            ([-inf, 0.0, 0.0, 0.0], nan, [[nan; 4], [nan, inf, inf, inf], [nan; 4], [nan, -inf, -inf, -inf]]),
+            ([inf, -inf, 0.0, 0.0], nan, [[nan; 4]; 4]),
+            ([nan, 0.0, 0.0, 0.0], nan, [[nan; 4]; 4]),
+            ([1e30, 0.0, 0.0, 0.0], inf, [[0.0; 4], [inf, -inf, -inf, -inf], [0.0; 4], [-1.5e30, 5e29, 5e29, 5e29]]),
+            ([3e38; 4], inf, [[nan; 4], [-inf; 4], [nan; 4], [inf; 4]]),
+            ([0.0; 4], root, [[0.0; 4], [nan; 4], [0.0; 4], [0.0; 4]]),
+            (
+                [tiny, -tiny, 0.0, 0.0],
+                root,
+                [
+                    [tiny / root, -tiny / root, 0.0, 0.0],
+                    [inf, -inf, nan, nan],
+                    [0.0; 4],
+                    [-2.0 * tiny, 2.0 * tiny, 0.0, 0.0],
+                ],
+            ),
+            ([1e30, 1e30, -1e30, -1e30], inf, [[0.0; 4], [inf, inf, -inf, -inf], [0.0; 4], [-2e30, -2e30, 2e30, 2e30]]),
+        ];
+        for (x, divisor, by) in cases {
+            let x = Tensor::new(&[x], &Device::Cpu).unwrap();
+            let found = scale(&x, 1e-5).unwrap();
+            assert!(same(found.flatten_all().unwrap().to_vec1::<f32>().unwrap()[0], divisor), "{x:?}: {found:?}");
+            for (divisor, expected) in [divisor, 0.0, inf, -0.5].into_iter().zip(by) {
+                let divisor = Tensor::new(&[[divisor]], &Device::Cpu).unwrap();
+                let found = normalize(&x, &divisor).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let near = |(a, b): (&f32, &f32)| same(*a, *b) || (a - b).abs() <= 1e-6 * b.abs();
+                assert!(found.iter().zip(&expected).all(near), "{x:?} by {divisor:?}: {found:?} for {expected:?}");
+            }
+        }
+    }
 }

@@ -5,7 +5,8 @@ use rayon::prelude::*;
 
 use super::{here, values};
 
-/// Turn the first dimensions of each head by its position's angles: dimension `i` with `i + dims / 2`.
+/// Turn the first dimensions of each head by its position's angles: dimension `i` with `i + dims / 2`. What is infinite makes
+/// its partner NaN where the sine is 0, at the first position for one, as 0 times infinity does in torch.
 ///
 /// # Shapes
 /// `x`: `[batch, pos, head, d_head]`; `cos` and `sin`: `[pos, dims]`, each half the same angles.
@@ -55,5 +56,32 @@ impl CustomOp2 for Rotate {
             }
         });
         Ok((CpuStorage::F32(out), x_at.shape().clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use proptest::prelude::*;
+
+    use super::{super::same, *};
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+        /// `x cos + rotated(x) sin` with `rotated(x) = (-second, first)`, as the reference writes it, of any bits.
+        #[test]
+        fn any_numbers_turn_as_the_formula_says(bits: [u32; 6], angle in prop_oneof![Just(0.0f32), 0.0f32..7.0]) {
+            let x = bits.map(f32::from_bits);
+            let (cos, sin) = (angle.cos(), angle.sin());
+            let table = |value: f32| Tensor::full(value, (1, 4), &Device::Cpu).unwrap();
+            let tensor = Tensor::new(&x, &Device::Cpu).unwrap().reshape((1, 1, 1, 6)).unwrap();
+            let found = rotate(&tensor, &table(cos), &table(sin)).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let rotated = [-x[2], -x[3], x[0], x[1]];
+            let turned = |i: usize| if i < 4 { x[i] * cos + rotated[i] * sin } else { x[i] };
+            for (i, found) in found.into_iter().enumerate() {
+                prop_assert!(same(found, turned(i)), "{i}: {found} for {}", turned(i));
+            }
+        }
     }
 }

@@ -1,0 +1,199 @@
+//! The table of every view, of a real run: that it reads back, and that what is no number is not written as one.
+#![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{cell::RefCell, collections::BTreeSet};
+
+use common::engine;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use pythia_tui::{
+    app::{EditLine, Effect, Event, Keymap, ModelInfo, Opening, Setup, State, Tab, Table, Token, Training, update},
+    engine::{Answer, Live, Stop},
+    model::{Dtype, Processing, TrainingStep, modules},
+    ui::{self, ColorDepth, Theme},
+};
+use ratatui::{Terminal, backend::TestBackend};
+
+const SIZE: (u16, u16) = (120, 50);
+
+/// Tokens that a reader of tables may take for something else, or for one another.
+const TOKENS: [&str; 14] =
+    ["NA", " null", "NaN", "the", "the", "the", " the", "\n", "a\tb", "7", "", "\"", "\\n", "3 \"x\""];
+
+/// The words that pandas reads as missing.
+const MISSING: [&str; 17] = [
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "<NA>", "N/A", "NA", "NULL", "NaN",
+    "None", "nan", "null",
+];
+
+/// The explorer on a micro checkpoint.
+struct Explorer {
+    state: State,
+    live: Live,
+}
+
+impl Explorer {
+    fn open(edits: &[&str]) -> Self {
+        let engine = engine("parallel-25", Processing::Folded, &[]);
+        let config = engine.loaded.model.config.clone();
+        let model = ModelInfo {
+            branch: None,
+            name: engine.loaded.name.clone(),
+            source: "micro".into(),
+            revision: None,
+            processing: Processing::Folded,
+            device: "cpu f32".into(),
+            dtype: Dtype::F32,
+            context: config.context,
+            note: None,
+        };
+        let tokens: Vec<Token> = TOKENS.iter().zip(5..).map(|(text, id)| Token { id, text: (*text).into() }).collect();
+        let edits = edits.iter().map(|line| EditLine { edit: line.parse().unwrap(), on: true }).collect();
+        let steps = vec![TrainingStep { step: 0, revision: "step0".into(), here: true }];
+        let mut state = State::new(Opening {
+            model,
+            schema: engine.schema.clone(),
+            modules: modules(&config),
+            training: Training::new(steps, Some("step0"), false),
+            keys: Keymap::default(),
+            halves: true,
+            setup: Setup { prompt: (TOKENS.concat(), tokens), edits, ..Setup::default() },
+            size: SIZE,
+        });
+        state.training.at = Some(0);
+        let mut explorer = Self { state, live: Live::new(engine) };
+        explorer.event(Event::Resize(SIZE.0, SIZE.1));
+        explorer
+    }
+
+    fn event(&mut self, event: Event) {
+        for effect in update(&mut self.state, event) {
+            if let Effect::Post(want) = effect {
+                let reports = RefCell::new(vec![]);
+                self.live.answer(&want, &Stop::default(), &|report| reports.borrow_mut().push(report)).unwrap();
+                for report in reports.into_inner() {
+                    self.event(Event::Report(report));
+                }
+            }
+        }
+    }
+
+    fn key(&mut self, key: char) {
+        self.event(Event::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
+    }
+
+    /// Every view that has a table, with it.
+    fn tables(&mut self) -> Vec<(Tab, Table)> {
+        let mut all = vec![];
+        for (tab, key) in Tab::ALL.into_iter().zip('1'..) {
+            self.key(key);
+            // what the first answer made known may be asked about
+            self.event(Event::Resize(SIZE.0, SIZE.1));
+            let table = self.state.table().unwrap_or_else(|| panic!("{tab} has no table"));
+            all.push((tab, table));
+        }
+        all
+    }
+
+    fn screen(&self) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
+        let theme = Theme { depth: ColorDepth::True, ascii: false, light: false };
+        terminal.draw(|frame| drop(ui::draw(frame, &self.state, theme))).unwrap();
+        let buffer = terminal.backend().buffer();
+        let line = |y| (0..SIZE.0).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+        (0..SIZE.1).map(|y| line(y) + "\n").collect()
+    }
+}
+
+/// A table written and read again.
+fn read_back(table: &Table) -> Vec<Vec<String>> {
+    let mut out = csv::Writer::from_writer(vec![]);
+    for record in std::iter::once(&table.header).chain(&table.rows) {
+        out.write_record(record).unwrap();
+    }
+    let bytes = out.into_inner().unwrap();
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(bytes.as_slice());
+    reader.records().map(|record| record.unwrap().iter().map(String::from).collect()).collect()
+}
+
+/// Position and text of a label.
+fn position(label: &str) -> (usize, String) {
+    let (pos, text) = label.split_once(' ').unwrap();
+    (pos.parse().unwrap(), serde_json::from_str(text).unwrap())
+}
+
+#[test]
+fn every_table_reads_back_with_labels_of_its_own() {
+    let mut explorer = Explorer::open(&["blocks.0.attn.hook_z[head=1] = 0"]);
+    for (tab, table) in explorer.tables() {
+        let lines = read_back(&table);
+        assert_eq!((&lines[0], &lines[1..]), (&table.header, table.rows.as_slice()), "{tab}");
+        let header: BTreeSet<&String> = table.header.iter().collect();
+        assert_eq!(header.len(), table.header.len(), "{tab}: {:?}", table.header);
+        // a row is named by two cells where those are a block and a head, or a stream and a position
+        let named_by = if matches!(tab, Tab::Lens | Tab::Heads) { 2 } else { 1 };
+        let names: BTreeSet<&[String]> = table.rows.iter().map(|row| &row[..named_by]).collect();
+        assert_eq!(names.len(), table.rows.len(), "{tab}");
+        assert!(!table.rows.is_empty(), "{tab}");
+        let labels = table.header.iter().chain(table.rows.iter().flat_map(|row| &row[..named_by]));
+        for label in labels {
+            assert!(!MISSING.contains(&label.as_str()), "{tab}: {label:?}");
+        }
+        // one line a row, also where tabs are what is between cells
+        let copied = table.tab_separated();
+        assert_eq!(copied.lines().count(), lines.len(), "{tab}");
+        for (line, row) in copied.lines().zip(&lines) {
+            assert_eq!(line.split('\t').collect::<Vec<_>>(), *row, "{tab}");
+        }
+    }
+}
+
+#[test]
+fn tokens_are_told_apart_in_every_table() {
+    let mut explorer = Explorer::open(&[]);
+    let expected: Vec<(usize, String)> = TOKENS.iter().map(|text| text.to_string()).enumerate().collect();
+    for (tab, table) in explorer.tables() {
+        let column = |name: &str| table.header.iter().position(|title| title == name);
+        let rows = || table.rows.iter().map(|row| position(&row[0])).collect::<Vec<_>>();
+        match tab {
+            Tab::Attention => {
+                let columns: Vec<_> = table.header[1..].iter().map(|label| position(label)).collect();
+                assert_eq!((columns, rows()), (expected.clone(), expected.clone()));
+            }
+            Tab::Values => assert_eq!(rows(), expected),
+            Tab::Logits | Tab::Lens => {
+                for name in ["token", "after"].into_iter().filter_map(column) {
+                    for row in &table.rows {
+                        assert!(serde_json::from_str::<String>(&row[name]).is_ok(), "{tab}: {row:?}");
+                    }
+                }
+                assert!(column("token").is_some());
+            }
+            // without tokens
+            Tab::Shape | Tab::Attribution | Tab::Heads | Tab::Sweep | Tab::Training => {}
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_is_no_cell_and_said_on_the_screen() {
+    let mut explorer = Explorer::open(&["hook_embed[pos=-1] = inf"]);
+    // after the last position, where everything is NaN
+    for _ in TOKENS {
+        explorer.event(Event::Key(KeyEvent::new(KeyCode::Down, KeyModifiers::NONE)));
+    }
+    for compare in ["edited", "difference", "baseline"] {
+        for (tab, table) in explorer.tables() {
+            let none = |cell: &&String| cell.eq_ignore_ascii_case("nan");
+            assert_eq!(table.rows.iter().flatten().find(none), None, "{tab}, {compare}");
+            let screen = explorer.screen();
+            assert!(screen.contains("KL NaN") && screen.contains("the logits are NaN"), "{tab}, {compare}: {screen}");
+        }
+        explorer.key('d');
+    }
+    // the lens keeps its rows, the unembedding what it can't rank
+    let table = explorer.tables().into_iter().find(|(tab, _)| *tab == Tab::Lens).unwrap().1;
+    let last: Vec<&Vec<String>> = table.rows.iter().filter(|row| row[1] == (TOKENS.len() - 1).to_string()).collect();
+    assert!(!last.is_empty() && last.iter().all(|row| row[3..].iter().all(String::is_empty)), "{last:?}");
+}
