@@ -194,22 +194,31 @@ fn tokens_are_printed_escaped_and_kept_in_json() {
 #[cfg(unix)]
 #[test]
 fn names_in_the_cache_are_printed_escaped() {
-    let cache = tempfile::tempdir().unwrap();
+    let parent = tempfile::tempdir().unwrap();
     let name = FOREIGN.replace('/', "");
-    let repository = cache.path().join(format!("models--owner--{name}"));
-    let snapshot = repository.join("snapshots/0123");
-    fs::create_dir_all(&snapshot).unwrap();
-    fs::create_dir_all(repository.join("refs")).unwrap();
-    fs::write(repository.join("refs").join(&name), "0123").unwrap();
-    for file in ["config.json", "model.safetensors"] {
-        fs::copy(fixture("parallel-25").join(file), snapshot.join(file)).unwrap();
+    let cache = parent.path().join(&name);
+    for (repository, reference) in [(format!("owner--{name}"), "main"), ("owner--model".into(), name.as_str())] {
+        let folder = cache.join(format!("models--{repository}"));
+        let snapshot = folder.join("snapshots/0123");
+        fs::create_dir_all(&snapshot).unwrap();
+        fs::create_dir_all(folder.join("refs")).unwrap();
+        fs::write(folder.join("refs").join(reference), "0123").unwrap();
+        fs::write(folder.join("refs/step1"), "0123").unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            fs::copy(fixture("parallel-25").join(file), snapshot.join(file)).unwrap();
+        }
     }
-    let list = |args: &[&str]| program(args).env("HF_HUB_CACHE", cache.path()).output().unwrap().stdout;
+    let list = |args: &[&str]| program(args).env("HF_HUB_CACHE", &cache).output().unwrap().stdout;
     let plain = harmless(list(&["models"]), "models");
-    assert!(plain.contains("\nowner/a\\u001b]0;x\\u0007"), "{plain}");
+    assert!(plain.contains("\nowner/model ") && plain.contains("/a\\u001b]0;x\\u0007"), "{plain}");
     let json: Value = serde_json::from_str(&harmless(list(&["models", "--json"]), "models --json")).unwrap();
-    let listed = json.as_array().unwrap().iter().find(|model| model["name"] == format!("owner/{name}")).unwrap();
-    assert_eq!(listed["cached"][0]["revision"], name.as_str());
+    assert!(json.as_array().unwrap().iter().any(|model| model["name"] == "owner/model"));
+    let message = refusal({
+        let mut command = program(&["run", "--model", "owner/none", "--tokens", "1"]);
+        command.env("HF_HUB_CACHE", &cache);
+        command
+    });
+    assert!(message.contains("\\nFORGED"), "{message}");
 }
 
 #[test]

@@ -176,6 +176,31 @@ fn tokens_are_told_apart_in_every_table() {
     }
 }
 
+/// As TransformerLens's `accumulated_resid` with `apply_ln` on the cache of the edited run, which equals the unedited one's.
+#[test]
+fn the_lens_leaves_out_edits_of_the_final_norm_and_says_so() {
+    let edit = "ln_final.hook_scale *= 0.5";
+    let [mut plain, mut edited] = [&[][..], &[edit]].map(Explorer::open);
+    let lens = |explorer: &mut Explorer| explorer.tables().into_iter().find(|(tab, _)| *tab == Tab::Lens).unwrap().1;
+    let (before, after) = (lens(&mut plain), lens(&mut edited));
+    for (before, after) in before.rows.iter().zip(&after.rows) {
+        assert_eq!(before[..6], after[..6]);
+        assert_eq!((after[7].as_str(), after[8].as_str()), ("0", edit));
+    }
+    // what the logits made of it is seen in how far the last stream is from them
+    let from_final = |table: &Table| table.rows.last().unwrap()[6].parse::<f64>().unwrap();
+    assert!(from_final(&before) < 1e-9 && from_final(&after) > 1e-2, "{after:?}");
+    for (explorer, says) in [(&mut plain, false), (&mut edited, true)] {
+        explorer.key('5');
+        assert_eq!(explorer.screen().contains("without the edits of ln_final"), says);
+    }
+    // the baseline has none
+    edited.key('d');
+    edited.key('d');
+    assert!(!edited.screen().contains("without the edits of ln_final"));
+    assert_eq!(edited.state.table().unwrap().header.len(), 8);
+}
+
 #[test]
 fn what_is_no_number_is_no_cell_and_said_on_the_screen() {
     let mut explorer = Explorer::open(&["hook_embed[pos=-1] = inf"]);

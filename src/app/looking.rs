@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     analysis::descending,
-    engine::{Look, Prediction, Question, Slice, View},
+    engine::{Compare, Look, Prediction, Question, Slice, View, left_out},
     hooks::Edit,
 };
 
@@ -108,6 +108,13 @@ impl State {
         let (at, n) = (self.cell.0, self.tokens.len());
         let first = at.saturating_sub(room / 2).min(n.saturating_sub(room));
         first..(first + room).min(n)
+    }
+
+    /// The edits of the run that have no part in the lens on the screen.
+    #[must_use]
+    pub fn left_out_of_lens(&self) -> Vec<&Edit> {
+        let of_run = self.shown.iter().filter(|_| self.compare() != Compare::Baseline).flat_map(|s| &s.spec.edits);
+        of_run.filter(|edit| left_out(edit)).collect()
     }
 
     /// Columns and rows that several heads are drawn in.

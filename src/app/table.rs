@@ -176,6 +176,10 @@ impl State {
 
     fn lens_table(&self, first: usize, cells: &[Vec<LensCell>]) -> Table {
         let header = ["stream", "position", "after", "token", "id", "probability", "kl from final", "kl from baseline"];
+        let left_out: Vec<String> = self.left_out_of_lens().into_iter().map(ToString::to_string).collect();
+        // a column that says what the numbers are without, where they are
+        let without = (!left_out.is_empty()).then(|| left_out.join("; "));
+        let without = without.as_ref();
         let points = lens_points(self.schema.dims.n_layers);
         let rows = cells.iter().zip(&points).flat_map(|(row, point)| {
             row.iter().zip(first..).filter_map(move |(here, pos)| {
@@ -183,7 +187,8 @@ impl State {
                 let [token, id, prob] =
                     likeliest.map(|p| [quoted(&p.text), p.id.to_string(), cell(p.prob)]).unwrap_or_default();
                 let (after, moved) = (quoted(&self.tokens.get(pos)?.text), here.moved.map_or_else(String::new, cell));
-                Some(vec![point.to_string(), pos.to_string(), after, token, id, prob, cell(here.kl), moved])
+                let cells = [point.to_string(), pos.to_string(), after, token, id, prob, cell(here.kl), moved];
+                Some(cells.into_iter().chain(without.cloned()).collect())
             })
         });
         let shape = vec![cells.len(), cells.first().map_or(0, Vec::len)];
@@ -196,7 +201,8 @@ impl State {
         let positions = ("position".to_string(), vec![shape[1]], (first..last).map(|pos| pos as f32).collect());
         let moved = array("kl_from_baseline", |cell| cell.moved.unwrap_or(f64::NAN));
         let arrays = vec![positions, array("probability", probability), array("kl_from_final", |cell| cell.kl), moved];
-        Table { header: header.map(String::from).to_vec(), rows: rows.collect(), arrays }
+        let header = header.into_iter().chain(without.map(|_| "without edits")).map(String::from);
+        Table { header: header.collect(), rows: rows.collect(), arrays }
     }
 
     fn attribution_table(&self, parts: &Attribution) -> Table {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     analysis::{HeadScores, head_scores, kl_divergence, log_normaliser, top_k},
-    hooks::{ActivationCache, BlockHook, Capture, EditError, HookPoint, Interventions, References},
+    hooks::{ActivationCache, BlockHook, Capture, Edit, EditError, HookPoint, Interventions, References, Target},
     model::Start,
 };
 
@@ -44,10 +44,17 @@ pub fn lens_points(n_layers: usize) -> Vec<HookPoint> {
     (0..n_layers).map(|block| HookPoint::Block(block, BlockHook::ResidPre)).chain([last]).collect()
 }
 
+/// Whether an edit has no part in the lens: those of the final LayerNorm.
+#[must_use]
+pub fn left_out(edit: &Edit) -> bool {
+    matches!(edit.target, Target::Global(HookPoint::LnFinalScale | HookPoint::LnFinalNormalized))
+}
+
 impl Engine {
     /// The logit lens (nostalgebraist, 2020): logits of a run's residual stream, as if the model ended there. Equal to
-    /// TransformerLens's `accumulated_resid` with `apply_ln` followed by the unembedding. Edits of the final LayerNorm are
-    /// left out.
+    /// TransformerLens's `accumulated_resid` with `apply_ln` on the cache of the same run, followed by the unembedding: each
+    /// stream is normalised by a scale of its own, so edits of the final LayerNorm reach the logits alone, and are left out
+    /// ([`left_out`]).
     ///
     /// # Shapes
     /// Returns `[1, pos, vocab]`, or None if the run did not keep that stream.

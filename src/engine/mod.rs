@@ -24,7 +24,7 @@ pub use effects::{EditEffect, Prediction, Predictions, Summary};
 pub use export::{Ran, python};
 pub use fill::Filling;
 pub use idle::Idle;
-pub use lens::{LensCell, LensColumn, lens_points};
+pub use lens::{LensCell, LensColumn, left_out, lens_points};
 pub use live::Live;
 pub use look::{Compare, Look, Slice, View};
 pub use maps::{Column, Comparison, Grid, Map, Metric, Patch, Row, ablate_heads, random_heads, strongest};

@@ -32,6 +32,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         (_, LensBy::Kl) => "KL(final || here)",
     };
     let mut title = vec![Span::styled("logit lens", theme.title())];
+    if !state.left_out_of_lens().is_empty() {
+        title.push(Span::styled(" without the edits of ln_final", theme.changed()));
+    }
     let switch = state.keymap().key(Action::Switch);
     title.push(Span::styled(format!("   {switch}: by {by}"), theme.dim()));
     frame.render_widget(Line::from(title), row(area, 0));
