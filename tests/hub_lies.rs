@@ -120,6 +120,14 @@ fn a_body_without_end_stops_at_the_listed_size() {
     }
 }
 
+/// A server that compresses ignores ranges: a download that is cut again and again would begin anew each time.
+#[test]
+fn a_download_resumes_where_ranges_are_ignored_for_gzip() {
+    let setting = Setting::new();
+    setting.server.plan("/cdn/", Fault::Cdn(20_000), usize::MAX);
+    is_right(&setting.get().unwrap());
+}
+
 #[test]
 fn a_trickle_is_given_up() {
     let setting = Setting::new();

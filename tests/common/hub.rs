@@ -27,6 +27,8 @@ pub enum Fault {
     Slow(usize, Duration),
     /// The range that is asked for is ignored: the whole file comes.
     Whole,
+    /// The connection ends after so many bytes of the body; where compression is accepted, ranges are ignored.
+    Cdn(usize),
     /// So many bytes are missing, and the length is told to be without them.
     Short(usize),
     /// The first byte is another one.
@@ -175,6 +177,11 @@ impl FakeHub {
             _ if first.starts_with("HEAD") => Some(Fault::Bodiless),
             "bytes=0-0" => None,
             _ => self.fault(&path),
+        };
+        let compresses = headers.get("accept-encoding").is_some_and(|accepted| accepted.contains("gzip"));
+        let (fault, range) = match fault {
+            Some(Fault::Cdn(n)) => (Some(Fault::Cut(n)), if compresses { String::new() } else { range }),
+            fault => (fault, range),
         };
         if let Some(Fault::Status(status)) = fault {
             return refuse(&mut stream, status, "");

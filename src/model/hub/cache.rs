@@ -47,7 +47,7 @@ impl Cache {
     /// The folder of a repository, `OWNER/NAME`.
     #[must_use]
     pub fn folder(&self, repository: &str) -> PathBuf {
-        self.directory.join(format!("models--{}", repository.replace('/', "--")))
+        self.directory.join(hf_hub::Repo::model(repository.into()).folder_name())
     }
 
     /// A revision (a branch, a tag or a commit) of a repository.

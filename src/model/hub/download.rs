@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hf_hub::Repo;
 use ring::digest;
 
 use super::{
@@ -55,9 +56,10 @@ const UNLISTED: u64 = 64 << 20;
 
 impl<'a> Download<'a> {
     pub fn new(hub: &'a Hub, listing: Listing, told: Progress, tell: Tell<'a>) -> Self {
-        let folder = hub.cache.folder(&told.repository);
-        let locks = folder.file_name().map(|name| hub.cache.directory.join(".locks").join(name)).unwrap_or_default();
-        let (snapshot, blobs) = (folder.join("snapshots").join(&listing.sha), folder.join("blobs"));
+        let repo = Repo::model(told.repository.clone());
+        let locks = hub.cache.directory.join(".locks").join(repo.folder_name());
+        let cached = hf_hub::Cache::new(hub.cache.directory.clone()).repo(repo);
+        let (snapshot, blobs) = (cached.pointer_path(&listing.sha), cached.blob_path(""));
         Self { hub, listing, snapshot, blobs, locks, whole: 0, told, tell }
     }
 
@@ -242,9 +244,9 @@ impl<'a> Download<'a> {
         let hub = self.hub;
         let Progress { repository, .. } = &self.told;
         let sha = &self.listing.sha;
-        let url = format!("{}/{repository}/resolve/{sha}/{}", hub.endpoint, names::segment(&file.name));
+        let url = hub.api(repository, sha).map_err(Miss::Ended)?.url(&file.name);
         let failed = |e: &dyn std::fmt::Display, done| Miss::Failed(broken(file, done, e.to_string()), Duration::ZERO);
-        let response = hub.get_url(&url, Some(have), None).map_err(|e| failed(&e, have))?;
+        let response = hub.call(hub.request(&url), &url, Some(have), None).map_err(|e| failed(&e, have))?;
         let mut done = match response.status().as_u16() {
             206 => have,
             // ranges are not known there
@@ -399,7 +401,15 @@ fn link(blob: &Path, target: &Path) -> io::Result<()> {
     fs::copy(blob, target).map(|_| ())
 }
 
-/// As the hub tells sizes.
+/// A size in decimal units, as the hub shows it.
+#[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
 fn bytes(n: u64) -> String {
-    indicatif::DecimalBytes(n).to_string()
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    let mut size = n as f64 / 1000.0;
+    let mut unit = 0;
+    while size >= 1000.0 && unit + 1 < UNITS.len() {
+        size /= 1000.0;
+        unit += 1;
+    }
+    if n < 1000 { format!("{n} B") } else { format!("{size:.2} {}", UNITS[unit]) }
 }

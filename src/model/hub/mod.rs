@@ -179,8 +179,10 @@ impl Hub {
     fn download<'a>(&'a self, repository: &str, revision: &str, tell: Tell<'a>) -> Result<Download<'a>, HubError> {
         self.check_settings()?;
         let asked = Asked { repository, revision, file: None };
-        let path = format!("models/{repository}/revision/{}?blobs=true", names::segment(revision));
-        let listing: Listing = self.ask(asked, &path, tell)?;
+        let api = self.api(repository, revision)?;
+        let info = || api.info_request().query("blobs", "true");
+        let url = format!("{}/api/models/{repository}/revision/{revision}", self.endpoint);
+        let listing: Listing = self.ask(asked, &url, info, tell)?;
         if !is_hash(&listing.sha) {
             return Err(self.unexpected(&format!("its commit is `{}`", listing.sha)));
         }
@@ -205,7 +207,8 @@ impl Hub {
         names::check(repository, "main")?;
         self.check_settings()?;
         let asked = Asked { repository, revision: "main", file: None };
-        let refs: Refs = self.ask(asked, &format!("models/{repository}/refs"), &mut |_| true)?;
+        let url = format!("{}/api/models/{repository}/refs", self.endpoint);
+        let refs: Refs = self.ask(asked, &url, || self.request(&url), &mut |_| true)?;
         let names = refs.branches.into_iter().chain(refs.tags).map(|name| name.name);
         Ok(names.filter(|name| revision(name).is_ok()).collect())
     }

@@ -1,8 +1,6 @@
 //! Names of repositories, revisions and files, from users and from the hub: each is checked here before it becomes a part of a
 //! path or of an address.
 
-use std::fmt::Write;
-
 use crate::{
     fs::is_below,
     model::{ModelError, hub::HubError},
@@ -63,18 +61,6 @@ pub(super) fn is_hash(name: &str) -> bool {
     matches!(name.len(), 40 | 64) && name.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
 }
 
-/// A name as one segment of an address (RFC 3986).
-pub(super) fn segment(name: &str) -> String {
-    name.bytes().fold(String::new(), |mut out, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte.into()),
-            // writing to a string can't fail
-            _ => drop(write!(out, "%{byte:02X}")),
-        }
-        out
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +87,5 @@ mod tests {
         for name in ["", "..", "a/b", "/a", ".hidden", "a\\b", "a?b", "a\u{1b}"] {
             assert!(file(name).is_err(), "{name}");
         }
-        assert_eq!(segment("refs/pr/1 ü"), "refs%2Fpr%2F1%20%C3%BC");
     }
 }

@@ -5,8 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hf_hub::{
+    Repo, RepoType,
+    api::sync::{ApiBuilder, ApiRepo},
+};
 use serde::de::DeserializeOwned;
-use ureq::{Agent, Body, Error, http::Response};
+use ureq::{Agent, Body, Error, RequestBuilder, http::Response, typestate::WithoutBody};
 
 use super::{Hub, HubError, Progress, TICK, Tell, Waiting, alike};
 
@@ -28,13 +32,28 @@ pub(super) struct Asked<'a> {
 }
 
 impl Hub {
-    /// What the hub answers at a path of its interface. While it asks to wait, `tell` learns of it and may stop.
-    pub(super) fn ask<T: DeserializeOwned>(&self, asked: Asked<'_>, path: &str, tell: Tell<'_>) -> Result<T, HubError> {
-        let url = format!("{}/api/{path}", self.endpoint);
+    /// A revision of a repository, as the hub's own library addresses it.
+    pub(super) fn api(&self, repository: &str, revision: &str) -> Result<ApiRepo, HubError> {
+        let builder = ApiBuilder::from_cache(hf_hub::Cache::new(self.cache.directory.clone()))
+            .with_endpoint(self.endpoint.clone())
+            .with_token(self.token.clone())
+            .with_user_agent(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        let api = builder.build().map_err(|e| HubError::Setting(e.to_string()))?;
+        Ok(api.repo(Repo::with_revision(repository.into(), RepoType::Model, revision.into())))
+    }
+
+    /// What the hub answers. While it asks to wait, `tell` learns of it and may stop.
+    pub(super) fn ask<T: DeserializeOwned>(
+        &self,
+        asked: Asked<'_>,
+        url: &str,
+        request: impl Fn() -> RequestBuilder<WithoutBody>,
+        tell: Tell<'_>,
+    ) -> Result<T, HubError> {
         let mut waits = self.waits.iter();
         loop {
             let total = Some(self.patience.min(ANSWER));
-            let mut response = self.get_url(&url, None, total).map_err(|e| self.unreachable(asked, &e))?;
+            let mut response = self.call(request(), url, None, total).map_err(|e| self.unreachable(asked, &e))?;
             if response.status() == 200 {
                 let text = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_string();
                 let text = text.map_err(|e| match e {
@@ -54,49 +73,47 @@ impl Hub {
         }
     }
 
-    /// GET an address, from byte `first` on where that is given. Redirects are followed; the token goes only to the scheme,
-    /// host and port of the endpoint.
-    pub(super) fn get_url(
+    /// A request for an address. The token goes only to the scheme, host and port of the endpoint.
+    pub(super) fn request(&self, url: &str) -> RequestBuilder<WithoutBody> {
+        let agent: Agent = Agent::config_builder()
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .into();
+        match self.token.as_ref().filter(|_| origin(url) == origin(&self.endpoint)) {
+            Some(token) => agent.get(url).header("authorization", format!("Bearer {token}")),
+            None => agent.get(url),
+        }
+    }
+
+    /// Send a request for `url`, for its bytes from `first` on where that is given, and follow redirects.
+    pub(super) fn call(
         &self,
+        mut request: RequestBuilder<WithoutBody>,
         url: &str,
         first: Option<u64>,
         total: Option<Duration>,
     ) -> Result<Response<Body>, Error> {
-        let agent = self.agent();
         let mut url = url.to_string();
         for _ in 0..=REDIRECTS {
-            let mut request = agent.get(&url);
-            if let Some(token) = self.token.as_ref().filter(|_| origin(&url) == origin(&self.endpoint)) {
-                request = request.header("authorization", format!("Bearer {token}"));
-            }
             if let Some(first) = first {
-                // behind compression, ranges mean something else
+                // a server may ignore ranges of what it compresses
                 request = request.header("range", format!("bytes={first}-")).header("accept-encoding", "identity");
             }
-            let response = request.config().timeout_global(total).build().call()?;
+            let config = request.config().http_status_as_error(false).max_redirects(0).timeout_global(total);
+            let config = config.timeout_connect(Some(CONNECT)).timeout_recv_response(Some(self.patience));
+            let response = config.build().call()?;
             let location = response.headers().get("location").and_then(|to| to.to_str().ok());
-            match (response.status().as_u16(), location) {
-                (301 | 302 | 303 | 307 | 308, Some(to)) => {
-                    let to = resolved(&url, to);
-                    if url.starts_with("https://") && !to.starts_with("https://") {
-                        return Err(other("it redirects from https to an address without it"));
-                    }
-                    url = to;
-                }
-                _ => return Ok(response),
+            let (301 | 302 | 303 | 307 | 308, Some(to)) = (response.status().as_u16(), location) else {
+                return Ok(response);
+            };
+            let to = resolved(&url, to);
+            if url.starts_with("https://") && !to.starts_with("https://") {
+                return Err(other("it redirects from https to an address without it"));
             }
+            request = self.request(&to);
+            url = to;
         }
         Err(other("it redirects without end"))
-    }
-
-    fn agent(&self) -> Agent {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(self.patience))
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
-        config.build().into()
     }
 
     /// Settings that can't be used are named before anything is asked.
