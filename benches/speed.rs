@@ -128,7 +128,7 @@ fn explorer(size: (u16, u16)) -> State {
         processing: Processing::Folded,
         device: "cpu f32".into(),
         dtype: Dtype::F32,
-        context: config.context,
+        config: config.clone(),
         note: None,
     };
     let setup = Setup { prompt: (String::new(), prompt), ..Setup::default() };

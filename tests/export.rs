@@ -5,6 +5,8 @@
 
 use std::{io::Write, path::Path, process::Command};
 
+use serde_json::{Value, json};
+
 /// A Python that has the reference, or why there is none.
 fn reference() -> Result<String, String> {
     let python = std::env::var("REFERENCE_PYTHON").unwrap_or_else(|_| "python3".into());
@@ -83,9 +85,80 @@ fn scripts_hold_with_the_reference() {
             String::from_utf8_lossy(&out.stderr)
         );
     }
+    for (name, changes) in configs() {
+        let model = with_settings(name, &changes);
+        for processing in [&[][..], &["--no-processing"]] {
+            let out = run(&export(model.path().to_str().unwrap(), &[edits.as_slice(), processing].concat()));
+            let text = String::from_utf8_lossy(&out.stdout);
+            let error = String::from_utf8_lossy(&out.stderr);
+            assert!(out.status.success() && text.ends_with("equal\n"), "{changes}: {text}{error}");
+        }
+    }
     // and it does not hold when the run was another
     let script = export(&fixture("parallel-25"), &edits);
     assert!(!run(&script.replacen("0.699999", "0.6", 1)).status.success());
+}
+
+/// Ways to write the settings of a micro checkpoint that the script can't take from `transformers`'s reading of them: fields
+/// to set, or with null to leave out.
+fn configs() -> [(&'static str, Value); 7] {
+    let rope = |base: f64, fraction: f64| json!({"rope_type": "default", "rope_theta": base, "partial_rotary_factor": fraction});
+    [
+        ("parallel-25", json!({"rope_parameters": rope(500_000.0, 0.5), "rotary_pct": null, "rotary_emb_base": null})),
+        ("parallel-25", json!({"rope_parameters": rope(12_345.678, 1.0)})),
+        ("parallel-100", json!({"rotary_emb_base": 777.25, "layer_norm_eps": 0.05})),
+        ("sequential-25", json!({"rope_scaling": rope(2000.0, 0.75), "hidden_act": "gelu_new"})),
+        ("sequential-100", json!({"hidden_act": "relu", "layer_norm_eps": 1e-12})),
+        ("parallel-25", json!({"hidden_act": "swish", "tie_word_embeddings": true})),
+        (
+            "parallel-25",
+            json!({"hidden_act": null, "rotary_pct": null, "layer_norm_eps": null, "use_parallel_residual": null}),
+        ),
+    ]
+}
+
+/// A micro checkpoint with other settings.
+fn with_settings(name: &str, changes: &Value) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let config = std::fs::read(format!("{}/config.json", fixture(name))).unwrap();
+    let mut config: Value = serde_json::from_slice(&config).unwrap();
+    for (field, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => drop(config.as_object_mut().unwrap().remove(field)),
+            value => config[field] = value.clone(),
+        }
+    }
+    std::fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
+    let weights = "model.safetensors";
+    std::fs::copy(format!("{}/{weights}", fixture(name)), directory.path().join(weights)).unwrap();
+    directory
+}
+
+#[test]
+fn a_script_states_the_settings_however_they_are_written() {
+    let script = |at: usize| {
+        let (name, changes) = &configs()[at];
+        export(with_settings(name, changes).path().to_str().unwrap(), &PROMPTS)
+    };
+    let stated = |script: &str, parts: &[&str]| {
+        for part in parts {
+            assert!(script.contains(part), "{part}\n{script}");
+        }
+    };
+    stated(
+        &script(0),
+        &[
+            "n_layers=2, n_heads=4, d_model=32, d_head=8, d_mlp=96, d_vocab=96, n_ctx=256,",
+            "act_fn=\"gelu\", eps=1e-5, parallel_attn_mlp=True, positional_embedding_type=\"rotary\",",
+            "rotary_dim=4, rotary_base=500000.0, rotary_adjacent_pairs=False)",
+            "TIED = False",
+        ],
+    );
+    stated(&script(2), &["eps=0.05,", "rotary_dim=8, rotary_base=777.25,"]);
+    stated(&script(3), &["act_fn=\"gelu_new\"", "parallel_attn_mlp=False", "rotary_dim=6, rotary_base=2000.0,"]);
+    stated(&script(5), &["act_fn=\"silu\"", "TIED = True"]);
+    // nothing is read again
+    assert!(!script(0).contains("hf.config") && !script(0).contains("getattr"));
 }
 
 #[test]

@@ -59,18 +59,6 @@ impl Program {
     }
 
     fn open(dims: Dims, prompt: Vec<String>, size: (u16, u16), edits: &[&str], keys: Keymap) -> Self {
-        let model = ModelInfo {
-            branch: None,
-            name: "demo".into(),
-            revision: None,
-            processing: Processing::Folded,
-            source: "demo".into(),
-            device: "cpu f32".into(),
-            dtype: Dtype::F32,
-            context: 256,
-            note: None,
-        };
-        let tokens: Vec<Token> = prompt.into_iter().zip(10..).map(|(text, id)| Token { id, text }).collect();
         let config = Config {
             n_layers: dims.n_layers,
             n_heads: dims.n_heads,
@@ -87,6 +75,18 @@ impl Program {
             tied: false,
             bos: 0,
         };
+        let model = ModelInfo {
+            branch: None,
+            name: "demo".into(),
+            revision: None,
+            processing: Processing::Folded,
+            source: "demo".into(),
+            device: "cpu f32".into(),
+            dtype: Dtype::F32,
+            config: config.clone(),
+            note: None,
+        };
+        let tokens: Vec<Token> = prompt.into_iter().zip(10..).map(|(text, id)| Token { id, text }).collect();
         let text = tokens.iter().map(|t| t.text.as_str()).collect();
         let state = State::new(Opening {
             model,
@@ -1144,7 +1144,7 @@ fn generation_goes_step_by_step_and_back() {
     program.keys("p");
     assert_eq!(prompt_line(&program).lines[0].input.value(), PROMPT.concat());
     program.keys("Esc");
-    program.state.model.context = 9;
+    program.state.model.config.context = 9;
     program.keys(".");
     assert!(program.state.message.as_ref().unwrap().text.contains("takes 9 tokens"));
 }

@@ -45,7 +45,7 @@ impl Explorer {
             processing: Processing::Folded,
             device: "cpu f32".into(),
             dtype: Dtype::F32,
-            context: config.context,
+            config: config.clone(),
             note: None,
         };
         let tokens: Vec<Token> = TOKENS.iter().zip(5..).map(|(text, id)| Token { id, text: (*text).into() }).collect();

@@ -176,8 +176,11 @@ pub(super) fn append(state: &mut State) {
     let Some(token) = chosen.flatten().or_else(likeliest) else {
         return refuse(state, "the next token is not known yet".into());
     };
-    if state.tokens.len() >= state.model.context {
-        return refuse(state, format!("the model takes {} tokens, and the prompt has as many", state.model.context));
+    if state.tokens.len() >= state.model.config.context {
+        return refuse(
+            state,
+            format!("the model takes {} tokens, and the prompt has as many", state.model.config.context),
+        );
     }
     say(state, format!("appended {:?}; {} takes it back", token.text, state.keys.key(super::Action::TakeBack)));
     state.prompts.now.push_str(&token.text);

@@ -7,7 +7,7 @@ use std::{
 use crate::{
     engine::{EditEffect, Look, Spec, Summary, View, Want},
     hooks::{Axis, Edit, HookPoint, Schema},
-    model::{Dtype, Module, Processing},
+    model::{Config, Dtype, Module, Processing},
 };
 
 use super::{
@@ -23,7 +23,7 @@ pub struct Token {
 }
 
 /// What the header says of the model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelInfo {
     pub name: String,
     /// As `--model` takes it.
@@ -35,8 +35,7 @@ pub struct ModelInfo {
     pub processing: Processing,
     pub device: String,
     pub dtype: Dtype,
-    /// The longest prompt, in tokens.
-    pub context: usize,
+    pub config: Config,
     /// Why this is not the model that was meant, if it is not.
     pub note: Option<String>,
 }

@@ -121,7 +121,7 @@ fn info(loaded: &Loaded, source: &Source, name: String, note: Option<String>) ->
         processing: loaded.model.processing,
         device: loaded.model.place().to_string(),
         dtype: loaded.model.dtype.into(),
-        context: loaded.model.config.context,
+        config: loaded.model.config.clone(),
         note,
     }
 }

@@ -35,6 +35,7 @@ fn script(state: &State) -> Result<String, String> {
         revision: state.model.revision.as_deref(),
         dtype: state.model.dtype,
         processing: state.model.processing,
+        config: &state.model.config,
         logits: &summary.logits,
         baseline: &summary.baseline_logits,
         kl: summary.kl_at_end(),

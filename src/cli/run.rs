@@ -48,6 +48,7 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
             revision: engine.loaded.revision.as_deref(),
             dtype: engine.loaded.model.dtype.into(),
             processing: engine.loaded.model.processing,
+            config: &engine.loaded.model.config,
             logits: &summary.logits,
             baseline: &summary.baseline_logits,
             kl: summary.kl_at_end(),

@@ -16,16 +16,10 @@ def load(name):
     """TransformerLens's model of a checkpoint on the hub, or of a directory that holds one."""
     if (LOCAL or name != MODEL) and not pathlib.Path(name).is_dir():
         sys.exit(f"{name} is no directory: give that of the checkpoint as the argument")
-    hf = GPTNeoXForCausalLM.from_pretrained(name, revision=REVISION if name == MODEL else None).float()
-    c = hf.config
-    d_head = c.hidden_size // c.num_attention_heads
+    hf = GPTNeoXForCausalLM.from_pretrained(      # for its weights; the settings are those above
+        name, revision=REVISION if name == MODEL else None, tie_word_embeddings=TIED).float()
     cfg = HookedTransformerConfig(
-        n_layers=c.num_hidden_layers, d_model=c.hidden_size, n_heads=c.num_attention_heads, d_head=d_head,
-        d_mlp=c.intermediate_size, d_vocab=c.vocab_size, n_ctx=c.max_position_embeddings, act_fn="gelu",
-        eps=c.layer_norm_eps, normalization_type="LNPre" if PROCESSED else "LN", positional_embedding_type="rotary",
-        rotary_dim=int(getattr(c, "rotary_pct", 0.25) * d_head), rotary_adjacent_pairs=False,
-        rotary_base=int(getattr(c, "rotary_emb_base", 10000)), parallel_attn_mlp=c.use_parallel_residual, device="cpu",
-        use_hook_tokens="hook_tokens" in ENABLED)
+        **CONFIG, normalization_type="LNPre" if PROCESSED else "LN", device="cpu", use_hook_tokens="hook_tokens" in ENABLED)
     model = HookedTransformer(cfg)
     model.load_and_process_state_dict(
         {k: v.clone() for k, v in convert_neox_weights(hf, cfg).items()}, fold_ln=PROCESSED,

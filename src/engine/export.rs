@@ -6,7 +6,7 @@ use super::Spec;
 use crate::{
     analysis::top_k,
     hooks::{EditError, Indices, Op, Plan, Schema},
-    model::{Dtype, Processing},
+    model::{Config, Dtype, Processing},
 };
 
 /// What the script is told of a run besides what was run.
@@ -16,6 +16,7 @@ pub struct Ran<'a> {
     pub model: &'a str,
     pub revision: Option<&'a str>,
     pub processing: Processing,
+    pub config: &'a Config,
     /// The type that it was computed in.
     pub dtype: Dtype,
     /// The logits after the last position `[vocab]`, of the run and of the unedited one.
@@ -54,12 +55,13 @@ pub fn python(spec: &Spec, schema: &Schema, ran: &Ran<'_>) -> Result<String, Edi
         edits.push_str("    ]),\n");
     }
     let (model, note) = repository(ran.model);
-    let local = if ran.model == "demo" || std::path::Path::new(ran.model).is_absolute() { "True" } else { "False" };
+    let local = boolean(ran.model == "demo" || std::path::Path::new(ran.model).is_absolute());
     let revision = ran.revision.map_or("None".into(), text);
     let enabled: Vec<String> = spec.enabled.iter().map(|point| text(&point.to_string())).collect();
     let baseline = if ran.baseline.is_empty() { ran.logits } else { ran.baseline };
     let facts = format!(
         "MODEL, REVISION, LOCAL = {model}, {revision}, {local}{note}\n\
+         {}\n\
          PROCESSED = {}\n\
          TOKENS = {:?}\n\
          CONTRAST = {}      # the prompt that patches are taken from\n\
@@ -72,7 +74,8 @@ pub fn python(spec: &Spec, schema: &Schema, ran: &Ran<'_>) -> Result<String, Edi
          EDITED = {}\n\
          KL = {}\n\
          TOLERANCE = {TOLERANCE}      # of the largest logit",
-        if ran.processing.is_folded() { "True" } else { "False" },
+        settings(ran.config),
+        boolean(ran.processing.is_folded()),
         spec.tokens,
         spec.contrast.as_ref().map_or("None".into(), |tokens| format!("{tokens:?}")),
         enabled.join(", "),
@@ -90,6 +93,40 @@ pub fn python(spec: &Spec, schema: &Schema, ran: &Ran<'_>) -> Result<String, Edi
         env!("CARGO_PKG_VERSION")
     );
     Ok(heading + &CODE.replace("#{facts}", &facts))
+}
+
+/// Everything of a `config.json` that decides the numbers, as `HookedTransformerConfig` takes it.
+fn settings(config: &Config) -> String {
+    // whatever is not named here does not reach the script
+    let Config {
+        n_layers,
+        n_heads,
+        d_model,
+        d_head,
+        d_mlp,
+        d_vocab,
+        context,
+        rotary_dims,
+        rotary_base,
+        layer_norm_eps,
+        activation,
+        parallel,
+        tied,
+        bos: _,
+    } = config;
+    format!(
+        "CONFIG = dict(\n    \
+         n_layers={n_layers}, n_heads={n_heads}, d_model={d_model}, d_head={d_head}, d_mlp={d_mlp}, d_vocab={d_vocab}, \
+         n_ctx={context},\n    \
+         act_fn={}, eps={}, parallel_attn_mlp={}, positional_embedding_type=\"rotary\",\n    \
+         rotary_dim={rotary_dims}, rotary_base={}, rotary_adjacent_pairs=False)\n\
+         TIED = {}      # the unembedding is the embedding",
+        text(activation.act_fn),
+        number(*layer_norm_eps),
+        boolean(*parallel),
+        number((*rotary_base).into()),
+        boolean(*tied),
+    )
 }
 
 /// The model as transformers finds it, and a remark where it needs one.
@@ -114,6 +151,10 @@ fn operation(op: Op) -> (&'static str, String, u64) {
         Op::Freeze => ("\"freeze\"", none(), 0),
         Op::Noise { sd, seed } => ("\"noise\"", number(sd.into()), seed),
     }
+}
+
+fn boolean(is: bool) -> &'static str {
+    if is { "True" } else { "False" }
 }
 
 /// A text as Python and JSON both write it.
