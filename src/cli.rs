@@ -90,6 +90,15 @@ fn set_up(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Whether a text can be a configuration file, for fuzzing.
+///
+/// # Errors
+/// Why not.
+#[doc(hidden)]
+pub fn check_settings(text: &str) -> Result<(), String> {
+    config::Config::parse(text).map(drop).map_err(|(_, reason)| reason)
+}
+
 /// Help, or what is wrong with the arguments. clap repeats them as they are beside its own colours, so that what is not
 /// printable is escaped before it sees them.
 fn explain(error: clap::Error, words: &[OsString]) -> ExitCode {

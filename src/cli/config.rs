@@ -50,7 +50,7 @@ impl Config {
     }
 
     /// An error comes with the byte it begins at.
-    fn parse(text: &str) -> Result<Self, (usize, String)> {
+    pub(super) fn parse(text: &str) -> Result<Self, (usize, String)> {
         let table =
             DeTable::parse(text).map_err(|e| (e.span().map_or(0, |span| span.start), e.message().to_string()))?;
         let mut config = Self::default();

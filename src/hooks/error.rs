@@ -63,6 +63,8 @@ pub enum EditError {
     OutOfRange { edit: String, hook: HookPoint, axis: Axis, index: String, valid: String },
     #[error("`{edit}`: {axis}={slice} selects nothing")]
     Empty { edit: String, axis: Axis, slice: String },
+    #[error("an edit selects {axis} more than {times} times over; name each index once")]
+    Overlaps { axis: Axis, times: usize },
     #[error("`{edit}`: patching needs a contrast prompt (--contrast)")]
     NoContrast { edit: String },
     #[error(

@@ -81,9 +81,14 @@ impl Selection {
 impl AxisSelection {
     /// What each slot selects along an axis of `n`, in the order written.
     pub(super) fn slots(&self, edit: &str, hook: HookPoint, n: usize) -> Result<Vec<usize>, EditError> {
+        // a list may overlap; one of a few bytes that selects an axis over and over would exhaust memory
+        const OVERLAPS: usize = 16;
         let mut all = Vec::new();
         for slot in &self.slots {
             all.extend(slot.resolve(edit, hook, self.axis, n)?);
+            if all.len() > n.saturating_mul(OVERLAPS) {
+                return Err(EditError::Overlaps { axis: self.axis, times: OVERLAPS });
+            }
         }
         Ok(all)
     }
@@ -141,5 +146,19 @@ impl fmt::Display for Selection {
             write!(f, "{}{axis}={slots}", if i == 0 { "" } else { " " })?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_may_overlap_but_not_without_end() {
+        let select = |slots: Vec<Slot>| AxisSelection { axis: Axis::Pos, slots }.slots("", HookPoint::Embed, 4);
+        let (whole, one) = (Slot::Slice(None, None), Slot::Index(-1));
+        assert_eq!(select(vec![whole, one]).unwrap(), [0, 1, 2, 3, 3]);
+        assert!(select(vec![whole; 16]).is_ok());
+        assert!(matches!(select(vec![whole; 17]), Err(EditError::Overlaps { axis: Axis::Pos, .. })));
     }
 }

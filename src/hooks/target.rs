@@ -29,18 +29,17 @@ impl Target {
             Self::Global(point) => return Ok(vec![*point]),
             Self::Block(blocks, hook) => (blocks, *hook),
         };
-        let mut numbers: Vec<usize> = match blocks {
+        let numbers: Vec<usize> = match blocks {
             Blocks::All => (0..dims.n_layers).collect(),
             Blocks::These(ranges) => {
                 let last = ranges.iter().map(|(_, last)| *last).max().unwrap_or(0);
                 if last >= dims.n_layers {
                     return Err(HookError::NoBlock { point: self.to_string(), block: last, n_layers: dims.n_layers });
                 }
-                ranges.iter().flat_map(|(first, last)| *first..=*last).collect()
+                let named = |block: &usize| ranges.iter().any(|(first, last)| (first..=last).contains(&block));
+                (0..dims.n_layers).filter(named).collect()
             }
         };
-        numbers.sort_unstable();
-        numbers.dedup();
         Ok(numbers.into_iter().map(|block| HookPoint::Block(block, hook)).collect())
     }
 }

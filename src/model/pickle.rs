@@ -13,6 +13,10 @@ use machine::Machine;
 /// Values in a pickle, at most. Checkpoints have some for each tensor.
 const LIMIT: usize = 1 << 20;
 
+/// The longest name, in bytes, and the most axes of a tensor: what a pickle can name again and again at no cost is copied.
+const LONGEST: usize = 1 << 10;
+const AXES: usize = 64;
+
 /// The number of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id(usize);
@@ -69,9 +73,10 @@ impl Pickle {
         self.values.get(id.0).unwrap_or(&Value::Opaque)
     }
 
+    /// A text that can be a name.
     pub(super) fn text(&self, id: Id) -> Option<&str> {
         match self.get(id) {
-            Value::Text(text) => Some(text),
+            Value::Text(text) if text.len() <= LONGEST => Some(text),
             _ => None,
         }
     }
@@ -92,7 +97,7 @@ impl Pickle {
 
     pub(super) fn class(&self, id: Id) -> Option<(&str, &str)> {
         match self.get(id) {
-            Value::Class { module, name } => Some((module, name)),
+            Value::Class { module, name } if module.len().max(name.len()) <= LONGEST => Some((module, name)),
             _ => None,
         }
     }
@@ -105,9 +110,9 @@ impl Pickle {
         }
     }
 
-    /// A tuple of such numbers.
+    /// A tuple of such numbers, one for each axis of a tensor.
     pub(super) fn sizes(&self, id: Id) -> Option<Vec<usize>> {
-        self.tuple(id)?.iter().map(|item| self.size(*item)).collect()
+        self.tuple(id).filter(|items| items.len() <= AXES)?.iter().map(|item| self.size(*item)).collect()
     }
 }
 

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::fs::TEXT_LIMIT;
 
+/// Tensors in a file, at most.
+const LIMIT: usize = 1 << 16;
+
 type Archive<'a> = ZipArchive<BufReader<&'a File>>;
 
 /// The tensors of a file, those without parameters left out.
@@ -44,16 +47,31 @@ pub(super) fn entries(mut file: &File) -> Result<Vec<Found>, String> {
         return Err("its numbers are big-endian; expected little-endian".into());
     }
     let pickle = Pickle::read(&read(&mut archive, pickle)?).map_err(|e| format!("its pickle, {e}"))?;
-    let mut all = Vec::new();
-    for (name, value) in tensors(&pickle)? {
-        let entry = tensor(&pickle, value)
-            .transpose()
-            .map(|tensor| tensor.and_then(|tensor| place(&mut archive, directory, tensor, length)));
-        if let Some(entry) = entry.filter(|_| !is_buffer(name)) {
-            all.push((name.to_string(), entry));
+    let (mut all, mut left) = (Vec::new(), most_bytes(length));
+    for (name, value) in tensors(&pickle)?.into_iter().filter(|(name, _)| !is_buffer(name)) {
+        let entry = tensor(&pickle, value).transpose().map(|tensor| {
+            let entry = tensor.and_then(|tensor| place(&mut archive, directory, tensor, length))?;
+            left = left.checked_sub(size(&entry)).ok_or("repeats far more numbers than the file holds")?;
+            Ok(entry)
+        });
+        let Some(entry) = entry else { continue };
+        if all.len() == LIMIT {
+            return Err("it holds more tensors than any checkpoint".into());
         }
+        all.push((name.to_string(), entry));
     }
     Ok(all)
+}
+
+/// The bytes that the tensors of a file of some bytes have together, at most. Tensors may share storages, as tied weights
+/// do, and may repeat numbers; but a short file must not stand for more memory than there is.
+fn most_bytes(length: usize) -> usize {
+    length.saturating_mul(4).saturating_add(64 << 20)
+}
+
+/// The bytes of a tensor that lies row by row.
+fn size(entry: &Entry) -> usize {
+    entry.shape.iter().fold(entry.dtype.bitsize() / 8, |bytes, n| bytes.saturating_mul(*n))
 }
 
 /// The dictionary of tensors: what was saved, or a part of it under one of the names that training programs use.
@@ -196,4 +214,65 @@ fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
         expected = expected.saturating_mul(*n);
         here
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use zip::{ZipWriter, write::SimpleFileOptions};
+
+    use super::*;
+
+    /// The tensors of a file with a pickle and one storage, of 8 bytes.
+    fn found(pickle: &[u8]) -> Result<Vec<Found>, String> {
+        let mut archive = ZipWriter::new(tempfile::tempfile().unwrap());
+        for (name, bytes) in [("archive/data.pkl", pickle), ("archive/data/0", &[0; 8])] {
+            archive.start_file(name, SimpleFileOptions::default()).unwrap();
+            archive.write_all(bytes).unwrap();
+        }
+        entries(&archive.finish().unwrap())
+    }
+
+    /// Instructions that make a tensor of f16, in a storage of a name.
+    fn tensor(storage: &str, shape: &str, strides: &str) -> String {
+        let class = "ctorch\nHalfStorage\n";
+        let storage = format!("(Vstorage\n{class}V{storage}\nVcpu\nI4\ntQ");
+        format!("ctorch._utils\n_rebuild_tensor_v2\n({storage}I0\n{shape}{strides}I00\n}}tR")
+    }
+
+    /// A pickle of one tensor under a name, again and again, each time at the cost of what it takes to recall both.
+    fn repeated(name: &str, tensor: &str, times: usize) -> Vec<u8> {
+        let mut pickle = format!("}}V{name}\np0\n0{tensor}p1\n0").into_bytes();
+        pickle.extend(b"h\x00h\x01s".repeat(times));
+        pickle.push(b'.');
+        pickle
+    }
+
+    #[test]
+    fn what_a_pickle_repeats_at_no_cost_is_bounded() {
+        let (shape, strides) = ("(I2\nI2\nt", "(I2\nI1\nt");
+        let plain = tensor("0", shape, strides);
+        let tensors = found(&repeated("w", &plain, 3)).unwrap();
+        assert!(tensors.iter().all(|(name, entry)| name == "w" && entry.as_ref().unwrap().shape == [2, 2]));
+        assert!(found(&repeated("w", &plain, 1 << 17)).err().unwrap().contains("more tensors than any checkpoint"));
+        // a long name, a storage's, and a long shape, each in many tensors
+        let long = "x".repeat(1 << 12);
+        assert!(found(&repeated(&long, &plain, 1000)).unwrap().is_empty());
+        let axes = format!("({}t", "I1\n".repeat(1 << 10));
+        for tensor in [tensor(&long, shape, strides), tensor("0", &axes, &axes)] {
+            let tensors = found(&repeated("w", &tensor, 1000)).unwrap();
+            assert!(tensors.iter().all(|(_, entry)| entry.as_ref().is_err_and(|reason| reason == UNKNOWN)));
+        }
+    }
+
+    #[test]
+    fn tensors_that_share_a_storage_come_to_no_more_than_memory_has() {
+        let huge = tensor("0", "(I4194304\nI4194304\nt", "(I0\nI0\nt");
+        let tensors = found(&repeated("w", &huge, 1)).unwrap();
+        assert!(tensors[0].1.as_ref().is_err_and(|reason| reason.contains("far more numbers than the file holds")));
+        let large = tensor("0", "(I1048576\nt", "(I0\nt");
+        let tensors = found(&repeated("w", &large, 100)).unwrap();
+        assert_eq!(tensors.iter().filter(|(_, entry)| entry.is_ok()).count(), 32);
+    }
 }
