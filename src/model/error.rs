@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use super::sniff;
+use super::checkpoint::{HubError, explain};
 use crate::{
     fs::{ReadError, plain},
     printed::{escaped, path as shown},
@@ -23,7 +23,7 @@ pub enum ModelError {
     #[error("{name} at revision `{}` is not in the Hugging Face cache at {}", escaped(.revision), shown(.cache))]
     NotCached { name: String, revision: String, cache: PathBuf },
     #[error(transparent)]
-    Hub(#[from] super::hub::HubError),
+    Hub(#[from] HubError),
     #[error("`{}` has no revisions; those are of models on the Hugging Face hub", escaped(.0))]
     NoRevisions(String),
     #[error(
@@ -84,7 +84,7 @@ impl ModelError {
     pub(super) fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> Self {
         let path = path.to_path_buf();
         move |error| {
-            let reason = sniff::explain(&path).map_or_else(|| error.to_string(), String::from);
+            let reason = explain(&path).map_or_else(|| error.to_string(), String::from);
             Self::Json { path, reason }
         }
     }

@@ -2,7 +2,7 @@ use std::{fmt::Write, io, path::Path};
 
 use tokenizers::ModelWrapper;
 
-use super::{ModelError, sniff};
+use super::{ModelError, checkpoint::explain_start};
 use crate::{fs, panics::expected};
 
 /// The bytes of a token as byte-level BPE spells them (Radford et al., "Language Models are Unsupervised Multitask
@@ -49,7 +49,7 @@ impl Tokenizer {
 
     pub(super) fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, ModelError> {
         let broken = |reason: String| {
-            let reason = sniff::explain_start(bytes).map_or(reason, String::from);
+            let reason = explain_start(bytes).map_or(reason, String::from);
             ModelError::Tokenizer { path: path.into(), reason }
         };
         // the library trusts some of what it reads

@@ -5,8 +5,15 @@ use std::{fmt, str::FromStr};
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{Config, ModelError, Placement, checkpoint::Checkpoint, kernels::Linear};
-use crate::names;
+use super::{Config, structure::parameters};
+use crate::{
+    model::{
+        ModelError, Placement,
+        checkpoint::{Checkpoint, is_buffer},
+        kernels::Linear,
+    },
+    names,
+};
 
 /// How weights are changed on loading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,13 +285,6 @@ impl Matrix {
     }
 }
 
-/// Buffers that checkpoints carry beside their parameters; they are computed from the config.
-pub(super) fn is_buffer(name: &str) -> bool {
-    [".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq", "rotary_emb.inv_freq"]
-        .iter()
-        .any(|suffix| name.ends_with(suffix))
-}
-
 /// Whether a checkpoint has every parameter that `config` implies; what it has besides, in a sentence if there is any.
 ///
 /// # Errors
@@ -296,7 +296,7 @@ pub(super) fn check(checkpoint: &Checkpoint, config: &Config) -> Result<Vec<Stri
         let message = format!("  config.json has {} layers; {tensors} tensors can't hold them", config.n_layers);
         return Err(ModelError::Tensors(vec![message]));
     }
-    let expected = super::structure::parameters(config);
+    let expected = parameters(config);
     let mut wrong: Vec<String> = Vec::new();
     for (name, shape) in &expected {
         match checkpoint.shape(name)? {

@@ -2,12 +2,11 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{
-    Past,
-    kernels::{self, Linear},
-    rotary::Rotary,
+use super::{Past, rotary::Rotary};
+use crate::{
+    hooks::{BlockHook, EditError, HookPoint, Hooks, Schema},
+    model::kernels::{self, Linear},
 };
-use crate::hooks::{BlockHook, EditError, HookPoint, Hooks, Schema};
 
 type Result<T> = std::result::Result<T, EditError>;
 

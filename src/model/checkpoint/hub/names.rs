@@ -3,7 +3,7 @@
 
 use crate::{
     fs::is_below,
-    model::{ModelError, hub::HubError},
+    model::{HubError, ModelError},
 };
 
 /// The longest that the hub takes.

@@ -1,7 +1,7 @@
-//! Tensors of a checkpoint: safetensors or `PyTorch` files, one or shards with an index.
+//! The tensors of a checkpoint, read when asked for.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::File,
     io::Read,
     ops::Range,
@@ -11,10 +11,14 @@ use std::{
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use memmap2::{Mmap, MmapOptions};
 use rayon::prelude::*;
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::Dtype;
 
-use super::{ModelError, sniff, torch_file};
-use crate::fs;
+use super::{
+    entry::{Entry, Found},
+    files::{Files, Format, files},
+    safetensors_file, sniff, torch_file,
+};
+use crate::{fs, model::ModelError};
 
 /// A file that holds tensors.
 enum Shard {
@@ -22,44 +26,16 @@ enum Shard {
     Embedded(&'static [u8]),
 }
 
-/// Where a tensor lies in its file.
-pub(super) struct Entry {
-    pub dtype: Dtype,
-    pub shape: Vec<usize>,
-    pub bytes: Range<usize>,
-    /// How far apart, in numbers, neighbours along each axis lie; None where they lie row by row.
-    pub strides: Option<Vec<usize>>,
-}
-
-/// A tensor's name, and where it lies or why it can't be read: that matters only if the model needs it.
-pub(super) type Found = (String, Result<Entry, String>);
-
 /// Named tensors, read when asked for.
-pub(super) struct Checkpoint {
+pub(in crate::model) struct Checkpoint {
     shards: Vec<Shard>,
     /// Each with the number of its shard.
     tensors: BTreeMap<String, (usize, Result<Entry, String>)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Safetensors,
-    /// What `torch.save` writes: a zip archive with a pickle that says where the tensors lie.
-    Torch,
-}
-
-/// The files that hold a checkpoint's weights.
-pub(super) struct Files {
-    pub paths: Vec<PathBuf>,
-    format: Format,
-}
-
-/// The names under which weights are published, in the order in which they are taken.
-pub(super) const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
-
 impl Checkpoint {
     /// Open the weights of a checkpoint directory.
-    pub(super) fn open(dir: &Path) -> Result<Self, ModelError> {
+    pub(in crate::model) fn open(dir: &Path) -> Result<Self, ModelError> {
         let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
         let Files { paths, format } = files(dir)?;
         for path in paths {
@@ -73,7 +49,7 @@ impl Checkpoint {
                 Format::Safetensors => {
                     let length = file.metadata().map_err(ModelError::io(&path))?.len();
                     let length = usize::try_from(length).map_err(|e| broken(e.to_string()))?;
-                    entries(&map(&file, &(0..length)).map_err(ModelError::io(&path))?)
+                    safetensors_file::entries(&map(&file, &(0..length)).map_err(ModelError::io(&path))?)
                 }
                 Format::Torch => torch_file::entries(&file),
             };
@@ -82,10 +58,10 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    pub(super) fn embedded(bytes: &'static [u8]) -> Result<Self, ModelError> {
+    pub(in crate::model) fn embedded(bytes: &'static [u8]) -> Result<Self, ModelError> {
         let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
         let broken = |reason| ModelError::Broken { path: "embedded model".into(), reason };
-        checkpoint.add(Shard::Embedded(bytes), entries(bytes).map_err(broken)?);
+        checkpoint.add(Shard::Embedded(bytes), safetensors_file::entries(bytes).map_err(broken)?);
         Ok(checkpoint)
     }
 
@@ -95,7 +71,7 @@ impl Checkpoint {
         self.shards.push(shard);
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(in crate::model) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
@@ -103,7 +79,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// It is there and can't be read.
-    pub(super) fn shape(&self, name: &str) -> Result<Option<&[usize]>, ModelError> {
+    pub(in crate::model) fn shape(&self, name: &str) -> Result<Option<&[usize]>, ModelError> {
         match self.tensors.get(name) {
             None => Ok(None),
             Some((_, Ok(entry))) => Ok(Some(entry.shape.as_slice())),
@@ -112,7 +88,7 @@ impl Checkpoint {
     }
 
     /// The values of a tensor, row-major, as f32 whatever they are stored as.
-    pub(super) fn read(&self, name: &str) -> Result<Vec<f32>, ModelError> {
+    pub(in crate::model) fn read(&self, name: &str) -> Result<Vec<f32>, ModelError> {
         let Some((shard, Ok(entry))) = self.tensors.get(name) else {
             return Err(ModelError::Tensors(vec![format!("  missing {name}")]));
         };
@@ -156,27 +132,6 @@ fn map(file: &File, bytes: &Range<usize>) -> std::io::Result<Mmap> {
     // SAFETY: the map is only read, inside the length that the file had when it was opened. Should another process truncate
     // it meanwhile, the access faults, as it would for any program that maps its weights.
     unsafe { MmapOptions::new().offset(bytes.start as u64).len(bytes.len()).map(file) }
-}
-
-/// The tensors of a safetensors file.
-fn entries(file: &[u8]) -> Result<Vec<Found>, String> {
-    let cut = "it is truncated; fetch it again";
-    let (header, metadata) = SafeTensors::read_metadata(file).map_err(|e| match e {
-        SafeTensorError::HeaderTooSmall => format!("{} bytes are too few: {cut}", file.len()),
-        SafeTensorError::InvalidHeaderLength | SafeTensorError::MetadataIncompleteBuffer => {
-            format!("it is shorter than its header says ({} bytes): {cut}", file.len())
-        }
-        other => format!("its header is not as safetensors has it ({other})"),
-    })?;
-    let data = 8 + header;
-    let entry = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
-        let bytes = data + info.data_offsets.0..data + info.data_offsets.1;
-        match bytes.end <= file.len() {
-            true => Ok((name, Ok(Entry { dtype: info.dtype, shape: info.shape.clone(), bytes, strides: None }))),
-            false => Err(format!("{name} ends beyond the file: {cut}")),
-        }
-    };
-    metadata.tensors().into_iter().map(entry).collect()
 }
 
 /// Values row-major, whatever they are stored as.
@@ -229,43 +184,4 @@ fn widen(bytes: &[u8], convert: impl Fn(&[u8], &mut [f32]) + Sync, width: usize)
     let mut out = vec![0.0; bytes.len() / width];
     out.par_chunks_mut(CHUNK).zip(bytes.par_chunks(CHUNK * width)).for_each(|(out, bytes)| convert(bytes, out));
     out
-}
-
-/// The weights of a checkpoint directory: the first of [`WEIGHTS`] that is there, else the shards that its index names.
-pub(super) fn files(dir: &Path) -> Result<Files, ModelError> {
-    for (name, format) in WEIGHTS.into_iter().zip([Format::Safetensors, Format::Torch]) {
-        let single = dir.join(name);
-        if single.is_file() {
-            return Ok(Files { paths: vec![single], format });
-        }
-        let index = dir.join(index_of(name));
-        if index.is_file() {
-            let paths: Vec<PathBuf> = shards(&index)?.into_iter().map(|shard| dir.join(shard)).collect();
-            return match paths.iter().find(|path| !path.is_file()) {
-                Some(missing) => Err(ModelError::MissingShard(index, missing.clone())),
-                None => Ok(Files { paths, format }),
-            };
-        }
-    }
-    Err(ModelError::MissingFile(dir.to_path_buf(), "model.safetensors or pytorch_model.bin"))
-}
-
-/// The name of the file that says which tensor lies in which shard.
-pub(super) fn index_of(weights: &str) -> String {
-    format!("{weights}.index.json")
-}
-
-/// The names of the shards in an index.
-pub(super) fn shards(index: &Path) -> Result<Vec<String>, ModelError> {
-    let text = fs::read_text(index, fs::TEXT_LIMIT).map_err(ModelError::read(index))?;
-    let json: serde_json::Value = serde_json::from_str(&text).map_err(ModelError::json(index))?;
-    let broken = |reason: &str| ModelError::Broken { path: index.into(), reason: reason.into() };
-    let map = json.get("weight_map").and_then(|m| m.as_object()).ok_or_else(|| broken("it has no weight_map"))?;
-    let shards: Option<BTreeSet<&str>> = map.values().map(|file| file.as_str()).collect();
-    let shards = shards.filter(|s| !s.is_empty()).ok_or_else(|| broken("its weight_map does not name files"))?;
-    // A shard is a file beside the index; a path elsewhere is nothing that a checkpoint writer makes.
-    match shards.iter().find(|name| Path::new(name).file_name().is_none_or(|f| f != **name)) {
-        Some(name) => Err(broken(&format!("shard {name:?} is not a file name"))),
-        None => Ok(shards.into_iter().map(String::from).collect()),
-    }
 }

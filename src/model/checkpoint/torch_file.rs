@@ -10,9 +10,8 @@ use safetensors::Dtype;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::{
-    checkpoint::{Entry, Found},
+    entry::{Entry, Found, is_buffer},
     pickle::{Id, Pickle, Value},
-    weights::is_buffer,
 };
 use crate::fs::TEXT_LIMIT;
 

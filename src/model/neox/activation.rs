@@ -2,8 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::kernels;
-use crate::hooks::Nonlinearity;
+use crate::{hooks::Nonlinearity, model::kernels};
 
 /// An activation function of the MLP.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::ModelError;
+use crate::model::ModelError;
 
 /// Numbers that a field takes.
 pub(super) struct Range {

@@ -1,10 +1,10 @@
 use serde_json::Value;
 
 use super::{
-    ACTIVATIONS, Activation, ModelError,
+    ACTIVATIONS, Activation,
     fields::{Fields, Range},
 };
-use crate::hooks::Dims;
+use crate::{hooks::Dims, model::ModelError};
 
 /// What `config.json` says of a GPT-NeoX model, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -294,7 +294,7 @@ mod tests {
     fn parameters_are_those_of_the_module_tree() {
         for tied in [true, false] {
             let config = with("tie_word_embeddings", json!(tied)).unwrap();
-            let tree = crate::model::structure::parameters(&config);
+            let tree = crate::model::neox::structure::parameters(&config);
             let sum: usize = tree.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
             assert_eq!(config.parameters(), sum as u64);
         }

@@ -1,6 +1,7 @@
 //! Models from the Hugging Face hub, in the cache that its Python library shares: also its lock files and the names of
 //! unfinished downloads, so that either goes on with what the other began.
 
+mod blobs;
 mod cache;
 mod download;
 mod error;
@@ -11,9 +12,10 @@ use std::{fs, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Config, ModelError, Source, checkpoint::Checkpoint, pythia};
+use super::Checkpoint;
 use crate::{
     fs::{self as files, Readers},
+    model::{Config, ModelError, Source, pythia},
     names::nearest,
 };
 use download::Download;

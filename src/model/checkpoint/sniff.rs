@@ -3,7 +3,7 @@
 use std::{fs::File, io::Read, path::Path};
 
 /// What the first bytes of a file say it is, where that explains why it can't be read, and what to do about it.
-pub(super) fn explain(path: &Path) -> Option<&'static str> {
+pub(in crate::model) fn explain(path: &Path) -> Option<&'static str> {
     let mut start = Vec::new();
     let file: File = crate::fs::open(path).ok()?;
     file.take(512).read_to_end(&mut start).ok()?;
@@ -11,7 +11,7 @@ pub(super) fn explain(path: &Path) -> Option<&'static str> {
 }
 
 /// [`explain`] of a file's first bytes.
-pub(super) fn explain_start(start: &[u8]) -> Option<&'static str> {
+pub(in crate::model) fn explain_start(start: &[u8]) -> Option<&'static str> {
     const STARTS: [(&[u8], &str); 11] = [
         (
             b"version https://git-lfs",

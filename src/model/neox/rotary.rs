@@ -2,7 +2,8 @@ use std::sync::{PoisonError, RwLock};
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::{Config, kernels};
+use super::Config;
+use crate::model::kernels;
 
 /// Rotary position embedding (Su et al., "`RoFormer`", 2021) of the first `rotary_dims` dimensions of each head, in
 /// GPT-NeoX's form: dimension `i` is paired with `i + rotary_dims / 2`.

@@ -9,7 +9,7 @@ use std::{
 use super::names;
 use crate::{
     fs as files,
-    model::{ModelError, Source, checkpoint},
+    model::{ModelError, Source, checkpoint::files as checkpoint},
 };
 
 /// A revision of a model that is here in whole.

@@ -1,0 +1,24 @@
+use safetensors::{SafeTensorError, SafeTensors, tensor::TensorInfo};
+
+use super::entry::{Entry, Found};
+
+/// The tensors of a safetensors file.
+pub(super) fn entries(file: &[u8]) -> Result<Vec<Found>, String> {
+    let cut = "it is truncated; fetch it again";
+    let (header, metadata) = SafeTensors::read_metadata(file).map_err(|e| match e {
+        SafeTensorError::HeaderTooSmall => format!("{} bytes are too few: {cut}", file.len()),
+        SafeTensorError::InvalidHeaderLength | SafeTensorError::MetadataIncompleteBuffer => {
+            format!("it is shorter than its header says ({} bytes): {cut}", file.len())
+        }
+        other => format!("its header is not as safetensors has it ({other})"),
+    })?;
+    let data = 8 + header;
+    let entry = |(name, info): (String, &TensorInfo)| {
+        let bytes = data + info.data_offsets.0..data + info.data_offsets.1;
+        match bytes.end <= file.len() {
+            true => Ok((name, Ok(Entry { dtype: info.dtype, shape: info.shape.clone(), bytes, strides: None }))),
+            false => Err(format!("{name} ends beyond the file: {cut}")),
+        }
+    };
+    metadata.tensors().into_iter().map(entry).collect()
+}
