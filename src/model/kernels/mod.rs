@@ -99,8 +99,8 @@ mod tests {
         off / theirs.iter().filter(|x| x.is_finite()).fold(1.0, |most: f64, x| most.max(x.abs()))
     }
 
-    /// 5000 cases of each stay below half of it.
-    const TOLERANCE: f64 = 1e-6;
+    /// Of 25 000 cases of each, the worst is at half of it: a mix of 180 keys.
+    const TOLERANCE: f64 = 2e-6;
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
