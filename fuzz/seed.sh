@@ -23,7 +23,7 @@ for weights in "$fixtures"/formats/*/*.safetensors; do
     head -c $((8 + length)) "$weights" | tail -c "$length" > "corpus/safetensors_header/$name.json"
 done
 cp ../assets/demo/tokenizer.json corpus/tokenizer/demo.json
-# the indented block of edits in README.md, a line each
-grep -E '^ {4}(blocks\.|hook_|ln_final)' ../README.md | sed 's/^ *//' | while read -r line; do
+# the indented block of edits in the documentation, a line each
+grep -E '^ {4}(blocks\.|hook_|ln_final)' ../docs/edits.md | sed 's/^ *//' | while read -r line; do
     printf '%s' "$line" > "corpus/edit/readme-$(printf '%s' "$line" | cksum | cut -d' ' -f1)"
 done

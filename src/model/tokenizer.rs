@@ -1,5 +1,6 @@
 use std::{fmt::Write, io, path::Path};
 
+use serde_json::Value;
 use tokenizers::ModelWrapper;
 
 use super::{ModelError, checkpoint::explain_start};
@@ -55,6 +56,7 @@ impl Tokenizer {
         // the library trusts some of what it reads
         let read = expected(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| e.to_string()));
         let mut tokenizer = read.flatten().map_err(broken)?;
+        check_growth(&tokenizer).map_err(broken)?;
         let notes = expected(|| without_state(&mut tokenizer)).flatten().map_err(broken)?;
         Ok(Self { tokenizer: Some(tokenizer), notes })
     }
@@ -111,6 +113,41 @@ impl Tokenizer {
             [id] => Some(*id),
             _ => None,
         }
+    }
+}
+
+/// Refuse a tokenizer whose steps, one after the other, may make a short text longer than memory is.
+fn check_growth(tokenizer: &tokenizers::Tokenizer) -> Result<(), String> {
+    /// What tokenizers do multiplies a text's bytes by some tens.
+    const MOST: usize = 1 << 10;
+    let json = |step: serde_json::Result<Value>| step.map(|step| growth(&step)).map_err(|e| e.to_string());
+    let before = json(serde_json::to_value(tokenizer.get_normalizer()))?
+        .saturating_mul(json(serde_json::to_value(tokenizer.get_pre_tokenizer()))?);
+    let after = json(serde_json::to_value(tokenizer.get_decoder()))?;
+    match before.max(after) {
+        ..=MOST => Ok(()),
+        _ => Err(format!("its normalizers or decoders may make a text more than {MOST} times longer")),
+    }
+}
+
+/// How many times longer a step and the steps in it may make a text, as far as repeating them makes it longer still.
+fn growth(step: &Value) -> usize {
+    let text = |value: &Value| value.as_str().map_or(0, str::len);
+    let own = match step.get("type").and_then(Value::as_str) {
+        // a regular expression can match between any two characters
+        Some("Replace") => match text(&step["pattern"]["String"]) {
+            0 => text(&step["content"]) + 1,
+            length => text(&step["content"]).div_ceil(length).max(1),
+        },
+        // a byte becomes a character of two bytes; a space can be put between any two characters
+        Some("ByteLevel" | "BPEDecoder" | "CTC") => 2,
+        _ => 1,
+    };
+    let all = |parts: &mut dyn Iterator<Item = &Value>| parts.map(growth).fold(own, usize::saturating_mul);
+    match step {
+        Value::Array(parts) => all(&mut parts.iter()),
+        Value::Object(fields) => all(&mut fields.values()),
+        _ => own,
     }
 }
 
@@ -203,6 +240,32 @@ mod tests {
         let message =
             Tokenizer::from_bytes(b"version https://git-lfs.github.com/spec/v1\n", Path::new("d/tokenizer.json"));
         assert!(message.err().unwrap().to_string().contains("git lfs pull"));
+    }
+
+    #[test]
+    fn steps_that_multiply_a_text_are_refused() {
+        let replace = |pattern: &str, content: &str| serde_json::json!({"type": "Replace", "pattern": {pattern: " "}, "content": content});
+        let sequence = |step: &Value, times| {
+            let steps = vec![step.clone(); times];
+            serde_json::json!({"type": "Sequence", "normalizers": steps, "pretokenizers": steps, "decoders": steps})
+        };
+        let bytes = serde_json::json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+        let ctc = serde_json::json!({"type": "CTC", "pad_token": "", "word_delimiter_token": "", "cleanup": true});
+        for (field, step, most) in [
+            // beside the demo's own ByteLevel
+            ("normalizer", replace("String", "\u{2581}"), 5),
+            ("normalizer", replace("String", "_"), 100),
+            ("normalizer", replace("Regex", "_"), 9),
+            ("pre_tokenizer", bytes, 10),
+            ("decoder", ctc, 10),
+        ] {
+            let steps = |times| with(|json| json[field] = sequence(&step, times));
+            assert!(steps(most).is_ok(), "{step}");
+            if most < 100 {
+                let message = steps(most + 1).err().unwrap().to_string();
+                assert!(message.contains("more than 1024 times longer"), "{message}");
+            }
+        }
     }
 
     #[test]
