@@ -97,7 +97,7 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
             }
         }
         Action::Redraw => return vec![Effect::Redraw],
-        Action::Suspend => return vec![Effect::Suspend],
+        Action::Suspend => return vec![Effect::Suspend { job: true }],
         Action::Quit => return vec![Effect::Quit],
         _ if act_on_view(state, action) => {}
         _ => act_on_edits(state, action),

@@ -37,6 +37,10 @@ pub enum Event {
     Travelled(TrainingStep, Result<Box<ModelInfo>, String>),
     /// The session can't be kept, and why.
     NotKept(String),
+    /// A signal to stop until continued.
+    Suspend,
+    /// The process was stopped, and goes on: somebody else may have used the terminal.
+    Continued,
     /// A signal or a closed terminal: leave.
     Quit,
 }
@@ -82,9 +86,11 @@ pub enum Effect {
     Fetch(Vec<TrainingStep>),
     /// Stop the run that is under way.
     Cancel,
-    /// Give the terminal back to the shell until resumed.
-    Suspend,
-    /// Draw everything anew.
+    /// Give the terminal back to the shell until resumed: the whole job, or this process alone.
+    Suspend {
+        job: bool,
+    },
+    /// Take the terminal anew, and draw everything.
     Redraw,
     Quit,
 }

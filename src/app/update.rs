@@ -61,6 +61,8 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             refuse(state, format!("this session can't be kept: {why}; write it elsewhere"));
             vec![]
         }
+        Event::Suspend => vec![Effect::Suspend { job: false }],
+        Event::Continued => vec![Effect::Redraw],
         Event::Quit => vec![Effect::Quit],
     };
     if state.point() != before {

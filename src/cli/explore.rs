@@ -1,6 +1,6 @@
 use std::{
     collections::VecDeque,
-    io::IsTerminal,
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -58,7 +58,7 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
 
     let (sender, happenings) = mpsc::channel();
     let screen = Screen::take().context("taking the terminal")?;
-    term::listen(&sender).context("listening to the terminal")?;
+    term::listen(&sender, autosave::settle).context("listening to the terminal")?;
     let size = screen.size()?;
     let (mut state, subject) =
         open(prepared, &settings.keys, theme, size, 0, &Hub::from_env(args.model.offline), &sender)?;
@@ -70,17 +70,18 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
     let traveller = traveller(&state, &subject, &how, &sender)?;
     let mut explorer =
         Explorer { screen, state, subject, sender, happenings, theme, keys, how, traveller, autosave, regions };
-    let ended = explorer.run();
+    explorer.run();
     let Explorer { screen, state, subject, mut autosave, .. } = explorer;
     // what was done last may not have been drawn any more
     autosave.keep(state.experiment());
     // the terminal first: whoever leaves need not wait for a run to end
     drop(screen);
     if let Err(why) = autosave.end() {
-        eprintln!("pythia-tui: the session could not be kept: {why}");
+        // a closed terminal has taken stderr with it
+        let _ = writeln!(std::io::stderr(), "pythia-tui: the session could not be kept: {why}");
     }
     drop(subject);
-    ended
+    Ok(())
 }
 
 /// The explorer's state and the worker that answers it.
@@ -223,8 +224,18 @@ struct Explorer {
 }
 
 impl Explorer {
+    /// Explore until the user leaves or the terminal is closed, which is an ordinary way out.
+    fn run(&mut self) {
+        if let Err(error) = self.follow() {
+            log::warn!("the terminal is gone: {error}");
+        }
+    }
+
     /// Events to state, state to screen, until told to quit.
-    fn run(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    fn follow(&mut self) -> io::Result<()> {
         let size = self.state.size;
         let mut running = 0;
         // the first request is what an event that changes nothing brings about
@@ -280,8 +291,8 @@ impl Explorer {
                         Effect::Stay => self.traveller.1.go(None),
                         Effect::Fetch(steps) => self.traveller.1.fetch(steps),
                         Effect::Cancel => self.subject.worker.cancel(),
-                        Effect::Suspend => self.screen.suspend()?,
-                        Effect::Redraw => self.screen.clear()?,
+                        Effect::Suspend { job } => self.screen.suspend(job)?,
+                        Effect::Redraw => self.screen.take_again()?,
                         Effect::Quit => return Ok(()),
                     }
                 }
@@ -297,9 +308,10 @@ impl Explorer {
                     Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 }
             }
+            // first what must not be lost: the terminal may not read
+            self.autosave.keep(self.state.experiment());
             let (state, theme) = (&self.state, self.theme);
             self.regions = self.screen.draw(|frame| ui::draw(frame, state, theme))?.unwrap_or_default();
-            self.autosave.keep(self.state.experiment());
             match self.happenings.recv() {
                 Ok(happening) => pending.push_back(happening),
                 Err(_) => return Ok(()),
