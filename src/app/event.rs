@@ -48,12 +48,28 @@ pub enum Event {
 /// What the tokens of a text are wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
+    /// To be shown below the line that the prompt, or the contrast prompt, is typed in.
+    Typing {
+        contrast: bool,
+    },
+    /// To be run at once.
     Prompt,
     Contrast,
     /// To be found among the next tokens.
     Find,
     Target,
     Distractor,
+}
+
+impl Purpose {
+    /// Whether the text is to be run, and not the name of a token.
+    #[must_use]
+    pub fn is_prompt(self) -> bool {
+        match self {
+            Self::Typing { .. } | Self::Prompt | Self::Contrast => true,
+            Self::Find | Self::Target | Self::Distractor => false,
+        }
+    }
 }
 
 /// Why a file was not written.

@@ -65,13 +65,15 @@ pub(super) fn stop(job: bool) -> io::Result<()> {
 /// Runs in the handler of a signal: only what POSIX calls async-signal-safe.
 extern "C" fn on_fatal(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
     modes::leave_at_once();
-    let before = BEFORE.get().and_then(|all| FATAL.into_iter().zip(all).find(|(fatal, _)| *fatal == signal));
-    set(signal, &before.and_then(|(_, before)| *before).unwrap_or_else(|| handled_by(libc::SIG_DFL)));
     // SAFETY: with SA_SIGINFO, the kernel gives a pointer to the signal's information.
     let code = unsafe { (*info).si_code };
-    let fault = matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE) && code > 0;
-    // A fault happens again as soon as this returns, and the action before, which can tell a stack overflow, meets it whole.
-    if !fault {
+    // from the processor, not from another process
+    if code > 0 && matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE) {
+        // It happens again as soon as this returns, and the action before, which can tell a stack overflow, meets it whole.
+        let before = BEFORE.get().and_then(|all| FATAL.into_iter().zip(all).find(|(fatal, _)| *fatal == signal));
+        set(signal, &before.and_then(|(_, before)| *before).unwrap_or_else(|| handled_by(libc::SIG_DFL)));
+    } else {
+        set(signal, &handled_by(libc::SIG_DFL));
         // SAFETY: raising a signal touches no memory.
         unsafe { libc::raise(signal) };
     }

@@ -5,6 +5,7 @@ mod decode;
 mod input;
 mod modes;
 mod sequence;
+mod stderr;
 
 use std::{
     io::{self, BufWriter, Write},
@@ -18,6 +19,7 @@ use crossterm::{
 };
 use ratatui::{Frame, Terminal, backend::CrosstermBackend};
 
+use crate::panics;
 use modes::Output;
 
 pub use input::listen;
@@ -114,6 +116,9 @@ fn give_back_on_panic() {
     let main = thread::current().id();
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        if panics::is_expected() {
+            return;
+        }
         log::error!("{info}");
         if thread::current().id() == main {
             modes::leave();

@@ -106,6 +106,9 @@ pub(super) fn enter() -> io::Result<()> {
     raw.make_raw();
     // First of all: in the background, this stops the process until the shell brings it back, before anything is written.
     retry_on_intr(|| tcsetattr(stdin(), OptionalActions::Now, &raw))?;
+    if let Err(error) = super::stderr::keep() {
+        log::warn!("stderr is not kept off the screen: {error}");
+    }
     TAKEN.store(true, Ordering::SeqCst);
     Output.write_all(ENTER)?;
     check()
@@ -146,6 +149,7 @@ fn restore() {
     // the modes of the keyboard are then the shell's, as it has set them
     let background = in_background();
     if background && before.local_modes.contains(LocalModes::TOSTOP) {
+        // writing would stop the process
         return;
     }
     let mut rest = LEAVE;
@@ -165,6 +169,7 @@ fn restore() {
     if !background {
         let _ = retry_on_intr(|| tcsetattr(stdin(), OptionalActions::Now, before));
     }
+    super::stderr::print(|stderr| is_writable(stderr, DEAF));
 }
 
 /// Whether the terminal takes more within `patience`.
