@@ -79,6 +79,10 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
                 say(state, "the run was cancelled; the screen shows the one before it".into());
                 return vec![Effect::Cancel];
             }
+            if std::mem::take(&mut state.opening) {
+                say(state, "the experiment is not opened".into());
+                return vec![Effect::Abandon];
+            }
             if state.training.stay() {
                 say(state, "staying here; what is fetched is kept".into());
                 return vec![Effect::Stay];

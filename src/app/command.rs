@@ -124,7 +124,7 @@ fn carry_out(state: &mut State, line: &str) -> Vec<Effect> {
         && !COMMANDS.iter().any(|(name, ..)| *name == command.trim())
     {
         // a name alone, where `open` was rubbed out with what stood behind it
-        return vec![Effect::Open(line.trim().into())];
+        return open_experiment(state, line);
     }
     let Some((name, takes, _)) = COMMANDS.iter().find(|(name, ..)| *name == command.trim()) else {
         if !command.trim().is_empty() {
@@ -162,11 +162,16 @@ fn carry_out(state: &mut State, line: &str) -> Vec<Effect> {
         "target" => return vec![Effect::Tokenize(Purpose::Target, unquoted(words))],
         "distractor" => return vec![Effect::Tokenize(Purpose::Distractor, unquoted(words))],
         "token" => return vec![Effect::Tokenize(Purpose::Find, unquoted(words))],
-        "open" => return vec![Effect::Open(words.trim().into())],
+        "open" => return open_experiment(state, words),
         "step" => return training::travel_to(state, words.trim()),
         _ => return super::save::begin(state, words.trim()),
     }
     vec![]
+}
+
+fn open_experiment(state: &mut State, path: &str) -> Vec<Effect> {
+    state.opening = true;
+    vec![Effect::Open(path.trim().into())]
 }
 
 /// A text as it is, or between quotation marks, of which the second may be missing.

@@ -94,6 +94,8 @@ pub enum Effect {
     },
     /// Go on with the experiment in a file.
     Open(PathBuf),
+    /// Open no experiment any longer.
+    Abandon,
     /// Explore this checkpoint of the same training.
     Travel(TrainingStep),
     /// None any more.

@@ -32,7 +32,10 @@ pub(super) fn pasted(state: &mut State, input: &mut Input, text: &str, limit: us
     let room = limit.saturating_sub(input.value().len());
     let fits = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= room).last().unwrap_or(0);
     if fits < text.len() {
-        refuse(state, format!("this line holds {limit} bytes: the last {} of the paste were left out", text.len() - fits));
+        refuse(
+            state,
+            format!("this line holds {limit} bytes: the last {} of the paste were left out", text.len() - fits),
+        );
     }
     let (value, cursor) = (input.value(), input.cursor());
     let at = value.char_indices().nth(cursor).map_or(value.len(), |(at, _)| at);
@@ -41,4 +44,3 @@ pub(super) fn pasted(state: &mut State, input: &mut Input, text: &str, limit: us
     *input = Input::new([before, pasted, after].concat()).with_cursor(cursor + pasted.chars().count());
     fits > 0
 }
-

@@ -1,8 +1,15 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{
-    Action, Distractor, Effect, Event, Message, Overlay, Phase, Purpose, State, Tab, Token, actions::act, command,
-    editing::{editor_key, editor_paste}, finder, mouse::on_mouse, prompt, save, state::Shown, training,
+    Action, Distractor, Effect, Event, Message, Overlay, Phase, Purpose, State, Tab, Token,
+    actions::act,
+    command,
+    editing::{editor_key, editor_paste},
+    finder,
+    mouse::on_mouse,
+    prompt, save,
+    state::Shown,
+    training,
 };
 use crate::{
     engine::{Report, View, WhichAttention},
@@ -31,6 +38,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             vec![]
         }
         Event::Opened(path, opened) => {
+            state.opening = false;
             match opened {
                 Ok(setup) => {
                     state.set_up(*setup);
@@ -232,7 +240,8 @@ pub(super) fn run_again(state: &mut State) {
 /// Pasted text goes into the line that is open; where it is not the prompt, one line of it.
 fn paste(state: &mut State, text: &str) -> Vec<Effect> {
     let overlay = state.overlay.take();
-    let line = || -> String { text.chars().take_while(|c| !matches!(c, '\n' | '\r')).filter(|c| !c.is_control()).collect() };
+    let line =
+        || -> String { text.chars().take_while(|c| !matches!(c, '\n' | '\r')).filter(|c| !c.is_control()).collect() };
     if overlay.is_some() {
         state.message = None;
     }

@@ -12,12 +12,14 @@ use std::{
 use super::prompt::Words;
 use crate::{
     app::{Purpose, Token},
-    engine::caught,
     model::{Config, Tokenizer},
+    panics::caught,
 };
 
 /// A text, and what its tokens are found with.
-pub(super) struct Text {
+pub(super) struct Typed {
+    /// The number of what is explored.
+    pub of: u64,
     pub purpose: Purpose,
     pub text: String,
     pub tokenizer: Arc<Tokenizer>,
@@ -25,29 +27,37 @@ pub(super) struct Text {
     pub prepend_bos: bool,
 }
 
+/// The tokens of a text, or why it can't be what it is meant for.
+pub(super) struct Found {
+    pub of: u64,
+    pub purpose: Purpose,
+    pub text: String,
+    pub tokens: Result<Vec<Token>, String>,
+}
+
 /// Ends when it is dropped.
-pub(super) struct Encoder(Sender<Text>);
+pub(super) struct Encoder(Sender<Typed>);
 
 impl Encoder {
-    /// Tell `found` the tokens of each text, or why it can't be what it is meant for.
+    /// Tell `found` the tokens of each text.
     ///
     /// # Errors
     /// The thread can't be started.
-    pub fn start(found: impl Fn(Purpose, String, Result<Vec<Token>, String>) + Send + 'static) -> io::Result<Self> {
+    pub fn start(found: impl Fn(Found) + Send + 'static) -> io::Result<Self> {
         let (texts, asked) = mpsc::channel();
         thread::Builder::new().name("encoder".into()).spawn(move || encode_each(&asked, &found))?;
         Ok(Self(texts))
     }
 
     /// Find the tokens of a text. One that was asked for the same purpose before, and not begun, is forgotten.
-    pub fn ask(&self, text: Text) {
+    pub fn ask(&self, text: Typed) {
         // a thread that ended has nobody to tell
         let _ = self.0.send(text);
     }
 }
 
-fn encode_each(asked: &Receiver<Text>, found: &impl Fn(Purpose, String, Result<Vec<Token>, String>)) {
-    let mut texts: Vec<Text> = vec![];
+fn encode_each(asked: &Receiver<Typed>, found: &impl Fn(Found)) {
+    let mut texts: Vec<Typed> = vec![];
     loop {
         let first = if texts.is_empty() { asked.recv().ok() } else { None };
         if texts.is_empty() && first.is_none() {
@@ -57,9 +67,10 @@ fn encode_each(asked: &Receiver<Text>, found: &impl Fn(Purpose, String, Result<V
             texts.retain(|older| older.purpose != text.purpose);
             texts.push(text);
         }
-        let Text { purpose, text, tokenizer, config, prepend_bos } = texts.remove(0);
+        let Typed { of, purpose, text, tokenizer, config, prepend_bos } = texts.remove(0);
         let words = Words { tokenizer: &tokenizer, config: &config };
         let tokens = caught(|| words.prompt(&text, prepend_bos && purpose.is_prompt()));
-        found(purpose, text, tokens.and_then(|tokens| tokens.map_err(|e| e.to_string())));
+        let tokens = tokens.and_then(|tokens| tokens.map_err(|e| e.to_string()));
+        found(Found { of, purpose, text, tokens });
     }
 }

@@ -34,11 +34,15 @@ pub(super) struct Entry {
 /// A tensor's name, and where it lies or why it can't be read: that matters only if the model needs it.
 pub(super) type Found = (String, Result<Entry, String>);
 
+/// Whether what takes long is still wanted.
+pub type GoOn<'a> = &'a dyn Fn() -> bool;
+
 /// Named tensors, read when asked for.
-pub(super) struct Checkpoint {
+pub(super) struct Checkpoint<'a> {
     shards: Vec<Shard>,
     /// Each with the number of its shard.
     tensors: BTreeMap<String, (usize, Result<Entry, String>)>,
+    go_on: GoOn<'a>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +61,10 @@ pub(super) struct Files {
 /// The names under which weights are published, in the order in which they are taken.
 pub(super) const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
-impl Checkpoint {
-    /// Open the weights of a checkpoint directory.
-    pub(super) fn open(dir: &Path) -> Result<Self, ModelError> {
-        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
+impl<'a> Checkpoint<'a> {
+    /// Open the weights of a checkpoint directory, to be read as long as `go_on` says so.
+    pub(super) fn open(dir: &Path, go_on: GoOn<'a>) -> Result<Self, ModelError> {
+        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new(), go_on };
         let Files { paths, format } = files(dir)?;
         for path in paths {
             let file = fs::open(&path).map_err(ModelError::read(&path))?;
@@ -83,7 +87,7 @@ impl Checkpoint {
     }
 
     pub(super) fn embedded(bytes: &'static [u8]) -> Result<Self, ModelError> {
-        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
+        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new(), go_on: &|| true };
         let broken = |reason| ModelError::Broken { path: "embedded model".into(), reason };
         checkpoint.add(Shard::Embedded(bytes), entries(bytes).map_err(broken)?);
         Ok(checkpoint)
@@ -112,7 +116,13 @@ impl Checkpoint {
     }
 
     /// The values of a tensor, row-major, as f32 whatever they are stored as.
+    ///
+    /// # Errors
+    /// It is not there, of another type, or not wanted any longer.
     pub(super) fn read(&self, name: &str) -> Result<Vec<f32>, ModelError> {
+        if !(self.go_on)() {
+            return Err(ModelError::Stopped);
+        }
         let Some((shard, Ok(entry))) = self.tensors.get(name) else {
             return Err(ModelError::Tensors(vec![format!("  missing {name}")]));
         };

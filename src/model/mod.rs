@@ -23,6 +23,7 @@ mod training;
 mod weights;
 
 pub use activation::{ACTIVATIONS, Activation};
+pub use checkpoint::GoOn;
 pub use config::Config;
 pub use device::{Dtype, Place, Placement};
 pub use error::ModelError;
