@@ -3,22 +3,26 @@
 mod args;
 mod autosave;
 mod bench;
+mod colors;
 mod completions;
 mod config;
+mod encoder;
 mod experiment;
 mod explore;
 mod files;
 mod hooks;
 mod models;
+mod opening;
 mod progress;
 mod prompt;
 mod run;
 mod structure;
+mod subject;
 mod sweep;
 mod travel;
 mod words;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, error::ErrorKind};
@@ -63,8 +67,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// What holds for the whole process: threads, and the log.
+/// What holds for the whole process: signals, threads, and the log.
 fn set_up(args: &Args) -> Result<()> {
+    // a file that reaches its size limit is an error where it is written, and no end
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).context("catching SIGXFSZ")?;
     let model = match &args.command {
         Some(Command::Hooks(args)) => &args.model,
         Some(Command::Run(args)) => &args.model,

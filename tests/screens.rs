@@ -11,7 +11,7 @@ use pythia_tui::{
     analysis::{HeadScores, stats},
     app::{
         BINDINGS, Component, EditLine, Effect, Event, Experiment, Extent, Focus, Key, Keymap, ModelInfo, NotSaved,
-        Opening, Overlay, Phase, Place, PromptLine, Region, Setup, State, Tab, Token, Training, update,
+        Opening, Overlay, Phase, Place, PromptLine, Purpose, Region, Setup, State, Tab, Token, Training, update,
     },
     engine::{
         Attribution, Compare, EditEffect, Filling, HookChange, Idle, LensCell, Look, Measure, Measured, Measures,
@@ -30,6 +30,8 @@ struct Program {
     state: State,
     posted: Vec<Want>,
     answers: bool,
+    /// The tokens of a text are known at once.
+    encodes: bool,
     /// Checkpoints that are asked for arrive at once.
     arrives: bool,
 }
@@ -102,7 +104,7 @@ impl Program {
             },
             size,
         });
-        let mut program = Self { state, posted: vec![], answers: true, arrives: false };
+        let mut program = Self { state, posted: vec![], answers: true, encodes: true, arrives: false };
         program.event(Event::Resize(size.0, size.1));
         program
     }
@@ -118,7 +120,7 @@ impl Program {
                     }
                 }
                 // a token a word
-                Effect::Tokenize(purpose, text) => {
+                Effect::Tokenize(purpose, text) if self.encodes => {
                     let words = text.split_whitespace().zip(100..);
                     let tokens: Vec<Token> = words.map(|(word, id)| Token { id, text: word.into() }).collect();
                     let tokens = if tokens.is_empty() { Err("the prompt has no tokens".into()) } else { Ok(tokens) };
@@ -767,6 +769,92 @@ fn the_prompt_is_edited_in_place_and_earlier_ones_come_back() {
 }
 
 #[test]
+fn what_is_entered_before_its_tokens_are_known_is_run_once_they_are() {
+    let mut program = Program::start(SMALL, &[]);
+    program.encodes = false;
+    let tokens = || Ok(vec![Token { id: 7, text: "new".into() }]);
+    let typing = Purpose::Typing { contrast: false };
+    program.keys("p");
+    let asked = program.event(Event::Paste("!".into()));
+    let text = format!("{}!", PROMPT.concat());
+    assert_eq!(asked, [Effect::Tokenize(typing, text.clone())]);
+    let runs = program.state.run;
+    program.keys("Enter");
+    assert!(program.state.overlay.is_some() && program.state.run == runs);
+    // of an earlier text
+    program.event(Event::Tokenized(typing, "older".into(), tokens()));
+    assert!(program.state.overlay.is_some() && program.state.run == runs);
+    program.event(Event::Tokenized(typing, text, tokens()));
+    assert!(program.state.overlay.is_none() && program.state.run == runs + 1);
+    assert_eq!(program.posted.last().unwrap().spec.tokens, [7]);
+    // what is typed on is not what was entered
+    program.keys("p x Enter y");
+    program.event(Event::Tokenized(typing, "newx".into(), tokens()));
+    program.event(Event::Tokenized(typing, format!("{}xy", text_of(&program)), tokens()));
+    assert!(program.state.overlay.is_some() && program.state.run == runs + 1);
+    // an answer to lines that were left
+    program.keys("Esc");
+    program.event(Event::Tokenized(typing, "late".into(), tokens()));
+    assert!(program.state.overlay.is_none() && program.state.run == runs + 1);
+}
+
+/// The prompt that is typed, without the last two characters.
+fn text_of(program: &Program) -> String {
+    let text = prompt_line(program).lines[0].input.value();
+    text.chars().take(text.chars().count() - 2).collect()
+}
+
+#[test]
+fn lines_have_a_limit_and_say_so() {
+    for (key, limit) in [("/", 256), ("e", 4096), (":", 4096), ("S", 4096), ("p", 1 << 20)] {
+        let mut program = Program::start(SMALL, &[]);
+        program.encodes = false;
+        program.keys(key);
+        let length = |program: &Program| match program.state.overlay.as_ref().unwrap() {
+            Overlay::Find(line) => line.input.value().len(),
+            Overlay::Edit(line) => line.input.value().len(),
+            Overlay::Command(line) => line.input.value().len(),
+            Overlay::Save(line) => line.input.value().len(),
+            Overlay::Prompt(open) => open.lines[0].input.value().len(),
+            Overlay::Help(_) => panic!("no line"),
+        };
+        let said = |program: &Program| program.state.message.as_ref().map(|message| message.text.clone());
+        // two bytes a character: the last does not fit where one is left
+        let before = length(&program);
+        program.event(Event::Paste("é".repeat(limit)));
+        assert!((limit - 1..=limit).contains(&length(&program)), "{key}: {}", length(&program));
+        let left_out = 2 * limit - (length(&program) - before);
+        assert_eq!(
+            said(&program),
+            Some(format!("this line holds {limit} bytes: the last {left_out} of the paste were left out"))
+        );
+        program.keys("x x");
+        assert_eq!(length(&program), limit, "{key}");
+        assert_eq!(said(&program), Some(format!("this line is full: it holds {limit} bytes")));
+        program.keys("Backspace");
+        assert!(said(&program).is_none() && length(&program) < limit);
+        program.screen(TRUE);
+    }
+}
+
+#[test]
+fn an_experiment_that_is_being_opened_is_given_up() {
+    let mut program = Program::start(SMALL, &[]);
+    program.keys(":");
+    program.event(Event::Paste("open x.toml".into()));
+    assert_eq!(program.keys("Enter"), [Effect::Open("x.toml".into())]);
+    program.event(Event::Loading("another".into()));
+    assert_eq!(program.keys("Esc"), [Effect::Abandon]);
+    assert_eq!(program.keys("Esc"), []);
+    // nor is one that was refused
+    program.keys(":");
+    program.event(Event::Paste("open x.toml".into()));
+    program.keys("Enter");
+    program.event(Event::Opened("x.toml".into(), Err("can't read x.toml".into())));
+    assert_eq!(program.keys("Esc"), []);
+}
+
+#[test]
 fn answers_of_another_run_are_dropped() {
     let mut program = Program::start(SMALL, &[]);
     program.answers = false;
@@ -1406,6 +1494,18 @@ fn a_tree_of_36_layers_and_40_heads_is_walked_whole() {
     }
 }
 
+fn any_purpose() -> impl Strategy<Value = Purpose> {
+    prop::sample::select(vec![
+        Purpose::Typing { contrast: false },
+        Purpose::Typing { contrast: true },
+        Purpose::Prompt,
+        Purpose::Contrast,
+        Purpose::Find,
+        Purpose::Target,
+        Purpose::Distractor,
+    ])
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let keys: Vec<KeyCode> = "]}[{><avVsx/nN?hjklgGqeipPruKJ+-=123456781234567mdfcOtT*zFyYS:().,\"\u{e9}\u{4e2d}"
         .chars()
@@ -1447,6 +1547,16 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (1u16..12, 1u16..8).prop_map(|(w, h)| Event::Resize(w, h)),
         1 => (0u64..9).prop_map(|run| Event::Report(Report::Failed { run, message: "broken".into() })),
         1 => (0u64..9, 0usize..4).prop_map(|(run, block)| Event::Report(Report::Progress { run, block, blocks: 4 })),
+        1 => (any_purpose(), "[a-c ]{0,3}", prop::collection::vec(0u32..960, 0..4)).prop_map(|(purpose, text, ids)| {
+            let tokens: Vec<Token> = ids.into_iter().map(|id| Token { id, text: id.to_string() }).collect();
+            Event::Tokenized(purpose, text, if tokens.is_empty() { Err("no tokens".into()) } else { Ok(tokens) })
+        }),
+        1 => prop::sample::select(vec![
+            Event::Suspend,
+            Event::Continued,
+            Event::Loading("another".into()),
+            Event::Opened("x.toml".into(), Err("can't read".into())),
+        ]),
     ]
 }
 
@@ -1454,12 +1564,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_upsets_it(events in prop::collection::vec((any_event(), any::<bool>()), 1..60), depth in 0usize..4, ascii: bool, light: bool) {
+    fn nothing_upsets_it(events in prop::collection::vec((any_event(), any::<bool>(), any::<bool>()), 1..60), depth in 0usize..4, ascii: bool, light: bool) {
         let depths = [ColorDepth::True, ColorDepth::Ansi256, ColorDepth::Ansi16, ColorDepth::None];
         let mut program = Program::start((80, 24), &[]);
         let mut regions = vec![];
-        for (event, answers) in events {
-            program.answers = answers;
+        for (event, answers, encodes) in events {
+            (program.answers, program.encodes) = (answers, encodes);
             // what lies under the pointer is what was drawn there
             let event = match event {
                 Event::Mouse(mouse, _) => {

@@ -79,6 +79,10 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
                 say(state, "the run was cancelled; the screen shows the one before it".into());
                 return vec![Effect::Cancel];
             }
+            if std::mem::take(&mut state.opening) {
+                say(state, "the experiment is not opened".into());
+                return vec![Effect::Abandon];
+            }
             if state.training.stay() {
                 say(state, "staying here; what is fetched is kept".into());
                 return vec![Effect::Stay];
@@ -97,7 +101,7 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
             }
         }
         Action::Redraw => return vec![Effect::Redraw],
-        Action::Suspend => return vec![Effect::Suspend],
+        Action::Suspend => return vec![Effect::Suspend { job: true }],
         Action::Quit => return vec![Effect::Quit],
         _ if act_on_view(state, action) => {}
         _ => act_on_edits(state, action),

@@ -6,8 +6,9 @@ use tui_input::Input;
 use super::{
     BINDINGS, Editor, Effect, Overlay, Purpose, State, Tab,
     actions::act,
-    editing::{drop_unfit, line_request, push_edit},
+    editing::{drop_unfit, push_edit},
     editor,
+    line::{LINE, pasted, typed},
     navigate::stepped,
     prompt, training,
     update::{refuse, run_again, say},
@@ -42,9 +43,7 @@ const COMMANDS: [(&str, &str, &str); 14] = [
 ];
 
 pub(super) fn open(state: &mut State, text: &str) {
-    let input = Input::new(text.into());
-    let completions = completions(state, text);
-    state.overlay = Some(Overlay::Command(CommandLine { input, completions, cursor: 0 }));
+    state.overlay = Some(Overlay::Command(CommandLine::new(state, text)));
 }
 
 pub(super) fn key(state: &mut State, mut line: CommandLine, key: &KeyEvent) -> Vec<Effect> {
@@ -56,21 +55,36 @@ pub(super) fn key(state: &mut State, mut line: CommandLine, key: &KeyEvent) -> V
         KeyCode::Down => line.cursor = stepped(line.cursor, 1, line.completions.len()),
         KeyCode::Tab => {
             if let Some((text, _)) = line.completions.get(line.cursor) {
-                line.input = Input::new(text.clone());
-                line.completions = completions(state, line.input.value());
-                line.cursor = 0;
+                line = CommandLine::new(state, text);
             }
         }
         _ => {
-            let changed = line_request(key).and_then(|request| line.input.handle(request));
-            if changed.is_some_and(|change| change.value) {
-                line.completions = completions(state, line.input.value());
-                line.cursor = 0;
+            if typed(state, &mut line.input, key, LINE) {
+                line.refresh(state);
             }
         }
     }
     state.overlay = Some(Overlay::Command(line));
     vec![]
+}
+
+/// Pasted text, of one line.
+pub(super) fn paste(state: &mut State, mut line: CommandLine, text: &str) {
+    if pasted(state, &mut line.input, text, LINE) {
+        line.refresh(state);
+    }
+    state.overlay = Some(Overlay::Command(line));
+}
+
+impl CommandLine {
+    fn new(state: &State, text: &str) -> Self {
+        Self { input: Input::new(text.into()), completions: completions(state, text), cursor: 0 }
+    }
+
+    fn refresh(&mut self, state: &State) {
+        self.completions = completions(state, self.input.value());
+        self.cursor = 0;
+    }
 }
 
 /// Lines that begin with `text`.
@@ -110,7 +124,7 @@ fn carry_out(state: &mut State, line: &str) -> Vec<Effect> {
         && !COMMANDS.iter().any(|(name, ..)| *name == command.trim())
     {
         // a name alone, where `open` was rubbed out with what stood behind it
-        return vec![Effect::Open(line.trim().into())];
+        return open_experiment(state, line);
     }
     let Some((name, takes, _)) = COMMANDS.iter().find(|(name, ..)| *name == command.trim()) else {
         if !command.trim().is_empty() {
@@ -148,11 +162,16 @@ fn carry_out(state: &mut State, line: &str) -> Vec<Effect> {
         "target" => return vec![Effect::Tokenize(Purpose::Target, unquoted(words))],
         "distractor" => return vec![Effect::Tokenize(Purpose::Distractor, unquoted(words))],
         "token" => return vec![Effect::Tokenize(Purpose::Find, unquoted(words))],
-        "open" => return vec![Effect::Open(words.trim().into())],
+        "open" => return open_experiment(state, words),
         "step" => return training::travel_to(state, words.trim()),
         _ => return super::save::begin(state, words.trim()),
     }
     vec![]
+}
+
+fn open_experiment(state: &mut State, path: &str) -> Vec<Effect> {
+    state.opening = true;
+    vec![Effect::Open(path.trim().into())]
 }
 
 /// A text as it is, or between quotation marks, of which the second may be missing.

@@ -4,7 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_input::InputRequest;
 
 use super::{
-    Action, EditLine, Editor, Overlay, State,
+    Action, EditLine, Editor, Overlay, State, line,
     state::History,
     update::{refuse, run_again, say},
 };
@@ -100,10 +100,18 @@ pub(super) fn editor_key(state: &mut State, mut editor: Editor, key: &KeyEvent) 
         }
         KeyCode::Tab => editor.complete(state.setting()),
         _ => {
-            if let Some(request) = line_request(key) {
-                editor.handle(request, state.setting());
+            if line::typed(state, &mut editor.input, key, line::LINE) {
+                editor.refresh(state.setting());
             }
         }
+    }
+    state.overlay = Some(Overlay::Edit(editor));
+}
+
+/// Text of one line, pasted into the line of an edit.
+pub(super) fn editor_paste(state: &mut State, mut editor: Editor, text: &str) {
+    if line::pasted(state, &mut editor.input, text, line::LINE) {
+        editor.refresh(state.setting());
     }
     state.overlay = Some(Overlay::Edit(editor));
 }

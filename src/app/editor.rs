@@ -1,4 +1,4 @@
-use tui_input::{Input, InputRequest};
+use tui_input::Input;
 
 use crate::hooks::{Axis, BlockHook, Edit, HookPoint, Plan, Schema};
 
@@ -40,12 +40,6 @@ impl Editor {
         editor
     }
 
-    pub(super) fn handle(&mut self, request: InputRequest, setting: Setting<'_>) {
-        if self.input.handle(request).is_some_and(|change| change.value) {
-            self.refresh(setting);
-        }
-    }
-
     /// Take the first completion.
     pub(super) fn complete(&mut self, setting: Setting<'_>) {
         if let Some(first) = self.completions.first() {
@@ -54,7 +48,8 @@ impl Editor {
         }
     }
 
-    fn refresh(&mut self, setting: Setting<'_>) {
+    /// Judge the line anew, after it changed.
+    pub(super) fn refresh(&mut self, setting: Setting<'_>) {
         let line = self.input.value();
         self.verdict = judge(line, setting);
         self.completions = completions(line, setting.schema);

@@ -37,6 +37,10 @@ pub enum Event {
     Travelled(TrainingStep, Result<Box<ModelInfo>, String>),
     /// The session can't be kept, and why.
     NotKept(String),
+    /// A signal to stop until continued.
+    Suspend,
+    /// The process was stopped, and goes on: somebody else may have used the terminal.
+    Continued,
     /// A signal or a closed terminal: leave.
     Quit,
 }
@@ -44,12 +48,28 @@ pub enum Event {
 /// What the tokens of a text are wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
+    /// To be shown below the line that the prompt, or the contrast prompt, is typed in.
+    Typing {
+        contrast: bool,
+    },
+    /// To be run at once.
     Prompt,
     Contrast,
     /// To be found among the next tokens.
     Find,
     Target,
     Distractor,
+}
+
+impl Purpose {
+    /// Whether the text is to be run, and not the name of a token.
+    #[must_use]
+    pub fn is_prompt(self) -> bool {
+        match self {
+            Self::Typing { .. } | Self::Prompt | Self::Contrast => true,
+            Self::Find | Self::Target | Self::Distractor => false,
+        }
+    }
 }
 
 /// Why a file was not written.
@@ -74,6 +94,8 @@ pub enum Effect {
     },
     /// Go on with the experiment in a file.
     Open(PathBuf),
+    /// Open no experiment any longer.
+    Abandon,
     /// Explore this checkpoint of the same training.
     Travel(TrainingStep),
     /// None any more.
@@ -82,9 +104,11 @@ pub enum Effect {
     Fetch(Vec<TrainingStep>),
     /// Stop the run that is under way.
     Cancel,
-    /// Give the terminal back to the shell until resumed.
-    Suspend,
-    /// Draw everything anew.
+    /// Give the terminal back to the shell until resumed: the whole job, or this process alone.
+    Suspend {
+        job: bool,
+    },
+    /// Take the terminal anew, and draw everything.
     Redraw,
     Quit,
 }

@@ -5,7 +5,7 @@ use nucleo_matcher::{
 };
 use tui_input::Input;
 
-use super::{Overlay, State, editing::line_request, navigate::stepped, update::refuse};
+use super::{Overlay, State, line, navigate::stepped, update::refuse};
 use crate::hooks::HookPoint;
 
 /// The `/` search: a query and the hooks whose names it matches.
@@ -49,11 +49,18 @@ pub(super) fn key(state: &mut State, mut finder: Finder, key: &KeyEvent) {
         KeyCode::Up => finder.cursor = stepped(finder.cursor, -1, finder.matches.len()),
         KeyCode::Down | KeyCode::Tab => finder.cursor = stepped(finder.cursor, 1, finder.matches.len()),
         _ => {
-            let changed = line_request(key).and_then(|request| finder.input.handle(request));
-            if changed.is_some_and(|change| change.value) {
+            if line::typed(state, &mut finder.input, key, line::SEARCH) {
                 finder.search(&state.schema.all_points());
             }
         }
+    }
+    state.overlay = Some(Overlay::Find(finder));
+}
+
+/// Pasted text, of one line.
+pub(super) fn paste(state: &mut State, mut finder: Finder, text: &str) {
+    if line::pasted(state, &mut finder.input, text, line::SEARCH) {
+        finder.search(&state.schema.all_points());
     }
     state.overlay = Some(Overlay::Find(finder));
 }

@@ -12,6 +12,7 @@ mod finder;
 mod key;
 mod keymap;
 mod layout;
+mod line;
 mod looking;
 mod mouse;
 mod navigate;

@@ -5,7 +5,8 @@ use tui_input::Input;
 
 use super::{
     Effect, Focus, Overlay, Purpose, State, Tab, Token,
-    editing::{drop_unfit, line_request},
+    editing::drop_unfit,
+    line,
     state::Prompts,
     update::{refuse, run_again, say},
 };
@@ -19,6 +20,8 @@ pub struct PromptLine {
     pub active: usize,
     /// Number of the earlier prompt that is shown, for Up and Down.
     at: usize,
+    /// Enter was pressed: what is typed is run once its tokens are known.
+    entered: bool,
 }
 
 /// A text and what it becomes.
@@ -42,84 +45,104 @@ impl TextLine {
     }
 }
 
-const PURPOSES: [Purpose; 2] = [Purpose::Prompt, Purpose::Contrast];
-
 /// Open the lines on the present prompts, with the cursor in one of them.
 pub(super) fn open(state: &mut State, active: usize) {
     let lines = [
         TextLine::new(state.prompts.now.clone(), state.tokens.clone()),
         TextLine::new(state.prompts.contrast.clone(), state.contrast.clone().unwrap_or_default()),
     ];
-    state.overlay = Some(Overlay::Prompt(PromptLine { lines, active, at: state.prompts.earlier.len() }));
+    let at = state.prompts.earlier.len();
+    state.overlay = Some(Overlay::Prompt(PromptLine { lines, active, at, entered: false }));
 }
 
-/// The tokens of a text have come: for the open lines, or to be the prompt at once.
-pub(super) fn tokenized(state: &mut State, purpose: Purpose, text: String, tokens: Result<Vec<Token>, String>) {
-    let Some(Overlay::Prompt(open)) = &mut state.overlay else {
-        return match tokens {
-            Err(why) => refuse(state, why),
-            Ok(tokens) if purpose == Purpose::Prompt => {
-                let contrast = (state.prompts.contrast.clone(), state.contrast.clone());
-                accept(state, (text, tokens), contrast);
-            }
-            Ok(tokens) => {
-                let prompt = (state.prompts.now.clone(), state.tokens.clone());
-                accept(state, prompt, (text, Some(tokens)));
-            }
-        };
+/// The tokens of what is, or was, in one of the lines.
+pub(super) fn typing(state: &mut State, contrast: bool, text: String, tokens: Result<Vec<Token>, String>) {
+    let Some(Overlay::Prompt(mut open)) = state.overlay.take_if(|overlay| matches!(overlay, Overlay::Prompt(_))) else {
+        // the lines were closed meanwhile
+        return;
     };
-    let line = &mut open.lines[usize::from(purpose == Purpose::Contrast)];
+    let line = &mut open.lines[usize::from(contrast)];
     line.tokens = match tokens {
         // no contrast prompt is as good as one
-        Err(_) if purpose == Purpose::Contrast && text.is_empty() => Ok(vec![]),
+        Err(_) if contrast && text.is_empty() => Ok(vec![]),
         tokens => tokens,
     };
     line.of = Some(text);
+    if open.entered { enter(state, open) } else { state.overlay = Some(Overlay::Prompt(open)) }
+}
+
+/// Run what is typed if its tokens are known, and close the lines.
+fn enter(state: &mut State, mut open: PromptLine) {
+    let [prompt, contrast] = &open.lines;
+    if prompt.is_settled() && contrast.is_settled() {
+        if let (Ok(tokens), Ok(contrast_tokens)) = (&prompt.tokens, &contrast.tokens) {
+            let contrast_tokens = (!contrast_tokens.is_empty()).then(|| contrast_tokens.clone());
+            let text = |line: &TextLine| line.input.value().to_string();
+            return accept(state, (text(prompt), tokens.clone()), (text(contrast), contrast_tokens));
+        }
+        // why not is on the screen
+        open.entered = false;
+    }
+    state.overlay = Some(Overlay::Prompt(open));
+}
+
+/// Run a prompt with the contrast prompt as it is.
+pub(super) fn run(state: &mut State, text: String, tokens: Vec<Token>) {
+    let contrast = (state.prompts.contrast.clone(), state.contrast.clone());
+    accept(state, (text, tokens), contrast);
+}
+
+/// Run the prompt with another contrast prompt.
+pub(super) fn run_contrast(state: &mut State, text: String, tokens: Vec<Token>) {
+    let prompt = (state.prompts.now.clone(), state.tokens.clone());
+    accept(state, prompt, (text, Some(tokens)));
 }
 
 pub(super) fn key(state: &mut State, mut open: PromptLine, key: &KeyEvent) -> Vec<Effect> {
-    match key.code {
+    open.entered = key.code == KeyCode::Enter;
+    let active = open.active;
+    let changed = match key.code {
         KeyCode::Esc => return vec![],
-        KeyCode::Tab | KeyCode::BackTab => open.active = 1 - open.active,
-        KeyCode::Enter if open.lines.iter().all(TextLine::is_settled) => {
-            let [prompt, contrast] = &open.lines;
-            if let (Ok(tokens), Ok(contrast_tokens)) = (&prompt.tokens, &contrast.tokens) {
-                let contrast_tokens = (!contrast_tokens.is_empty()).then(|| contrast_tokens.clone());
-                let text = |line: &TextLine| line.input.value().to_string();
-                accept(state, (text(prompt), tokens.clone()), (text(contrast), contrast_tokens));
-                return vec![];
-            }
+        KeyCode::Enter => {
+            // an answer that did not come is asked for again
+            let effects = [0, 1].into_iter().flat_map(|line| open.ask(line)).collect();
+            enter(state, open);
+            return effects;
         }
-        KeyCode::Up | KeyCode::Down => open.recall(&state.prompts, key.code == KeyCode::Up),
-        _ => {
-            if let Some(request) = line_request(key) {
-                open.lines[open.active].input.handle(request);
-            }
+        KeyCode::Tab | KeyCode::BackTab => {
+            open.active = 1 - active;
+            false
         }
-    }
-    changed(state, open)
+        KeyCode::Up | KeyCode::Down => {
+            open.recall(&state.prompts, key.code == KeyCode::Up);
+            true
+        }
+        _ => line::typed(state, &mut open.lines[active].input, key, line::PROMPT),
+    };
+    let effects = if changed { open.ask(active) } else { vec![] };
+    state.overlay = Some(Overlay::Prompt(open));
+    effects
 }
 
-/// Pasted text goes in whole, its line breaks too: they are tokens like any other.
+/// Pasted text goes in with its line breaks: they are tokens like any other.
 pub(super) fn paste(state: &mut State, mut open: PromptLine, text: &str) -> Vec<Effect> {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    let line = &mut open.lines[open.active];
-    let (value, at) = (line.input.value(), line.input.cursor());
-    let before: String = value.chars().take(at).collect();
-    let after: String = value.chars().skip(at).collect();
-    line.input = Input::new(format!("{before}{text}{after}")).with_cursor(at + text.chars().count());
-    changed(state, open)
-}
-
-/// Put the lines back, and ask for the tokens of a text that has none yet.
-fn changed(state: &mut State, open: PromptLine) -> Vec<Effect> {
-    let asked = open.lines.iter().zip(PURPOSES).filter(|(line, _)| !line.is_settled());
-    let effects = asked.map(|(line, purpose)| Effect::Tokenize(purpose, line.input.value().into())).collect();
+    open.entered = false;
+    let active = open.active;
+    let changed = line::pasted(state, &mut open.lines[active].input, &text, line::PROMPT);
+    let effects = if changed { open.ask(active) } else { vec![] };
     state.overlay = Some(Overlay::Prompt(open));
     effects
 }
 
 impl PromptLine {
+    /// Ask for the tokens of a line that has none yet.
+    fn ask(&self, line: usize) -> Vec<Effect> {
+        let text = &self.lines[line];
+        let purpose = Purpose::Typing { contrast: line == 1 };
+        if text.is_settled() { vec![] } else { vec![Effect::Tokenize(purpose, text.input.value().into())] }
+    }
+
     fn recall(&mut self, prompts: &Prompts, back: bool) {
         let n = prompts.earlier.len();
         self.at = if back { self.at.saturating_sub(1) } else { (self.at + 1).min(n) };

@@ -7,7 +7,7 @@ use tui_input::Input;
 
 use super::{
     Effect, NotSaved, Overlay, State,
-    editing::line_request,
+    line::{LINE, pasted, typed},
     update::{refuse, say},
 };
 
@@ -66,13 +66,21 @@ pub(super) fn key(state: &mut State, mut line: SaveLine, key: &KeyEvent) -> Vec<
             line = SaveLine::new(&path.with_extension(FORMATS[at].0).to_string_lossy());
         }
         _ => {
-            if line_request(key).and_then(|request| line.input.handle(request)).is_some_and(|change| change.value) {
+            if typed(state, &mut line.input, key, LINE) {
                 (line.problem, line.exists) = (None, None);
             }
         }
     }
     state.overlay = Some(Overlay::Save(line));
     vec![]
+}
+
+/// Pasted text, of one line.
+pub(super) fn paste(state: &mut State, mut line: SaveLine, text: &str) {
+    if pasted(state, &mut line.input, text, LINE) {
+        (line.problem, line.exists) = (None, None);
+    }
+    state.overlay = Some(Overlay::Save(line));
 }
 
 fn try_to(state: &mut State, mut line: SaveLine) -> Vec<Effect> {

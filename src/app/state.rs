@@ -166,6 +166,8 @@ pub struct State {
     pub seen: Option<(u64, Look, Arc<View>)>,
     /// An experiment that could be gone on with.
     pub offer: Option<Offer>,
+    /// An experiment is being opened.
+    pub(super) opening: bool,
     pub training: Training,
     /// What was asked for last.
     pub(super) asked: Option<(u64, Option<Look>)>,
@@ -269,6 +271,7 @@ impl State {
             shown: None,
             seen: None,
             offer: None,
+            opening: false,
             training,
             asked: None,
         };

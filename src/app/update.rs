@@ -1,8 +1,15 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{
-    Action, Distractor, Effect, Event, Message, Overlay, Phase, Purpose, State, Tab, Token, actions::act, command,
-    editing::editor_key, finder, mouse::on_mouse, prompt, save, state::Shown, training,
+    Action, Distractor, Effect, Event, Message, Overlay, Phase, Purpose, State, Tab, Token,
+    actions::act,
+    command,
+    editing::{editor_key, editor_paste},
+    finder,
+    mouse::on_mouse,
+    prompt, save,
+    state::Shown,
+    training,
 };
 use crate::{
     engine::{Report, View, WhichAttention},
@@ -31,6 +38,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             vec![]
         }
         Event::Opened(path, opened) => {
+            state.opening = false;
             match opened {
                 Ok(setup) => {
                     state.set_up(*setup);
@@ -61,6 +69,8 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             refuse(state, format!("this session can't be kept: {why}; write it elsewhere"));
             vec![]
         }
+        Event::Suspend => vec![Effect::Suspend { job: false }],
+        Event::Continued => vec![Effect::Redraw],
         Event::Quit => vec![Effect::Quit],
     };
     if state.point() != before {
@@ -141,29 +151,39 @@ pub(super) fn keep_shown(state: &mut State) {
 }
 
 fn on_tokens(state: &mut State, purpose: Purpose, text: String, tokens: Result<Vec<Token>, String>) {
-    if matches!(purpose, Purpose::Prompt | Purpose::Contrast) {
-        return prompt::tokenized(state, purpose, text, tokens);
+    match (purpose, tokens) {
+        (Purpose::Typing { contrast }, tokens) => prompt::typing(state, contrast, text, tokens),
+        (_, Err(why)) => refuse(state, why),
+        (Purpose::Prompt, Ok(tokens)) => prompt::run(state, text, tokens),
+        (Purpose::Contrast, Ok(tokens)) => prompt::run_contrast(state, text, tokens),
+        (Purpose::Target, Ok(tokens)) => {
+            if let Some(token) = first_of(state, &text, &tokens) {
+                state.target = Some(token);
+            }
+        }
+        (Purpose::Distractor, Ok(tokens)) => {
+            if let Some(token) = first_of(state, &text, &tokens) {
+                state.distractor = Distractor::Chosen(token);
+            }
+        }
+        (Purpose::Find, Ok(tokens)) => {
+            if let Some(token) = first_of(state, &text, &tokens) {
+                (state.sought, state.tab) = (Some(token), Tab::Logits);
+            }
+        }
     }
-    let first = match tokens {
-        Ok(tokens) if tokens.len() > 1 => {
-            let first = tokens[0].clone();
+}
+
+/// The token that a text names; of several the first, and that is said.
+fn first_of(state: &mut State, text: &str, tokens: &[Token]) -> Option<Token> {
+    match tokens {
+        [] => refuse(state, "expected the text of a token".into()),
+        [_] => {}
+        [first, ..] => {
             say(state, format!("{text:?} is {} tokens; this is the first, {:?}", tokens.len(), first.text));
-            first
-        }
-        Ok(tokens) => match tokens.into_iter().next() {
-            Some(token) => token,
-            None => return refuse(state, "expected the text of a token".into()),
-        },
-        Err(why) => return refuse(state, why),
-    };
-    match purpose {
-        Purpose::Target => state.target = Some(first),
-        Purpose::Distractor => state.distractor = Distractor::Chosen(first),
-        _ => {
-            state.sought = Some(first);
-            state.tab = Tab::Logits;
         }
     }
+    tokens.first().cloned()
 }
 
 fn on_key(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
@@ -219,15 +239,19 @@ pub(super) fn run_again(state: &mut State) {
 
 /// Pasted text goes into the line that is open; where it is not the prompt, one line of it.
 fn paste(state: &mut State, text: &str) -> Vec<Effect> {
-    if let Some(Overlay::Prompt(open)) = state.overlay.take_if(|overlay| matches!(overlay, Overlay::Prompt(_))) {
-        return prompt::paste(state, open, text);
+    let overlay = state.overlay.take();
+    let line =
+        || -> String { text.chars().take_while(|c| !matches!(c, '\n' | '\r')).filter(|c| !c.is_control()).collect() };
+    if overlay.is_some() {
+        state.message = None;
     }
-    let mut effects = vec![];
-    for c in text.chars().take_while(|c| *c != '\n' && *c != '\r').filter(|c| !c.is_control()) {
-        if matches!(state.overlay, None | Some(Overlay::Help(_))) {
-            break;
-        }
-        effects.extend(on_key(state, &KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)));
+    match overlay {
+        Some(Overlay::Prompt(open)) => return prompt::paste(state, open, text),
+        Some(Overlay::Find(finder)) => finder::paste(state, finder, &line()),
+        Some(Overlay::Edit(editor)) => editor_paste(state, editor, &line()),
+        Some(Overlay::Command(open)) => command::paste(state, open, &line()),
+        Some(Overlay::Save(open)) => save::paste(state, open, &line()),
+        none @ (None | Some(Overlay::Help(_))) => state.overlay = none,
     }
-    effects
+    vec![]
 }

@@ -5,7 +5,7 @@ use clap::{
     builder::{PathBufValueParser, TypedValueParser},
 };
 
-use super::completions;
+use super::{colors, completions};
 use crate::{
     fs,
     model::{Dtype, Place},
@@ -284,12 +284,7 @@ impl Color {
     /// What the terminal can do, unless the user said.
     pub fn depth(self) -> ColorDepth {
         match self {
-            Self::Auto => match supports_color::on(supports_color::Stream::Stdout) {
-                Some(level) if level.has_16m => ColorDepth::True,
-                Some(level) if level.has_256 => ColorDepth::Ansi256,
-                Some(_) => ColorDepth::Ansi16,
-                None => ColorDepth::None,
-            },
+            Self::Auto => colors::depth(|name| std::env::var(name).ok()),
             Self::Truecolor => ColorDepth::True,
             Self::C256 => ColorDepth::Ansi256,
             Self::C16 => ColorDepth::Ansi16,

@@ -3,9 +3,12 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::mpsc::{self, Sender},
+    sync::{
+        Condvar, Mutex, PoisonError,
+        mpsc::{self, Sender},
+    },
     thread::{self, JoinHandle},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use etcetera::BaseStrategy;
@@ -18,6 +21,24 @@ use crate::{
 
 /// Earlier sessions that are kept.
 const KEPT: usize = 20;
+
+/// How long a disk is waited for once the program is to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Texts on their way to the disk, of all sessions of this process.
+static UNWRITTEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+fn count(change: impl FnOnce(&mut usize)) {
+    change(&mut UNWRITTEN.0.lock().unwrap_or_else(PoisonError::into_inner));
+    UNWRITTEN.1.notify_all();
+}
+
+/// Wait until everything that was to be kept is on the disk, from any thread.
+pub(super) fn settle() {
+    let unwritten = UNWRITTEN.0.lock().unwrap_or_else(PoisonError::into_inner);
+    // a disk that hangs does not keep the program
+    let _ = UNWRITTEN.1.wait_timeout_while(unwritten, PATIENCE, |unwritten| *unwritten > 0);
+}
 
 /// Writes on a thread of its own, since a home directory can be far away.
 pub(super) struct Autosave {
@@ -36,10 +57,12 @@ impl Autosave {
         let of = path.clone();
         let write = move || {
             let (mut result, mut kept) = (Ok(()), None);
-            while let Ok(mut text) = received.recv() {
+            while let Ok(text) = received.recv() {
                 // of those that piled up, the latest
-                text = received.try_iter().last().unwrap_or(text);
-                let before = std::mem::replace(&mut result, write(of.as_deref(), &text, &mut kept));
+                let newer: Vec<String> = received.try_iter().collect();
+                let written = write(of.as_deref(), newer.last().unwrap_or(&text), &mut kept);
+                count(|unwritten| *unwritten -= 1 + newer.len());
+                let before = std::mem::replace(&mut result, written);
                 if let (Ok(()), Err(why)) = (&before, &result) {
                     failed(why.clone());
                 }
@@ -59,8 +82,11 @@ impl Autosave {
         self.known = now.clone();
         now.view = view;
         if let Some(texts) = &self.texts {
-            // a writer that could not start has nobody to tell
-            let _ = texts.send(now.to_string());
+            count(|unwritten| *unwritten += 1);
+            if texts.send(now.to_string()).is_err() {
+                // a writer that could not start writes nothing
+                count(|unwritten| *unwritten -= 1);
+            }
         }
     }
 

@@ -1,12 +1,8 @@
 use std::{
     collections::VecDeque,
-    io::IsTerminal,
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
-    },
-    thread,
+    io::{self, IsTerminal},
+    path::PathBuf,
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     time::{Duration, Instant},
 };
 
@@ -14,28 +10,26 @@ use anyhow::{Context, Result};
 
 use super::{
     Usage,
-    args::{Background, Color, EditArgs, ExploreArgs, ModelArgs, PromptArgs},
+    args::{Background, Color, ExploreArgs, ModelArgs},
     autosave::{self, Autosave},
     config::Config as Settings,
-    experiment::File,
+    encoder::{Encoder, Found, Typed},
     files,
+    opening::{Attempt, Request, Step, prepare},
     progress::Bar,
-    prompt::{self, Prepared, Words},
+    prompt::Prepared,
+    subject::{Subject, info},
     travel::{Travel, Traveller},
 };
 use crate::{
     app::{Effect, Event, Keymap, ModelInfo, Opening, Phase, Purpose, Region, State, Token, Training, update},
-    engine::{Engine, Live, Report, Worker},
+    engine::{Engine, Report},
     fs,
-    hooks::Plan,
-    model::{Config, Hub, Loaded, Placement, Progress, Source, Tell, Tokenizer, modules, training_steps},
-    panics::caught,
+    model::{Hub, Loaded, Source, modules, training_steps},
+    printed,
     term::{self, Screen},
     ui::{self, Theme},
 };
-
-/// What is explored when no prompt was given; in the demo, head 2 of block 1 decides which name ends this sentence.
-const PROMPT: &str = "When Mary and John went to the store, John gave a drink to";
 
 /// An answer that comes within this time is drawn with the key that asked for it, not after it.
 const PATIENCE: Duration = Duration::from_millis(12);
@@ -52,13 +46,13 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
         ascii: args.ascii || settings.ascii,
         light: args.background.or(settings.background).unwrap_or(Background::Auto).is_light(),
     };
-    let prepared = prepare(&args.model, &args.prompt, &args.edits, &mut Bar::on_stdout().tell())?;
+    let prepared = prepare(&args.model, &args.prompt, &args.edits, &mut Bar::on_stdout().tell(), &|| true)?;
     let notes = prepared.engine.loaded.notes.clone();
     let offer = if args.edits.experiment.is_none() { autosave::offer() } else { None };
 
     let (sender, happenings) = mpsc::channel();
     let screen = Screen::take().context("taking the terminal")?;
-    term::listen(&sender).context("listening to the terminal")?;
+    term::listen(&sender, autosave::settle).context("listening to the terminal")?;
     let size = screen.size()?;
     let (mut state, subject) =
         open(prepared, &settings.keys, theme, size, 0, &Hub::from_env(args.model.offline), &sender)?;
@@ -68,19 +62,33 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
     let how = ModelArgs { model: None, revision: None, no_processing: false, ..args.model.clone() };
     let (keys, regions) = (settings.keys, vec![]);
     let traveller = traveller(&state, &subject, &how, &sender)?;
-    let mut explorer =
-        Explorer { screen, state, subject, sender, happenings, theme, keys, how, traveller, autosave, regions };
-    let ended = explorer.run();
+    let encoder = encoder(&sender)?;
+    let mut explorer = Explorer {
+        screen,
+        state,
+        subject,
+        sender,
+        happenings,
+        theme,
+        keys,
+        how,
+        traveller,
+        autosave,
+        encoder,
+        opening: None,
+        regions,
+    };
+    explorer.run();
     let Explorer { screen, state, subject, mut autosave, .. } = explorer;
     // what was done last may not have been drawn any more
     autosave.keep(state.experiment());
     // the terminal first: whoever leaves need not wait for a run to end
     drop(screen);
     if let Err(why) = autosave.end() {
-        eprintln!("pythia-tui: the session could not be kept: {why}");
+        printed::note(format_args!("the session could not be kept: {why}"));
     }
     drop(subject);
-    ended
+    Ok(())
 }
 
 /// The explorer's state and the worker that answers it.
@@ -104,39 +112,7 @@ fn open(
         setup,
         size,
     };
-    Ok((State::new(opening), Subject::new(number, source, engine, sender)?))
-}
-
-/// What the screen says of a model.
-fn info(loaded: &Loaded, source: &Source, name: String, note: Option<String>) -> ModelInfo {
-    let branch = match source {
-        Source::Snapshot { revision, commit, .. } if revision != "main" && revision != commit => Some(revision.clone()),
-        _ => None,
-    };
-    ModelInfo {
-        name: loaded.name.clone(),
-        source: name,
-        revision: loaded.revision.clone(),
-        branch,
-        processing: loaded.model.processing,
-        device: loaded.model.place().to_string(),
-        dtype: loaded.model.dtype.into(),
-        config: loaded.model.config.clone(),
-        note,
-    }
-}
-
-/// Load what is to be explored, and refuse here rather than on the screen what its first run would refuse.
-fn prepare(model: &ModelArgs, prompt: &PromptArgs, edits: &EditArgs, tell: Tell<'_>) -> Result<Prepared> {
-    let prepared = prompt::prepare(model, prompt, edits, Some(PROMPT), tell)?;
-    let (spec, schema) = (prepared.setup.spec(), &prepared.engine.schema);
-    Plan::resolve(&spec.edits, schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len)).map_err(|e| {
-        match &prepared.note {
-            Some(note) => Usage(format!("on the demo ({note}): {e}")),
-            None => Usage(e.to_string()),
-        }
-    })?;
-    Ok(prepared)
+    Ok((State::new(opening), Subject::new(number, source, engine, reports(number, sender))?))
 }
 
 /// Whoever goes through the training of a subject.
@@ -155,6 +131,16 @@ fn traveller(
     Ok((number, traveller.context("starting the traveller")?))
 }
 
+/// Whoever finds the tokens of what is typed.
+fn encoder(sender: &Sender<Happening>) -> Result<Encoder> {
+    let sender = sender.clone();
+    let encoder = Encoder::start(move |Found { of, purpose, text, tokens }| {
+        // the screen is gone when nobody receives any more
+        let _ = sender.send(Happening::Tokens(of, purpose, text, tokens));
+    });
+    encoder.context("starting the encoder")
+}
+
 /// Keep the session that begins.
 fn keep(state: &State, sender: &Sender<Happening>) -> Autosave {
     let sender = sender.clone();
@@ -164,28 +150,12 @@ fn keep(state: &State, sender: &Sender<Happening>) -> Autosave {
     })
 }
 
-/// The model that is explored: the worker that has it, and what texts are checked against.
-struct Subject {
-    /// Which it is of those that were explored.
-    number: u64,
-    source: Source,
-    tokenizer: Arc<Tokenizer>,
-    config: Config,
-    place: Placement,
-    worker: Worker,
-}
-
-impl Subject {
-    fn new(number: u64, source: Source, engine: Engine, sender: &Sender<Happening>) -> Result<Self> {
-        let Loaded { model, tokenizer, .. } = &engine.loaded;
-        let (tokenizer, config, place) = (tokenizer.clone(), model.config.clone(), model.place());
-        let reports = sender.clone();
-        let worker = Worker::start(Live::new(engine), move |report| {
-            // the screen is gone when nobody receives any more
-            let _ = reports.send(Happening::Report(number, report));
-        });
-        let worker = worker.context("starting the worker")?;
-        Ok(Self { number, source, tokenizer, config, place, worker })
+/// Where the reports of a subject's worker go.
+fn reports(number: u64, sender: &Sender<Happening>) -> impl Fn(Report) + Send + Sync + 'static {
+    let sender = sender.clone();
+    move |report| {
+        // the screen is gone when nobody receives any more
+        let _ = sender.send(Happening::Report(number, report));
     }
 }
 
@@ -196,8 +166,10 @@ enum Happening {
     Report(u64, Report),
     /// From the traveller that was started when the subject had this number.
     Travel(u64, Travel),
-    /// The model of an experiment was loaded, or could not be.
-    Prepared(PathBuf, Result<Box<Prepared>, String>),
+    /// From the attempt with this number to open an experiment.
+    Opening(u64, PathBuf, Step),
+    /// The tokens of a text, for the model that the traveller was started for when the subject had this number.
+    Tokens(u64, Purpose, String, Result<Vec<Token>, String>),
 }
 
 impl From<Event> for Happening {
@@ -219,12 +191,25 @@ struct Explorer {
     /// With the number of the subject that it was started for.
     traveller: (u64, Traveller),
     autosave: Autosave,
+    encoder: Encoder,
+    /// The latest attempt to open an experiment, with its number; none where it was given up.
+    opening: Option<(u64, Option<Attempt>)>,
     regions: Vec<Region>,
 }
 
 impl Explorer {
+    /// Explore until the user leaves or the terminal is closed, which is an ordinary way out.
+    fn run(&mut self) {
+        if let Err(error) = self.follow() {
+            log::warn!("the terminal is gone: {error}");
+        }
+    }
+
     /// Events to state, state to screen, until told to quit.
-    fn run(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    fn follow(&mut self) -> io::Result<()> {
         let size = self.state.size;
         let mut running = 0;
         // the first request is what an event that changes nothing brings about
@@ -246,13 +231,23 @@ impl Explorer {
                             Event::Travelled(step, model.map(Box::new))
                         }
                     },
-                    // of what is not explored any more
-                    Happening::Report(..) | Happening::Travel(..) => continue,
-                    Happening::Prepared(path, prepared) => match self.take_up(prepared) {
-                        // as at the start: whatever is wanted now is asked of the new worker
-                        Ok(()) => Event::Resize(self.state.size.0, self.state.size.1),
-                        Err(why) => Event::Opened(path, Err(why)),
+                    Happening::Tokens(of, purpose, text, tokens) if of == self.traveller.0 => {
+                        Event::Tokenized(purpose, text, tokens)
+                    }
+                    Happening::Opening(of, path, step) if self.opens(of) => match step {
+                        Step::Loading(model) => Event::Loading(model),
+                        Step::Same(setup) => Event::Opened(path, Ok(setup)),
+                        Step::Failed(why) => Event::Opened(path, Err(why)),
+                        Step::Other(prepared) => match self.take_up(*prepared) {
+                            // as at the start: whatever is wanted now is asked of the new worker
+                            Ok(()) => Event::Resize(self.state.size.0, self.state.size.1),
+                            Err(why) => Event::Opened(path, Err(why)),
+                        },
                     },
+                    // of what is not explored, or not wanted, any longer
+                    Happening::Report(..) | Happening::Travel(..) | Happening::Tokens(..) | Happening::Opening(..) => {
+                        continue;
+                    }
                 };
                 if let Event::Mouse(mouse, hit) = &mut event {
                     *hit = self.regions.iter().find_map(|region| region.at(mouse.column, mouse.row));
@@ -266,22 +261,28 @@ impl Explorer {
                             self.subject.worker.post(want);
                             drawn_by = Instant::now() + PATIENCE;
                         }
-                        Effect::Tokenize(purpose, text) => {
-                            let tokens = self.tokens(purpose, &text);
-                            pending.push_back(Event::Tokenized(purpose, text, tokens).into());
-                        }
+                        Effect::Tokenize(purpose, text) => self.encode(purpose, text),
                         Effect::Copy(text) => self.screen.copy(&text)?,
                         Effect::Save { path, replace } => {
                             let result = files::save(&self.state, self.theme, &fs::expanded(&path), replace);
                             pending.push_back(Event::Saved(path, result).into());
                         }
-                        Effect::Open(path) => pending.push_back(self.open(&path).into()),
+                        Effect::Open(path) => {
+                            if let Err(error) = self.open(path.clone()) {
+                                pending.push_back(Event::Opened(path, Err(error.to_string())).into());
+                            }
+                        }
+                        Effect::Abandon => {
+                            if let Some((_, attempt)) = &mut self.opening {
+                                *attempt = None;
+                            }
+                        }
                         Effect::Travel(step) => self.traveller.1.go(Some(step)),
                         Effect::Stay => self.traveller.1.go(None),
                         Effect::Fetch(steps) => self.traveller.1.fetch(steps),
                         Effect::Cancel => self.subject.worker.cancel(),
-                        Effect::Suspend => self.screen.suspend()?,
-                        Effect::Redraw => self.screen.clear()?,
+                        Effect::Suspend { job } => self.screen.suspend(job)?,
+                        Effect::Redraw => self.screen.take_again()?,
                         Effect::Quit => return Ok(()),
                     }
                 }
@@ -297,9 +298,10 @@ impl Explorer {
                     Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 }
             }
+            // first what must not be lost: the terminal may not read
+            self.autosave.keep(self.state.experiment());
             let (state, theme) = (&self.state, self.theme);
             self.regions = self.screen.draw(|frame| ui::draw(frame, state, theme))?.unwrap_or_default();
-            self.autosave.keep(self.state.experiment());
             match self.happenings.recv() {
                 Ok(happening) => pending.push_back(happening),
                 Err(_) => return Ok(()),
@@ -307,50 +309,37 @@ impl Explorer {
         }
     }
 
-    /// From a text to tokens, or why it can't be what it is meant for.
-    fn tokens(&self, purpose: Purpose, text: &str) -> Result<Vec<Token>, String> {
-        let Subject { tokenizer, config, .. } = &self.subject;
-        let prepend_bos = matches!(purpose, Purpose::Prompt | Purpose::Contrast) && self.state.prepend_bos;
-        let ids = tokenizer.encode(text).and_then(|ids| prompt::checked(ids, config, prepend_bos));
-        let named = |ids: Vec<u32>| ids.into_iter().map(|id| Token { id, text: tokenizer.token(id) }).collect();
-        ids.map(named).map_err(|e| e.to_string())
+    /// Whether an attempt to open an experiment is the latest, and was not given up.
+    fn opens(&self, number: u64) -> bool {
+        matches!(self.opening, Some((latest, Some(_))) if latest == number)
     }
 
-    /// Go on with the experiment in a file. If it is of another model, that is loaded meanwhile, and comes as a happening.
-    fn open(&self, path: &Path) -> Event {
+    /// Have the tokens of a text found.
+    fn encode(&self, purpose: Purpose, text: String) {
+        let Subject { tokenizer, config, .. } = &self.subject;
+        let (tokenizer, config, prepend_bos) = (tokenizer.clone(), config.clone(), self.state.prepend_bos);
+        self.encoder.ask(Typed { of: self.traveller.0, purpose, text, tokenizer, config, prepend_bos });
+    }
+
+    /// Read the experiment in a file, instead of any other that is being opened.
+    fn open(&mut self, path: PathBuf) -> io::Result<()> {
         let Subject { source, tokenizer, config, .. } = &self.subject;
-        let path = fs::expanded(path);
-        let none = self.how.clone();
-        let prompt = PromptArgs { prompt: None, tokens: None, prepend_bos: false, enable: vec![] };
-        let file = match File::read(&path) {
-            Ok(file) => file,
-            Err(error) => return Event::Opened(path, Err(error.to_string())),
+        let number = self.opening.as_ref().map_or(0, |(number, _)| number + 1);
+        let request = Request {
+            path: fs::expanded(&path),
+            how: self.how.clone(),
+            source: source.clone(),
+            processing: self.state.model.processing,
+            tokenizer: tokenizer.clone(),
+            config: config.clone(),
         };
-        let chosen = prompt::choose(&none, Some(&file));
-        let same = file.experiment.processing == self.state.model.processing
-            && prompt::source_here(&chosen).is_ok_and(|other| other == *source);
-        if same {
-            let words = Words { tokenizer, config };
-            let setup = prompt::setup(words, &prompt, &EditArgs::default(), Some(&file));
-            let setup = setup.map(Box::new).map_err(|e| format!("{e:#}"));
-            return Event::Opened(path, setup);
-        }
-        let (sender, of) = (self.sender.clone(), path.clone());
-        let load = move || {
-            let edits = EditArgs { experiment: Some(path.clone()), ..EditArgs::default() };
-            let mut tell = |progress: Progress| {
-                let percent = progress.done * 100 / progress.total.max(1);
-                sender.send(Event::Loading(format!("{} ({percent} %)", progress.repository)).into()).is_ok()
-            };
-            let prepared = caught(|| prepare(&none, &prompt, &edits, &mut tell));
-            let prepared = prepared.and_then(|prepared| prepared.map(Box::new).map_err(|e| format!("{e:#}")));
+        let sender = self.sender.clone();
+        let tell = move |step| {
             // the screen is gone when nobody receives any more
-            let _ = sender.send(Happening::Prepared(path, prepared));
+            let _ = sender.send(Happening::Opening(number, path.clone(), step));
         };
-        match thread::Builder::new().name("load".into()).spawn(load) {
-            Ok(_) => Event::Loading(file.experiment.model),
-            Err(error) => Event::Opened(of, Err(error.to_string())),
-        }
+        self.opening = Some((number, Some(Attempt::start(request, tell)?)));
+        Ok(())
     }
 
     /// Explore another checkpoint of the same model.
@@ -364,17 +353,18 @@ impl Explorer {
         };
         let model = info(&loaded, &source, name, None);
         let engine = Engine::new(loaded, self.state.schema.clone());
-        let subject = Subject::new(self.subject.number + 1, source, engine, &self.sender);
+        let number = self.subject.number + 1;
+        let subject = Subject::new(number, source, engine, reports(number, &self.sender));
         self.subject = subject.map_err(|e| format!("{e:#}"))?;
         Ok(model)
     }
 
     /// Explore another model, and leave this one.
-    fn take_up(&mut self, prepared: Result<Box<Prepared>, String>) -> Result<(), String> {
+    fn take_up(&mut self, prepared: Prepared) -> Result<(), String> {
         let number = self.subject.number + 1;
         let (before, hub) = (self.state.experiment(), Hub::from_env(self.how.offline));
         self.autosave.keep(before.clone());
-        let opened = open(*prepared?, &self.keys, self.theme, self.state.size, number, &hub, &self.sender);
+        let opened = open(prepared, &self.keys, self.theme, self.state.size, number, &hub, &self.sender);
         let (state, subject) = opened.map_err(|e| format!("{e:#}"))?;
         self.traveller = traveller(&state, &subject, &self.how, &self.sender).map_err(|e| format!("{e:#}"))?;
         self.state = state;

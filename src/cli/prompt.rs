@@ -17,7 +17,8 @@ use crate::{
     fs,
     hooks::{Edit, Plan, Schema},
     model::{
-        self, Config, Hub, HubError, Loaded, ModelError, Placement, Processing, Source, Tell, Tokenizer, repository,
+        self, Config, GoOn, Hub, HubError, Loaded, ModelError, Placement, Processing, Source, Tell, Tokenizer,
+        repository,
     },
     printed::{self, escaped},
 };
@@ -117,7 +118,7 @@ pub(super) struct Prepared {
 
 /// [`prepare`] for a subcommand that prints: nothing stands in for what is not there, and notes go to stderr.
 pub(super) fn prepare_headless(model: &ModelArgs, prompt: &PromptArgs, edits: &EditArgs) -> Result<Prepared> {
-    let prepared = prepare(model, prompt, edits, None, &mut Bar::on_stderr().tell())?;
+    let prepared = prepare(model, prompt, edits, None, &mut Bar::on_stderr().tell(), &|| true)?;
     print_notes(&prepared.engine.loaded.notes);
     Ok(prepared)
 }
@@ -132,6 +133,7 @@ pub(super) fn prepare(
     edits: &EditArgs,
     demo: Option<&str>,
     tell: Tell<'_>,
+    go_on: GoOn<'_>,
 ) -> Result<Prepared> {
     let file = edits.experiment.as_deref().map(File::read).transpose()?;
     let chosen = choose(model, file.as_ref());
@@ -149,7 +151,7 @@ pub(super) fn prepare(
         }
         source => (source?, None),
     };
-    let loaded = source.load(processing(&chosen), place)?;
+    let loaded = source.load_while(processing(&chosen), place, go_on)?;
     let mut prompt = prompt.clone();
     if file.is_none() && prompt.prompt.is_none() && prompt.tokens.is_none() {
         prompt.prompt = demo.map(String::from);
@@ -287,11 +289,26 @@ impl Words<'_> {
         ids.iter().map(|&id| Token { id, text: self.tokenizer.token(id) }).collect()
     }
 
+    /// The tokens of a text that is to be run.
+    pub fn prompt(&self, text: &str, prepend_bos: bool) -> Result<Vec<Token>, ModelError> {
+        Ok(self.named(&checked(self.encode(text)?, self.config, prepend_bos)?))
+    }
+
+    /// The tokens of a text, unless they are certainly more than the context holds.
+    fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        let (tokens, context) = (self.tokenizer.fewest_tokens(text), self.config.context);
+        // one that is far too long would take long to encode, and much memory
+        if tokens > context {
+            return Err(ModelError::FarTooLong { bytes: text.len(), tokens, context });
+        }
+        self.tokenizer.encode(text)
+    }
+
     /// A prompt as text and as tokens: the ids where they are given, else those of the text.
     fn text(&self, text: Option<&str>, ids: Option<&[u32]>, prepend_bos: bool) -> Result<(String, Vec<Token>)> {
         let ids = match (ids, text) {
             (Some(ids), _) => ids.to_vec(),
-            (None, text) => self.tokenizer.encode(text.unwrap_or_default())?,
+            (None, text) => self.encode(text.unwrap_or_default())?,
         };
         let text = text.map_or_else(|| self.tokenizer.decode(&ids), String::from);
         Ok((text, self.named(&checked(ids, self.config, prepend_bos)?)))
@@ -307,11 +324,18 @@ impl Words<'_> {
     ) -> Result<Option<(String, Vec<Token>)>> {
         let at = ids.map_or(0..0, Spanned::span);
         if let (Some(text), Some(ids)) = (text, ids.map(Spanned::get_ref)) {
-            let same = || -> Result<bool> {
+            let same = || -> Result<bool, ModelError> {
                 let spelt: String = ids.iter().map(|id| self.tokenizer.token(*id)).collect();
-                Ok(spelt == text || self.tokenizer.decode(ids) == text || self.tokenizer.encode(text)? == *ids)
+                if spelt == text || self.tokenizer.decode(ids) == text {
+                    return Ok(true);
+                }
+                match self.encode(text) {
+                    Err(ModelError::FarTooLong { .. }) => Ok(false),
+                    encoded => Ok(encoded? == *ids),
+                }
             };
             if !same()? {
+                let text = beginning(text);
                 let reason = format!("these are not the tokens of {text:?}: take the line out, or the text");
                 return Err(file.wrong(at, reason).into());
             }
@@ -325,18 +349,30 @@ impl Words<'_> {
 
     /// A token by its text, of which a leading space is a part; or by its id, as `#7910`.
     pub fn token(&self, text: &str) -> Result<Token> {
+        /// Of the tokens that a text is instead.
+        const SHOWN: usize = 20;
         let id = match text.strip_prefix('#').and_then(|id| id.parse::<u32>().ok()) {
             Some(id) => checked(vec![id], self.config, false)?[0],
-            None => match self.tokenizer.encode(text)?.as_slice() {
+            None => match self.encode(text)?.as_slice() {
                 [id] => *id,
                 ids => {
-                    let parts: Vec<String> = ids.iter().map(|id| format!("{:?}", self.tokenizer.token(*id))).collect();
-                    return Err(Usage(format!("{text:?} is no token but {}: {}", ids.len(), parts.join(" "))).into());
+                    let part = |id: &u32| format!("{:?}", self.tokenizer.token(*id));
+                    let mut parts: Vec<String> = ids.iter().take(SHOWN).map(part).collect();
+                    parts.extend((ids.len() > SHOWN).then(|| "...".into()));
+                    let (text, n) = (beginning(text), ids.len());
+                    return Err(Usage(format!("{text:?} is no token but {n}: {}", parts.join(" "))).into());
                 }
             },
         };
         Ok(Token { id, text: self.tokenizer.token(id) })
     }
+}
+
+/// As much of a text as fits in a message.
+fn beginning(text: &str) -> String {
+    const SHOWN: usize = 200;
+    let end = text.char_indices().nth(SHOWN).map(|(at, _)| at);
+    end.map_or_else(|| text.into(), |end| format!("{}...", &text[..end]))
 }
 
 /// Token ids as a prompt: with the beginning-of-sequence token if it is wanted, neither empty nor too long, each in the

@@ -2,6 +2,7 @@
 //! explored.
 
 use std::{
+    cell::RefCell,
     io,
     path::Path,
     sync::mpsc::{self, Receiver, Sender, TryRecvError},
@@ -11,7 +12,7 @@ use std::{
 use super::args::ModelArgs;
 use crate::{
     model::{
-        Hub, Loaded, ModelError, Placement, Processing, Progress, Source, Tell, TrainingStep, is_of_suite,
+        GoOn, Hub, Loaded, ModelError, Placement, Processing, Progress, Source, Tell, TrainingStep, is_of_suite,
         training_steps,
     },
     panics::caught,
@@ -48,9 +49,9 @@ impl Traveller {
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| thread::Builder::new().name(name.into()).spawn(work);
         let hub = Hub::from_env(how.offline);
         let (from, at, told) = (source.clone(), hub.clone(), tell.clone());
-        let load_one = move |step: &TrainingStep, go_on: &mut dyn FnMut() -> bool| {
+        let load_one = move |step: &TrainingStep, go_on: GoOn<'_>| {
             let found = found_at(&from, &at, step, &told, go_on)?;
-            let loaded = found.load(processing, place.clone())?;
+            let loaded = found.load_while(processing, place.clone(), go_on)?;
             Ok(Box::new((found, loaded)))
         };
         let told = tell.clone();
@@ -91,7 +92,7 @@ fn found_at(
     hub: &Hub,
     step: &TrainingStep,
     tell: &impl Fn(Travel),
-    go_on: &mut dyn FnMut() -> bool,
+    go_on: GoOn<'_>,
 ) -> Result<Source, ModelError> {
     let told: Tell<'_> = &mut |progress| {
         tell(Travel::Fetching(progress));
@@ -109,7 +110,8 @@ fn found_at(
 }
 
 /// Whether nothing else was asked for meanwhile, by somebody who is still there.
-fn is_still_wanted<T>(asked: &Receiver<T>, next: &mut Option<T>) -> bool {
+fn is_still_wanted<T>(asked: &Receiver<T>, next: &RefCell<Option<T>>) -> bool {
+    let mut next = next.borrow_mut();
     loop {
         match asked.try_recv() {
             Ok(newer) => *next = Some(newer),
@@ -122,27 +124,27 @@ fn is_still_wanted<T>(asked: &Receiver<T>, next: &mut Option<T>) -> bool {
 /// Load whatever is asked for last.
 fn load_each(
     wanted: &Receiver<Option<TrainingStep>>,
-    load: impl Fn(&TrainingStep, &mut dyn FnMut() -> bool) -> Result<Box<(Source, Loaded)>, ModelError>,
+    load: impl Fn(&TrainingStep, GoOn<'_>) -> Result<Box<(Source, Loaded)>, ModelError>,
     tell: &impl Fn(Travel),
 ) {
-    let mut next = None;
+    let next = RefCell::new(None);
     while let Some(asked) = next.take().or_else(|| wanted.recv().ok()) {
         let Some(step) = wanted.try_iter().last().unwrap_or(asked) else { continue };
-        let mut go_on = || is_still_wanted(wanted, &mut next);
-        let arrived = caught(|| load(&step, &mut go_on)).and_then(|loaded| loaded.map_err(|e| e.to_string()));
+        let arrived = caught(|| load(&step, &|| is_still_wanted(wanted, &next)))
+            .and_then(|loaded| loaded.map_err(|e| e.to_string()));
         tell(Travel::Arrived(step, arrived));
     }
 }
 
 /// Fetch whatever is asked for last, one after the other.
 fn fetch_each(neighbours: &Receiver<Vec<TrainingStep>>, source: &Source, hub: &Hub, tell: &impl Fn(Travel)) {
-    let mut next = None;
+    let next = RefCell::new(None);
     while let Some(asked) = next.take().or_else(|| neighbours.recv().ok()) {
         let mut steps = neighbours.try_iter().last().unwrap_or(asked).into_iter();
-        while let (None, Some(step)) = (&next, steps.next()) {
-            let mut go_on = || is_still_wanted(neighbours, &mut next);
+        let go_on = || is_still_wanted(neighbours, &next);
+        while let (true, Some(step)) = (go_on(), steps.next()) {
             // what does not come is told when somebody goes there
-            let _ = caught(|| found_at(source, hub, &step, tell, &mut go_on));
+            let _ = caught(|| found_at(source, hub, &step, tell, &go_on));
         }
     }
 }

@@ -12,6 +12,7 @@ mod live;
 mod look;
 mod maps;
 mod measure;
+mod memory;
 mod run;
 mod save;
 mod sweep;

@@ -18,7 +18,7 @@ use crate::{
     model::{Loaded, Past, Start},
 };
 
-use super::{EditEffect, Idle, changes::go_on, idle::idle};
+use super::{EditEffect, Idle, changes::go_on, idle::idle, memory};
 
 /// What to run: everything that decides the numbers, given a model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -421,6 +421,10 @@ impl Engine {
         let progress = |block| (control.progress)(block, n_layers);
         let squares = self.schema.dims.n_heads * tokens.len() * tokens.len();
         let leaving_out = captured == Capture::All && squares > self.most_scores;
+        let from = if let Start::Residual { block, .. } = start { block } else { 0 };
+        let computed =
+            tokens.len() - if let Start::Residual { past: Some(past), .. } = start { past.positions } else { 0 };
+        memory::check(&self.loaded.model, &self.schema, &captured, from, computed, leaving_out)?;
         let mut hooks = hooks.cancelled_by(control.cancel).reporting(&progress).leaving_out(leaving_out);
         let began = Instant::now();
         let normalized = self.loaded.model.normalized(start, &self.schema, &mut hooks)?;

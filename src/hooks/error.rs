@@ -74,6 +74,12 @@ pub enum EditError {
     ContrastLength { edit: String, prompt: usize, contrast: usize, axis: Axis },
     #[error("`{edit}`: hook_tokens holds token ids, whole numbers from 0 to {}; the edit makes one {value}", .d_vocab - 1)]
     NotAToken { edit: String, value: f32, d_vocab: usize },
+    #[error(
+        "this run would keep at least {} of activations, and no more than {} of memory are left: a shorter prompt takes less",
+        size(*.needed),
+        size(*.left)
+    )]
+    TooLarge { needed: u64, left: u64 },
     #[error("the run was cancelled")]
     Cancelled,
     /// A value that is not finite, which reaches earlier positions too: 0 times it is not 0. The engine runs all positions.
@@ -81,6 +87,13 @@ pub enum EditError {
     NotCausal,
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+/// Bytes as people read them.
+fn size(bytes: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "shown with one decimal")]
+    let mebibytes = bytes as f64 / 1_048_576.0;
+    if mebibytes < 1024.0 { format!("{mebibytes:.1} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
 }
 
 fn list(axes: &[Axis]) -> String {

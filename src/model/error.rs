@@ -59,8 +59,12 @@ pub enum ModelError {
     EmptyPrompt,
     #[error("the prompt has {tokens} tokens; this model's context holds {context}")]
     TooLong { tokens: usize, context: usize },
+    #[error("the prompt has {bytes} bytes, at least {tokens} tokens; this model's context holds {context}")]
+    FarTooLong { bytes: usize, tokens: usize, context: usize },
     #[error("token id {id} is out of range; this model's vocabulary has ids 0 to {}", .d_vocab - 1)]
     NoSuchToken { id: u32, d_vocab: usize },
+    #[error("loading was stopped")]
+    Stopped,
     #[error("{0}")]
     NoDevice(String),
     #[error(transparent)]
@@ -71,7 +75,8 @@ impl ModelError {
     /// Whether what was asked for is wrong, rather than the model or the machine.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::EmptyPrompt | Self::TooLong { .. } | Self::NoSuchToken { .. } | Self::NoTokenizer)
+        let too_long = matches!(self, Self::TooLong { .. } | Self::FarTooLong { .. });
+        too_long || matches!(self, Self::EmptyPrompt | Self::NoSuchToken { .. } | Self::NoTokenizer)
     }
 
     /// A file that could not be read whole.

@@ -11,7 +11,7 @@ mod source;
 mod tokenizer;
 mod training;
 
-pub use checkpoint::{Cache, Cached, Hub, HubError, Progress, Tell, Waiting, repository, revision};
+pub use checkpoint::{Cache, Cached, GoOn, Hub, HubError, Progress, Tell, Waiting, repository, revision};
 pub use device::{Dtype, Place, Placement};
 pub use error::ModelError;
 pub use neox::{ACTIVATIONS, Activation, Config, Model, Module, Past, Processing, Start, module_of, modules};

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Config, Model, ModelError, Placement, Processing, Tokenizer, checkpoint::Checkpoint, demo};
+use super::{Config, GoOn, Model, ModelError, Placement, Processing, Tokenizer, checkpoint::Checkpoint, demo};
 use crate::fs::{self, ReadError, TEXT_LIMIT, without_mark};
 
 /// Where a model comes from.
@@ -46,8 +46,16 @@ impl Source {
     /// # Errors
     /// A missing or unreadable file, an unsupported config, tensors that do not fit.
     pub fn load(&self, processing: Processing, place: Placement) -> Result<Loaded, ModelError> {
+        self.load_while(processing, place, &|| true)
+    }
+
+    /// [`Self::load`] as long as `go_on` says so: it is asked before each tensor.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and [`ModelError::Stopped`].
+    pub fn load_while(&self, processing: Processing, place: Placement, go_on: GoOn<'_>) -> Result<Loaded, ModelError> {
         let (began, at) = (Instant::now(), place.to_string());
-        let loaded = self.read(processing, place);
+        let loaded = self.read(processing, place, go_on);
         log::info!(
             "{self:?}, {processing}, {at}: {} after {:?}",
             if loaded.is_ok() { "loaded" } else { "failed" },
@@ -56,7 +64,7 @@ impl Source {
         loaded
     }
 
-    fn read(&self, processing: Processing, place: Placement) -> Result<Loaded, ModelError> {
+    fn read(&self, processing: Processing, place: Placement, go_on: GoOn<'_>) -> Result<Loaded, ModelError> {
         match self {
             Self::Demo => {
                 let config = self.config()?;
@@ -70,11 +78,11 @@ impl Source {
                 let name = absolute
                     .file_name()
                     .map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
-                load_directory(dir, name, None, processing, place)
+                load_directory(dir, (name, None), processing, place, go_on)
             }
             Self::Snapshot { directory, repository, commit, .. } => {
                 let name = repository.rsplit('/').next().unwrap_or(repository).to_string();
-                load_directory(directory, name, Some(commit.clone()), processing, place)
+                load_directory(directory, (name, Some(commit.clone())), processing, place, go_on)
             }
         }
     }
@@ -82,16 +90,17 @@ impl Source {
 
 fn load_directory(
     dir: &Path,
-    name: String,
-    revision: Option<String>,
+    (name, revision): (String, Option<String>),
     processing: Processing,
     place: Placement,
+    go_on: GoOn<'_>,
 ) -> Result<Loaded, ModelError> {
     let config = read_config(dir)?;
     // the tokenizer is one long JSON, read by one thread; not by one of the pool, which could then not help with a run
     let (tokenizer, model) = std::thread::scope(|scope| {
         let tokenizer = scope.spawn(|| Tokenizer::open(dir));
-        let model = Checkpoint::open(dir).and_then(|checkpoint| Model::new(config, &checkpoint, processing, place));
+        let checkpoint = Checkpoint::open(dir, go_on);
+        let model = checkpoint.and_then(|checkpoint| Model::new(config, &checkpoint, processing, place));
         (tokenizer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), model)
     });
     let (tokenizer, (model, mut notes)) = (Arc::new(tokenizer?), model?);

@@ -1,7 +1,10 @@
-use std::{fmt::Write, io, path::Path};
+use std::{fmt::Write, io, path::Path, sync::OnceLock};
 
 use serde_json::Value;
-use tokenizers::ModelWrapper;
+use tokenizers::{
+    ModelWrapper, normalizers::NormalizerWrapper, pre_tokenizers::PreTokenizerWrapper,
+    pre_tokenizers::byte_level::ByteLevel,
+};
 
 use super::{ModelError, checkpoint::explain_start};
 use crate::{fs, panics::expected};
@@ -34,15 +37,17 @@ const LIMIT: u64 = 256 << 20;
 
 /// A model's tokenizer, where it has one.
 pub struct Tokenizer {
-    tokenizer: Option<tokenizers::Tokenizer>,
+    inner: Option<tokenizers::Tokenizer>,
     notes: Vec<String>,
+    /// See [`longest_token`]; found when it is needed.
+    longest: OnceLock<Option<usize>>,
 }
 
 impl Tokenizer {
     pub(super) fn open(dir: &Path) -> Result<Self, ModelError> {
         let path = dir.join("tokenizer.json");
         if path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
-            return Ok(Self { tokenizer: None, notes: vec![] });
+            return Ok(Self { inner: None, notes: vec![], longest: OnceLock::new() });
         }
         let bytes = fs::read(&path, LIMIT).map_err(ModelError::read(&path))?;
         Self::from_bytes(&bytes, &path)
@@ -58,7 +63,7 @@ impl Tokenizer {
         let mut tokenizer = read.flatten().map_err(broken)?;
         check_growth(&tokenizer).map_err(broken)?;
         let notes = expected(|| without_state(&mut tokenizer)).flatten().map_err(broken)?;
-        Ok(Self { tokenizer: Some(tokenizer), notes })
+        Ok(Self { inner: Some(tokenizer), notes, longest: OnceLock::new() })
     }
 
     /// What the tokenizer's file says and is not done here: a sentence each.
@@ -71,21 +76,32 @@ impl Tokenizer {
     /// # Errors
     /// The checkpoint has no tokenizer, or the text can't be encoded.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
-        let tokenizer = self.tokenizer.as_ref().ok_or(ModelError::NoTokenizer)?;
+        let tokenizer = self.inner.as_ref().ok_or(ModelError::NoTokenizer)?;
         let encoding = expected(|| tokenizer.encode_fast(text, false).map_err(|e| e.to_string()));
         Ok(encoding.flatten().map_err(ModelError::Encode)?.get_ids().to_vec())
     }
 
+    /// A number of tokens that no encoding of `text` goes below, known without encoding it; 0 where nothing is known.
+    #[must_use]
+    pub fn fewest_tokens(&self, text: &str) -> usize {
+        /// Composed characters (Unicode's NFC) take at least a third of the bytes of their parts.
+        const COMPOSED: usize = 3;
+        let Some(tokenizer) = &self.inner else { return 0 };
+        let Some(longest) = *self.longest.get_or_init(|| longest_token(tokenizer)) else { return 0 };
+        let shrinks = tokenizer.get_normalizer().is_some() && !text.is_ascii();
+        text.len().div_ceil(longest * if shrinks { COMPOSED } else { 1 })
+    }
+
     /// What the tokenizer makes of some ids, if it can.
     fn decoded(&self, ids: &[u32]) -> Option<String> {
-        let tokenizer = self.tokenizer.as_ref()?;
+        let tokenizer = self.inner.as_ref()?;
         expected(|| tokenizer.decode(ids, false).ok()).ok().flatten()
     }
 
     /// The text of a row of tokens; ids without a string appear as `<|50300|>`.
     #[must_use]
     pub fn decode(&self, ids: &[u32]) -> String {
-        let known = |id: u32| self.tokenizer.as_ref().is_some_and(|t| t.id_to_token(id).is_some());
+        let known = |id: u32| self.inner.as_ref().is_some_and(|t| t.id_to_token(id).is_some());
         if ids.iter().all(|id| known(*id)) {
             return self.decoded(ids).unwrap_or_default();
         }
@@ -97,7 +113,7 @@ impl Tokenizer {
     #[must_use]
     pub fn token(&self, id: u32) -> String {
         let nameless = || format!("<|{id}|>");
-        let Some(tokenizer) = &self.tokenizer else { return nameless() };
+        let Some(tokenizer) = &self.inner else { return nameless() };
         let Some(spelled) = tokenizer.id_to_token(id) else { return nameless() };
         match self.decoded(&[id]) {
             Some(text) if text.contains('\u{fffd}') => bytes_of(&spelled).unwrap_or(text),
@@ -149,6 +165,23 @@ fn growth(step: &Value) -> usize {
         Value::Object(fields) => all(&mut fields.values()),
         _ => own,
     }
+}
+
+/// The bytes of the longest token, if every byte of a text ends up in one: byte-level BPE, with nothing before it but NFC.
+fn longest_token(tokenizer: &tokenizers::Tokenizer) -> Option<usize> {
+    let normalizer = tokenizer.get_normalizer();
+    let bytes_stay = normalizer.is_none_or(|normalizer| matches!(normalizer, NormalizerWrapper::NFC(_)))
+        && matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::ByteLevel(_)))
+        && matches!(tokenizer.get_model(), ModelWrapper::BPE(_))
+        && ByteLevel::alphabet().iter().all(|byte| tokenizer.token_to_id(&byte.to_string()).is_some());
+    let added = tokenizer.get_added_tokens_decoder();
+    // some take the spaces beside them along, however many
+    if !bytes_stay || added.values().any(|token| token.lstrip || token.rstrip) {
+        return None;
+    }
+    // a character for each byte
+    let spelled = tokenizer.get_vocab(false).keys().map(|token| token.chars().count()).max();
+    spelled.max(added.values().map(|token| token.content.len()).max()).filter(|longest| *longest > 0)
 }
 
 /// Take from a tokenizer what would change a prompt unseen: truncation and padding of an earlier call, which Hugging Face
@@ -228,6 +261,27 @@ mod tests {
         let random = with(|json| json["model"]["dropout"] = 0.9.into()).unwrap();
         assert!((0..8).all(|_| random.encode(text).unwrap() == ids));
         assert!(random.notes()[0].contains("dropout"));
+    }
+
+    #[test]
+    fn no_text_has_fewer_tokens_than_is_known_before() {
+        let plain = with(|_| {}).unwrap();
+        let composed = with(|json| json["normalizer"] = serde_json::json!({"type": "NFC"})).unwrap();
+        let texts =
+            ["", "a", "<|endoftext|>", "word ", "\u{1112}\u{1161}\u{11ab}", "\u{3b9}\u{308}\u{301}", "日本", " "];
+        for text in texts.into_iter().flat_map(|text| [1, 7, 500].map(|times| text.repeat(times))) {
+            for tokenizer in [&plain, &composed] {
+                let (fewest, tokens) = (tokenizer.fewest_tokens(&text), tokenizer.encode(&text).unwrap().len());
+                assert!(fewest <= tokens, "{fewest} > {tokens}: {text:?}");
+            }
+        }
+        // the longest token has 13 bytes
+        assert_eq!(plain.fewest_tokens(&"<|endoftext|>".repeat(500)), 500);
+        assert_eq!(composed.fewest_tokens(&"é".repeat(39)), 2);
+        let strips = |json: &mut serde_json::Value| json["added_tokens"][0]["rstrip"] = true.into();
+        let lower = |json: &mut serde_json::Value| json["normalizer"] = serde_json::json!({"type": "StripAccents"});
+        assert_eq!(with(strips).unwrap().fewest_tokens(&"word ".repeat(500)), 0);
+        assert_eq!(with(lower).unwrap().fewest_tokens(&"word ".repeat(500)), 0);
     }
 
     #[test]

@@ -36,6 +36,7 @@ use ratatui::{
     widgets::{Block, Paragraph, Wrap},
 };
 use tui_input::Input;
+use unicode_width::UnicodeWidthStr;
 
 use crate::{
     app::{Action, Extent, Focus, Overlay, Region, State, Tab},
@@ -173,22 +174,25 @@ fn input_line(frame: &mut Frame<'_>, area: Rect, sign: &str, input: &Input, acti
         return 0;
     }
     let width = usize::from(area.width).saturating_sub(sign.len() + 1);
-    let text = text::visible(input.value(), theme);
-    let columns = |text: &str| unicode_width::UnicodeWidthStr::width(text);
-    let before: String = text.chars().take(input.cursor()).collect();
-    // characters may be two columns wide: leave out as many as bring the cursor inside
-    let mut scroll = 0;
-    while columns(&before.chars().skip(scroll).collect::<String>()) > width {
-        scroll += 1;
-    }
-    let shown: String = text.chars().skip(scroll).collect();
+    let value = input.value();
+    let cursor = value.char_indices().nth(input.cursor()).map_or(value.len(), |(at, _)| at);
+    // back from the cursor as far as there is room: the line may be far longer than the screen is wide
+    let mut room = width;
+    let fits = |(_, c): &(usize, char)| {
+        let left = room.checked_sub(text::columns(*c, theme));
+        room = left.unwrap_or(room);
+        left.is_some()
+    };
+    let first = value[..cursor].char_indices().rev().take_while(fits).last().map_or(cursor, |(at, _)| at);
+    let before = text::visible(&value[first..cursor], theme);
+    let after: String = value[cursor..].chars().take(width + 1).collect();
     let sign_style = if active { theme.title() } else { theme.dim() };
+    let shown = [before.as_str(), &text::visible(&after, theme)].concat();
     let line = Line::from(vec![Span::styled(sign.to_string(), sign_style), Span::raw(shown)]);
     frame.render_widget(line, Rect { height: 1, ..area });
     if active {
-        let left = columns(&before.chars().skip(scroll).collect::<String>());
-        let column = u16::try_from(sign.len() + left).unwrap_or(0);
+        let column = u16::try_from(sign.len() + before.width()).unwrap_or(0);
         frame.set_cursor_position(Position::new((area.x + column).min(area.right() - 1), area.y));
     }
-    scroll
+    value[..first].chars().count()
 }

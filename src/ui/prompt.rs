@@ -32,7 +32,9 @@ fn line(frame: &mut Frame<'_>, area: Rect, name: &str, line: &TextLine, other: &
         Ok(tokens) if tokens.is_empty() => vec![Line::from(Span::styled("none", theme.dim()))],
         Ok(tokens) => {
             let mut spans = vec![Span::styled(format!("{} tokens  ", tokens.len()), theme.accent())];
-            for (i, token) in tokens.iter().enumerate() {
+            // a token takes a column at least
+            let visible = usize::from(area.width) * usize::from(area.height);
+            for (i, token) in tokens.iter().enumerate().take(visible) {
                 // where both prompts have tokens, those that differ stand out
                 let differs = !other.is_empty() && other.get(i) != Some(token);
                 let style = if differs { theme.changed() } else { ratatui::style::Style::new() };

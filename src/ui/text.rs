@@ -26,10 +26,15 @@ pub(super) fn bytes(n: usize) -> String {
 
 /// A token on one line: control characters made visible.
 pub(super) fn visible(token: &str, theme: Theme) -> String {
-    let shown = |c: char| match c {
+    token.chars().map(|c| shown(c, theme)).collect()
+}
+
+/// What stands for a character on the screen.
+fn shown(c: char, theme: Theme) -> char {
+    match c {
         '\n' if !theme.ascii => '⏎',
         '\t' if !theme.ascii => '⇥',
-        c if !is_printable(c) || UnicodeWidthChar::width(c).unwrap_or(0) == 0 => {
+        c if !is_printable(c) || c.width().unwrap_or(0) == 0 => {
             if theme.ascii {
                 '?'
             } else {
@@ -38,8 +43,12 @@ pub(super) fn visible(token: &str, theme: Theme) -> String {
         }
         c if theme.ascii && !c.is_ascii() => '?',
         c => c,
-    };
-    token.chars().map(shown).collect()
+    }
+}
+
+/// The columns that a character takes once it is visible.
+pub(super) fn columns(c: char, theme: Theme) -> usize {
+    shown(c, theme).width().unwrap_or(0)
 }
 
 /// The rows of a text that is broken between words, or within one that is wider than a row.

@@ -35,10 +35,21 @@ impl Session {
     }
 
     pub fn start_in(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_pythia-tui"));
         command.args(args);
+        Self::spawn(dir, command, env)
+    }
+
+    /// A script of a shell with job control, whose `"$0"` is the program.
+    pub fn shell(script: &str, env: &[(&str, &str)]) -> Self {
+        let mut command = CommandBuilder::new("sh");
+        command.args(["-m", "-c", script, env!("CARGO_BIN_EXE_pythia-tui")]);
+        Self::spawn(Path::new("."), command, env)
+    }
+
+    fn spawn(dir: &Path, mut command: CommandBuilder, env: &[(&str, &str)]) -> Self {
+        let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
         command.env("TERM", "xterm-256color");
         command.env("COLORTERM", "truecolor");
         command.env("HF_HUB_CACHE", "/nonexistent");
@@ -83,9 +94,14 @@ impl Session {
 
     /// Wait until the screen holds what is expected.
     pub fn wait_for(&self, what: &str) {
+        self.wait_until(&format!("no {what:?} on the screen"), || self.text().contains(what));
+    }
+
+    /// Wait until something is so.
+    pub fn wait_until(&self, otherwise: &str, so: impl Fn() -> bool) {
         let began = Instant::now();
-        while !self.text().contains(what) {
-            assert!(began.elapsed() < LONG, "no {what:?} on the screen:\n{}", self.text());
+        while !so() {
+            assert!(began.elapsed() < LONG, "{otherwise}:\n{}", self.text());
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -95,9 +111,35 @@ impl Session {
     }
 
     pub fn signal(&self, signal: i32) {
-        let pid = i32::try_from(self.child.process_id().unwrap()).unwrap();
-        let sent = std::process::Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().unwrap();
-        assert!(sent.success());
+        send(self.child.process_id().unwrap(), signal);
+    }
+
+    /// Change the size of the terminal, and of the screen that is seen.
+    pub fn resize(&self, rows: u16, cols: u16) {
+        self.screen.lock().unwrap().screen_mut().set_size(NonZero::new(rows).unwrap(), NonZero::new(cols).unwrap());
+        self.master.as_ref().unwrap().resize(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
+    }
+
+    /// Let go of the terminal, as a window that is closed; what the program returned.
+    pub fn close(mut self) -> portable_pty::ExitStatus {
+        self.deaf.store(true, Ordering::SeqCst);
+        // some output, for the reader to notice
+        self.press("]");
+        self.input.take();
+        self.master.take();
+        self.status()
+    }
+
+    /// Wait for the program to end.
+    pub fn status(&mut self) -> portable_pty::ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < LONG, "it does not end:\n{}", self.text());
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Whether the line discipline echoes and edits lines, as a shell expects.
@@ -108,21 +150,24 @@ impl Session {
 
     /// Wait for the program to end, and see that it gave everything back.
     pub fn ends_clean(mut self) {
-        let began = Instant::now();
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(began.elapsed() < LONG, "it does not end:\n{}", self.text());
-            thread::sleep(Duration::from_millis(10));
-        }
+        self.status();
+        self.is_given_back();
+    }
+
+    /// Wait until the terminal is as a shell expects it.
+    pub fn is_given_back(&self) {
         let clean = |s: &vt100::Screen| {
             !s.alternate_screen()
                 && !s.hide_cursor()
                 && !s.bracketed_paste()
                 && s.mouse_protocol_mode() == MouseProtocolMode::None
         };
-        while !clean(self.screen.lock().unwrap().screen()) {
-            assert!(began.elapsed() < LONG, "the terminal was not given back:\n{}", self.text());
-            thread::sleep(Duration::from_millis(10));
-        }
-        assert!(self.cooked(), "the terminal is still in raw mode");
+        self.wait_until("the terminal was not given back", || clean(self.screen.lock().unwrap().screen()));
+        self.wait_until("the terminal is still in raw mode", || self.cooked());
     }
+}
+
+pub fn send(pid: u32, signal: i32) {
+    let sent = std::process::Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().unwrap();
+    assert!(sent.success());
 }

@@ -14,3 +14,4 @@ pub use hub::{Cache, Cached, Hub, HubError, Progress, Tell, Waiting, repository,
 pub(super) use entry::is_buffer;
 pub(super) use sniff::{explain, explain_start};
 pub(super) use tensors::Checkpoint;
+pub use tensors::GoOn;

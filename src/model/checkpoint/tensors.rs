@@ -26,17 +26,21 @@ enum Shard {
     Embedded(&'static [u8]),
 }
 
+/// Whether what takes long is still wanted.
+pub type GoOn<'a> = &'a dyn Fn() -> bool;
+
 /// Named tensors, read when asked for.
-pub(in crate::model) struct Checkpoint {
+pub(in crate::model) struct Checkpoint<'a> {
     shards: Vec<Shard>,
     /// Each with the number of its shard.
     tensors: BTreeMap<String, (usize, Result<Entry, String>)>,
+    go_on: GoOn<'a>,
 }
 
-impl Checkpoint {
-    /// Open the weights of a checkpoint directory.
-    pub(in crate::model) fn open(dir: &Path) -> Result<Self, ModelError> {
-        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
+impl<'a> Checkpoint<'a> {
+    /// Open the weights of a checkpoint directory, to be read as long as `go_on` says so.
+    pub(in crate::model) fn open(dir: &Path, go_on: GoOn<'a>) -> Result<Self, ModelError> {
+        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new(), go_on };
         let Files { paths, format } = files(dir)?;
         for path in paths {
             let file = fs::open(&path).map_err(ModelError::read(&path))?;
@@ -59,7 +63,7 @@ impl Checkpoint {
     }
 
     pub(in crate::model) fn embedded(bytes: &'static [u8]) -> Result<Self, ModelError> {
-        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
+        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new(), go_on: &|| true };
         let broken = |reason| ModelError::Broken { path: "embedded model".into(), reason };
         checkpoint.add(Shard::Embedded(bytes), safetensors_file::entries(bytes).map_err(broken)?);
         Ok(checkpoint)
@@ -88,7 +92,13 @@ impl Checkpoint {
     }
 
     /// The values of a tensor, row-major, as f32 whatever they are stored as.
+    ///
+    /// # Errors
+    /// It is not there, of another type, or not wanted any longer.
     pub(in crate::model) fn read(&self, name: &str) -> Result<Vec<f32>, ModelError> {
+        if !(self.go_on)() {
+            return Err(ModelError::Stopped);
+        }
         let Some((shard, Ok(entry))) = self.tensors.get(name) else {
             return Err(ModelError::Tensors(vec![format!("  missing {name}")]));
         };

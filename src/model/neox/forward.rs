@@ -39,7 +39,7 @@ impl Model {
     /// The model, and what its checkpoint holds besides.
     pub(in crate::model) fn new(
         config: Config,
-        checkpoint: &Checkpoint,
+        checkpoint: &Checkpoint<'_>,
         processing: Processing,
         place: Placement,
     ) -> std::result::Result<(Self, Vec<String>), ModelError> {
@@ -118,6 +118,14 @@ impl Model {
         }
         let normalized = self.ln_final.forward(&resid, HookPoint::LnFinalScale, HookPoint::LnFinalNormalized, hooks)?;
         Ok(at_end(normalized)?)
+    }
+
+    /// The bytes of the weights.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        let values = super::structure::parameters(&self.config).into_iter();
+        let values: u64 = values.map(|(_, shape)| shape.into_iter().map(|n| n as u64).product::<u64>()).sum();
+        values * self.dtype.size_in_bytes() as u64
     }
 
     /// Where it lies, and in which type.

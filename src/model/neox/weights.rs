@@ -86,7 +86,7 @@ impl Weights {
     /// # Errors
     /// A tensor that can't be read, and tensor errors.
     pub(super) fn load(
-        checkpoint: &Checkpoint,
+        checkpoint: &Checkpoint<'_>,
         config: &Config,
         processing: Processing,
         place: &Placement,
@@ -115,7 +115,7 @@ impl Weights {
 }
 
 struct Reader<'a> {
-    checkpoint: &'a Checkpoint,
+    checkpoint: &'a Checkpoint<'a>,
     folded: bool,
     place: &'a Placement,
 }
@@ -289,7 +289,7 @@ impl Matrix {
 ///
 /// # Errors
 /// Every tensor that is missing or has another shape, by name; a tensor that can't be read.
-pub(super) fn check(checkpoint: &Checkpoint, config: &Config) -> Result<Vec<String>, ModelError> {
+pub(super) fn check(checkpoint: &Checkpoint<'_>, config: &Config) -> Result<Vec<String>, ModelError> {
     const SHOWN: usize = 12;
     let tensors = checkpoint.names().count();
     if config.n_layers > tensors {

@@ -146,7 +146,7 @@ impl Hub {
             Ok(Source::Snapshot { directory, repository, revision, commit })
                 if !self.offline
                     && (self.cache.may_have(&repository, &commit, "tokenizer.json")
-                        || matches!(Checkpoint::open(&directory), Err(ModelError::Broken { .. }))) =>
+                        || matches!(Checkpoint::open(&directory, &|| true), Err(ModelError::Broken { .. }))) =>
             {
                 let found = self.fetch(&repository, &revision, tell);
                 Ok(found.unwrap_or(Source::Snapshot { directory, repository, revision, commit }))

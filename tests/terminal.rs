@@ -1,0 +1,123 @@
+//! What happens to the terminal, and from it: sizes and keys at once, broken sequences, stops, closed windows, faults.
+#![cfg(unix)]
+#![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::session::{Session, send};
+
+fn explorer() -> Session {
+    let session = Session::start(&["--model", "demo", "Two tokens"], &[]);
+    session.wait_for("L2 norm");
+    session
+}
+
+/// As often as `PYTHIA_TUI_RESIZES` says.
+#[test]
+fn a_key_beside_a_change_of_size_is_read() {
+    let times = std::env::var("PYTHIA_TUI_RESIZES").map_or(20, |times| times.parse().unwrap());
+    let mut session = explorer();
+    for time in 0..times {
+        let (rows, cols) = [(24, 80), (30, 100), (40, 132)][time % 3];
+        // before, beside and after it
+        if time % 2 == 0 {
+            session.resize(rows, cols);
+            session.press("?");
+        } else {
+            session.press("?");
+            session.resize(rows, cols);
+        }
+        session.wait_for("the next hook of the forward pass");
+        session.press("?");
+        session.wait_until("the help stays", || !session.text().contains("the next hook of the forward pass"));
+    }
+    session.press("q");
+    session.ends_clean();
+}
+
+#[test]
+fn ctrl_c_ends_the_program_whatever_came_before() {
+    for broken in ["\x1b", "\x1b[", "\x1b[?", "\x1b[200~abc", "\x1bO", "\x1b[M", "\x1b[<0;1", "\x1b]11;rgb"] {
+        let mut session = explorer();
+        session.press(broken);
+        session.press("\x03");
+        session.ends_clean();
+    }
+}
+
+#[test]
+fn a_broken_sequence_is_given_up() {
+    let mut session = explorer();
+    for broken in ["\x1b[?", "\x1b[200~abc"] {
+        session.press(broken);
+        // what follows at once may be taken for a part of the sequence, what follows later is not
+        while !session.text().contains("the next hook of the forward pass") {
+            session.press("?");
+            std::thread::sleep(std::time::Duration::from_millis(1200));
+        }
+        session.press("q");
+        session.wait_until("the help stays", || !session.text().contains("the next hook of the forward pass"));
+    }
+    session.press("q");
+    session.ends_clean();
+}
+
+#[test]
+fn a_closed_window_is_an_ordinary_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = [("XDG_STATE_HOME", dir.path().to_str().unwrap())];
+    let mut session = Session::start(&["--model", "demo", "Two tokens"], &env);
+    session.wait_for("L2 norm");
+    session.press("a");
+    session.wait_for("1 edit");
+    session.press("a");
+    session.wait_for("took back");
+    session.press("a");
+    session.wait_for("touched");
+    assert!(session.close().success());
+    let files: Vec<_> = std::fs::read_dir(dir.path().join("pythia-tui/sessions")).unwrap().flatten().collect();
+    let texts: Vec<String> = files.iter().filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
+    assert!(texts.iter().any(|text| text.contains("line = \"hook_embed = 0\"")), "{texts:?}");
+    assert!(files.iter().all(|file| !file.path().to_string_lossy().ends_with(".part")), "{files:?}");
+}
+
+fn is_stopped(pid: u32) -> bool {
+    let state = std::process::Command::new("ps").args(["-o", "state=", "-p", &pid.to_string()]).output().unwrap();
+    state.stdout.starts_with(b"T")
+}
+
+/// Stopped from outside or by its key, and continued: the shell has the terminal, then the explorer again.
+#[test]
+fn it_is_stopped_and_goes_on() {
+    const SCRIPT: &str =
+        r#""$0" --model demo "Two tokens" & echo "pid $!."; fg; echo "stopped."; read line; fg; echo "ended.""#;
+    for stop in [Some(libc::SIGTSTP), Some(libc::SIGSTOP), None] {
+        let mut session = Session::shell(SCRIPT, &[]);
+        session.wait_for("L2 norm");
+        let raw = session.raw();
+        let pid: u32 = raw.split("pid ").nth(1).unwrap().split('.').next().unwrap().parse().unwrap();
+        match stop {
+            Some(signal) => send(pid, signal),
+            None => session.press("\x1a"),
+        }
+        session.wait_until("the shell does not go on", || session.raw().contains("stopped."));
+        if stop != Some(libc::SIGSTOP) {
+            session.is_given_back();
+        }
+        // continued in the background, it stops again and draws nothing
+        let before = session.raw().len();
+        session.resize(40, 132);
+        send(pid, libc::SIGCONT);
+        session.wait_until("it goes on in the background", || is_stopped(pid));
+        assert_eq!(session.raw()[before..].trim(), "", "it draws in the background");
+        session.press("\n");
+        // only the wider screen has room for this hint
+        session.wait_for("x delete");
+        session.wait_until("the terminal is cooked", || !session.cooked());
+        session.press("?");
+        session.wait_for("the next hook of the forward pass");
+        session.press("qq");
+        session.wait_until("it does not end", || session.raw().contains("ended."));
+        assert!(session.status().success());
+    }
+}
