@@ -35,16 +35,26 @@ pub enum Readers {
 }
 
 /// Let `write` fill a new file beside `path`, which takes its place once everything is on the disk. Until then `path` is
-/// untouched, and it stays so if anything fails.
+/// untouched, and it stays so if anything fails. A link stays, and what it leads to is replaced; a device or a pipe, such as
+/// `/dev/stdout`, is written to.
 ///
 /// # Errors
-/// Whatever `write` says, a full disk, or that the file can't take its place.
+/// Whatever `write` says, a full disk, that the file can't take its place, or a pipe that nobody reads.
 pub fn write_atomic(
     path: &Path,
     readers: Readers,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> Result<(), WriteError> {
     let failed = |source| WriteError { path: path.to_path_buf(), source };
+    let target = path.canonicalize();
+    let path = target.as_deref().unwrap_or(path);
+    match path.metadata() {
+        Ok(found) if found.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
+        Ok(found) if !found.is_file() => {
+            return open_special(path).and_then(|mut file| write(&mut file)).map_err(failed);
+        }
+        _ => {}
+    }
     let name = path.file_name().ok_or_else(|| failed(io::Error::from(io::ErrorKind::InvalidFilename)))?;
     remove_abandoned(path);
     let (mut file, partial) = create_beside(path, name, readers).map_err(failed)?;
@@ -54,6 +64,24 @@ pub fn write_atomic(
         let _ = fs::remove_file(&partial);
         failed(error)
     })
+}
+
+/// Open a device or a pipe for writing, without waiting for a reader.
+fn open_special(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits().cast_signed());
+        let file = options.open(path)?;
+        // a reader that is slow is waited for
+        fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+        Ok(file)
+    }
+    #[cfg(not(unix))]
+    options.open(path)
 }
 
 /// [`write_atomic`] of a text.
@@ -182,6 +210,34 @@ mod tests {
         write_text(&path, Readers::AsBefore, "text").unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         assert_eq!(fs::read_to_string(&path).unwrap(), "text");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_and_pipes_are_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("elsewhere")).unwrap();
+        fs::write(at("elsewhere/file"), "before").unwrap();
+        std::os::unix::fs::symlink(at("elsewhere/file"), at("link")).unwrap();
+        write_text(&at("link"), Readers::AsBefore, "text").unwrap();
+        assert!(at("link").is_symlink() && fs::read_to_string(at("elsewhere/file")).unwrap() == "text");
+        assert!(write_text(&at("elsewhere"), Readers::AsBefore, "text").is_err());
+
+        let pipe = at("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(write_text(&pipe, Readers::AsBefore, "text").is_err(), "nobody reads");
+        let long = "long enough to fill it ".repeat(10_000);
+        // open for writing as well, so that opening waits for nobody and the end is told by length
+        let mut reader = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+        let expected = long.clone();
+        let read = std::thread::spawn(move || {
+            let mut found = vec![0; expected.len()];
+            io::Read::read_exact(&mut reader, &mut found).unwrap();
+            found == expected.as_bytes()
+        });
+        write_text(&pipe, Readers::AsBefore, &long).unwrap();
+        assert!(read.join().unwrap());
     }
 
     #[cfg(unix)]
