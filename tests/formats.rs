@@ -130,6 +130,26 @@ fn corrupted_pickles_are_refused() {
     }
 }
 
+/// A header of JSON takes many times its size to read, so that its length is bounded.
+#[test]
+fn a_header_that_is_too_long_is_refused() {
+    for (spaces, refusal) in [(1 << 20, None), (16 << 20, Some("header too large"))] {
+        let copy = tempfile::tempdir().unwrap();
+        fs::copy(fixture("formats/f32/config.json"), copy.path().join("config.json")).unwrap();
+        let whole = fs::read(fixture("formats/f32/model.safetensors")).unwrap();
+        let (length, rest) = whole.split_first_chunk::<8>().unwrap();
+        let length = usize::try_from(u64::from_le_bytes(*length)).unwrap();
+        let header = [&rest[..length], b" ".repeat(spaces).as_slice()].concat();
+        let file = [&(header.len() as u64).to_le_bytes(), header.as_slice(), &rest[length..]].concat();
+        fs::write(copy.path().join("model.safetensors"), file).unwrap();
+        match (load(copy.path()), refusal) {
+            (Ok(_), None) => {}
+            (Err(error), Some(reason)) => assert!(error.to_string().contains(reason), "{error}"),
+            (loaded, _) => panic!("{spaces} spaces: {:?}", loaded.err().map(|error| error.to_string())),
+        }
+    }
+}
+
 /// The safest form is taken where there are several.
 #[test]
 fn safetensors_go_before_pickles() {

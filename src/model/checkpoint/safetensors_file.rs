@@ -1,11 +1,17 @@
 use safetensors::{SafeTensorError, SafeTensors, tensor::TensorInfo};
 
 use super::entry::{Entry, Found};
+use crate::fs::TEXT_LIMIT;
 
 /// The tensors of a safetensors file.
 pub(super) fn entries(file: &[u8]) -> Result<Vec<Found>, String> {
     let cut = "it is truncated; fetch it again";
-    let (header, metadata) = SafeTensors::read_metadata(file).map_err(|e| match e {
+    let read = match file.first_chunk() {
+        // the library allows six times as much, which can take gigabytes as it is parsed
+        Some(length) if u64::from_le_bytes(*length) > TEXT_LIMIT => Err(SafeTensorError::HeaderTooLarge),
+        _ => SafeTensors::read_metadata(file),
+    };
+    let (header, metadata) = read.map_err(|e| match e {
         SafeTensorError::HeaderTooSmall => format!("{} bytes are too few: {cut}", file.len()),
         SafeTensorError::InvalidHeaderLength | SafeTensorError::MetadataIncompleteBuffer => {
             format!("it is shorter than its header says ({} bytes): {cut}", file.len())
