@@ -11,8 +11,9 @@ use std::{cell::RefCell, hint::black_box, path::PathBuf, sync::atomic::AtomicBoo
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use pythia_tui::{
-    app::{Effect, Event, Keymap, ModelInfo, Opening, Setup, State, Tab, Token, Training, update},
+    app::{Effect, Event, Keymap, ModelInfo, Opening, Setup, State, Tab, Training, update},
     engine::{Answer, Control, Engine, Live, Question, Spec, Stop},
+    experiment::Token,
     hooks::{
         ActivationCache, Axis, BlockHook, Capture, Edit, HookPoint, Hooks, Interventions, Op, Plan, References, Schema,
     },

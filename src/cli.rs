@@ -7,14 +7,13 @@ mod colors;
 mod completions;
 mod config;
 mod encoder;
-mod experiment;
 mod explore;
 mod files;
 mod hooks;
 mod models;
 mod opening;
+mod prepare;
 mod progress;
-mod prompt;
 mod run;
 mod structure;
 mod subject;
@@ -27,7 +26,7 @@ use std::{ffi::OsString, process::ExitCode, sync::Arc};
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use crate::{engine::in_pool, model::ModelError, panics, printed};
+use crate::{engine::in_pool, experiment::ExperimentError, model::ModelError, panics, printed};
 use args::{Args, Command};
 
 /// A mistake in how the program was called: exit code 2.
@@ -119,7 +118,9 @@ fn explain(error: clap::Error, words: &[OsString]) -> ExitCode {
 }
 
 fn is_usage(error: &anyhow::Error) -> bool {
-    error.is::<Usage>() || error.downcast_ref().is_some_and(ModelError::is_usage)
+    error.is::<Usage>()
+        || error.downcast_ref().is_some_and(ModelError::is_usage)
+        || error.downcast_ref().is_some_and(ExperimentError::is_usage)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -8,6 +8,7 @@
 //! - [`model`]: GPT-NeoX on candle: checkpoints, weight processing, the hooked forward pass.
 //! - [`analysis`]: pure functions over runs: statistics, comparison, head scores.
 //! - [`engine`]: runs, what is reused between them, and the worker thread.
+//! - [`experiment`]: what is run, as text and arguments, checked against a model.
 //! - [`app`]: the explorer's state and its pure update function.
 //! - [`ui`]: state to frame.
 //! - [`term`]: the terminal guard, signals and the input thread.
@@ -17,6 +18,7 @@ pub mod analysis;
 pub mod app;
 pub mod cli;
 pub mod engine;
+pub mod experiment;
 pub mod fs;
 pub mod hooks;
 pub mod model;

@@ -196,6 +196,47 @@ fn a_prompt_that_does_not_fit_is_a_mistake_in_the_call_however_it_is_given() {
 }
 
 #[test]
+fn a_sweep_measures_what_the_file_says_else_what_suits_the_map() {
+    let metric = |lines: &str, arguments: &[&str]| {
+        let (_dir, path) = experiment(format!(
+            "version = 1\nmodel = {:?}\ntokens = [5, 6, 7]\ncontrast-tokens = [5, 9, 7]\n{lines}\n",
+            micro()
+        ));
+        let json = stdout(&[&["sweep", "--experiment", &path, "--json"], arguments].concat());
+        serde_json::from_str::<Value>(&json).unwrap()["metric"].as_str().unwrap().to_string()
+    };
+    let patch = &["--patch", "resid_pre"][..];
+    let patched = "[view]\ntab = 'sweep'\nhook = 'hook_embed'\nmap = 'resid_pre'";
+    assert_eq!(metric("", &[]), "kl");
+    assert_eq!(metric("", patch), "logit-diff");
+    assert_eq!(metric(patched, &[]), "logit-diff");
+    assert_eq!(metric(patched, &["--op", "= 0"]), "kl");
+    assert_eq!(metric("metric = 'kl'", patch), "kl");
+    assert_eq!(metric("metric = 'kl'", &["--patch", "resid_pre", "--metric", "prob"]), "prob");
+}
+
+#[test]
+fn a_view_that_does_not_fit_is_a_mistake_also_where_nothing_is_shown() {
+    for (line, column, view, expected) in [
+        (5, 7, "tab = 'shapes'\nhook = 'hook_embed'", "there is no view `shapes`"),
+        (4, 1, "tab = 'shape'", "missing field `hook`"),
+        (4, 1, "tab = 'shape'\nhook = 'blocks.9.hook_mlp_out'", "this model has no `blocks.9.hook_mlp_out`"),
+        (4, 1, "tab = 'shape'\nhook = 'hook_embed'\nhead = 4", "head 4 is out of range: expected 0 to 3"),
+        (4, 1, "tab = 'shape'\nhook = 'hook_embed'\nposition = 3", "position 3 is out of range: expected 0 to 2"),
+    ] {
+        let (_dir, path) =
+            experiment(format!("version = 1\nmodel = {:?}\ntokens = [5, 6, 7]\n[view]\n{view}\n", micro()));
+        for command in ["run", "sweep"] {
+            refused(&[command, "--experiment", &path], 2, &format!("line {line}, column {column}: {expected}"));
+        }
+    }
+    // a prompt that was given may be shorter than the one that was looked at
+    let view = "[view]\ntab = 'shape'\nhook = 'hook_embed'\nposition = 2";
+    let (_dir, path) = experiment(format!("version = 1\nmodel = {:?}\ntokens = [5, 6, 7]\n{view}\n", micro()));
+    stdout(&["run", "--experiment", &path, "--tokens", "5"]);
+}
+
+#[test]
 fn reasons_are_given_once_and_with_the_place() {
     let once = |dir: &Path, reason: &str| {
         let output = program(&["run", "--model", dir.to_str().unwrap(), "--tokens", "1"]).output().unwrap();

@@ -10,14 +10,15 @@ use proptest::prelude::*;
 use pythia_tui::{
     analysis::{HeadScores, stats},
     app::{
-        BINDINGS, Component, EditLine, Effect, Event, Experiment, Extent, Focus, Key, Keymap, ModelInfo, NotSaved,
-        Opening, Overlay, Phase, Place, PromptLine, Purpose, Region, Setup, State, Tab, Token, Training, update,
+        BINDINGS, Component, Effect, Event, Experiment, Extent, Focus, Key, Keymap, ModelInfo, NotSaved, Opening,
+        Overlay, Phase, PromptLine, Purpose, Region, SavedView, Setup, State, Tab, Training, update,
     },
     engine::{
-        Attribution, Compare, EditEffect, Filling, HookChange, Idle, LensCell, Look, Measure, Measured, Measures,
-        Prediction, Report, Summary, Thumbnails, View, Want, WhichAttention,
+        Attribution, Compare, EditEffect, Filling, HookChange, Idle, LensCell, Look, Map, Measure, Measured, Measures,
+        Metric, Patch, Prediction, Report, Summary, Thumbnails, View, Want, WhichAttention,
     },
-    hooks::{self, Dims, HookPoint, Schema},
+    experiment::{EditLine, Token},
+    hooks::{self, Dims, HookPoint, Op, Schema},
     model::{ACTIVATIONS, Config, Dtype, Processing, Progress, TrainingStep, Waiting, modules},
     ui::{self, ColorDepth, Theme},
 };
@@ -1380,6 +1381,28 @@ fn saving_asks_before_it_replaces() {
 }
 
 #[test]
+fn an_experiment_names_the_metric_that_was_chosen_or_that_a_sweep_would_not_take() {
+    let mut program = Program::start(SMALL, &[]);
+    let written = |program: &Program| program.state.experiment().metric;
+    assert_eq!(written(&program), None);
+    // a sweep of a patching map would measure the logit difference
+    program.state.looks.map = Map::Patch(Patch::ResidPre);
+    assert_eq!(written(&program), Some(Metric::Kl));
+    program.state.looks.map = Map::Ablate(Op::Set(0.0));
+    program.state.tab = Tab::Sweep;
+    for metric in [Metric::LogitDiff, Metric::Prob, Metric::Kl] {
+        program.keys("m");
+        assert_eq!(written(&program), Some(metric));
+    }
+    let opened = |metric| Setup { prompt: ("Two".into(), program.state.tokens.clone()), metric, ..Setup::default() };
+    let (chosen, left_out) = (opened(Some(Metric::Prob)), opened(None));
+    for (setup, expected) in [(chosen, Some(Metric::Prob)), (left_out, None)] {
+        program.event(Event::Opened("other.toml".into(), Ok(Box::new(setup))));
+        assert_eq!(written(&program), expected);
+    }
+}
+
+#[test]
 fn an_experiment_that_is_opened_can_be_undone() {
     let mut program = Program::start(SMALL, &["blocks.1.attn.hook_z[head=2] = 0"]);
     program.keys("3 >");
@@ -1390,7 +1413,7 @@ fn an_experiment_that_is_opened_can_be_undone() {
     let setup = Setup {
         prompt: ("Other words".into(), tokens),
         edits: vec![EditLine { edit: "hook_embed = 0".parse().unwrap(), on: false }],
-        view: Some(Place { position: 9, tab: Tab::Values, ..*read.view.unwrap().get_ref() }),
+        view: Some(SavedView { position: 9, tab: Tab::Values, ..*read.view.unwrap().get_ref() }),
         ..Setup::default()
     };
     let path = std::path::PathBuf::from("other.toml");

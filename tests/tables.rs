@@ -8,8 +8,9 @@ use std::{cell::RefCell, collections::BTreeSet};
 use common::engine;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use pythia_tui::{
-    app::{EditLine, Effect, Event, Keymap, ModelInfo, Opening, Setup, State, Tab, Table, Token, Training, update},
+    app::{Effect, Event, Keymap, ModelInfo, Opening, Setup, State, Tab, Table, Training, update},
     engine::{Answer, Live, Stop},
+    experiment::{EditLine, Token},
     model::{Dtype, Processing, TrainingStep, modules},
     ui::{self, ColorDepth, Theme},
 };

@@ -1,14 +1,17 @@
 //! What each action does, whether a key asked for it or the command line.
 
 use super::{
-    Action, Distractor, Editor, Effect, Extent, Finder, Focus, LensBy, Overlay, Phase, Score, State, Tab, command,
+    Action, Editor, Effect, Extent, Finder, Focus, LensBy, Overlay, Phase, Score, State, Tab, command,
     editing::{ablate, alter, change_edits, time_travel},
     navigate::{cycle, navigate, step_block, step_head, step_hook, step_match, to_extreme},
     prompt, quantity, save, training,
     update::{keep_shown, refuse, run_again, say},
     views::maps,
 };
-use crate::engine::{Compare, Metric, View, WhichAttention};
+use crate::{
+    engine::{Compare, Metric, View, WhichAttention},
+    experiment::Distractor,
+};
 
 /// Carry out an action, whether a key asked for it or the command line.
 pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
@@ -237,7 +240,7 @@ fn lay_out(state: &mut State) {
         Tab::Attention => looks.extent = cycle(&Extent::ALL, looks.extent, 1),
         Tab::Values => looks.colours = !looks.colours,
         Tab::Attribution => looks.by_layer = !looks.by_layer,
-        Tab::Sweep => looks.metric = cycle(&Metric::ALL, looks.metric, 1),
+        Tab::Sweep => looks.chosen_metric = Some(cycle(&Metric::ALL, looks.metric(), 1)),
         Tab::Shape | Tab::Logits | Tab::Lens | Tab::Heads | Tab::Training => {
             say(state, "this view has one layout only".into());
         }

@@ -4,11 +4,14 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_input::InputRequest;
 
 use super::{
-    Action, EditLine, Editor, Overlay, State, line,
+    Action, Editor, Overlay, State, line,
     state::History,
     update::{refuse, run_again, say},
 };
-use crate::hooks::{Edit, Op, Plan};
+use crate::{
+    experiment::EditLine,
+    hooks::{Edit, Op, Plan},
+};
 
 /// Change the list of edits, so that it can be undone, and run again if what is switched on differs.
 pub(super) fn change_edits(state: &mut State, change: impl FnOnce(&mut Vec<EditLine>, &mut usize)) {

@@ -2,9 +2,10 @@ use std::path::PathBuf;
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
-use super::{Hit, ModelInfo, Setup, Token};
+use super::{Hit, ModelInfo, Setup};
 use crate::{
     engine::{Report, Want},
+    experiment::Token,
     model::{Progress, TrainingStep},
 };
 

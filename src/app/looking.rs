@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use super::{
-    Component, Distractor, Extent, State, Tab, Token,
+    Component, Extent, State, Tab,
     views::{LENS, pairs},
 };
 use crate::{
     analysis::descending,
     engine::{Compare, Look, Prediction, Question, Slice, View, left_out},
+    experiment::{Distractor, Token},
     hooks::Edit,
 };
 

@@ -4,12 +4,13 @@ use crossterm::event::{KeyCode, KeyEvent};
 use tui_input::Input;
 
 use super::{
-    Effect, Focus, Overlay, Purpose, State, Tab, Token,
+    Effect, Focus, Overlay, Purpose, State, Tab,
     editing::drop_unfit,
     line,
     state::Prompts,
     update::{refuse, run_again, say},
 };
+use crate::experiment::Token;
 
 /// The line editor for the prompt, and for the contrast prompt below it.
 #[derive(Clone, Debug)]

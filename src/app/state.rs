@@ -6,6 +6,7 @@ use std::{
 
 use crate::{
     engine::{EditEffect, Look, Spec, Summary, View, Want},
+    experiment::{Distractor, EditLine, Token},
     hooks::{Axis, Edit, HookPoint, Schema},
     model::{Config, Dtype, Module, Processing},
 };
@@ -14,13 +15,6 @@ use super::{
     Action, Areas, Arrangement, CommandLine, Component, Editor, Finder, Keymap, Looks, PromptLine, SaveLine, Setup,
     Tab, Training, Tree, areas, editor::Setting, update::say,
 };
-
-/// A token of the prompt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    pub id: u32,
-    pub text: String,
-}
 
 /// What the header says of the model.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,13 +40,6 @@ pub enum Focus {
     Tree,
     View,
     Edits,
-}
-
-/// An edit in the list.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EditLine {
-    pub edit: Edit,
-    pub on: bool,
 }
 
 /// How far the current run is.
@@ -85,16 +72,6 @@ pub enum Overlay {
     Prompt(PromptLine),
     Command(CommandLine),
     Save(SaveLine),
-}
-
-/// The token whose logit is taken off the target's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Distractor {
-    /// The likeliest token of the baseline that is not the target.
-    #[default]
-    Likeliest,
-    None,
-    Chosen(Token),
 }
 
 /// Everything the screen is drawn from.

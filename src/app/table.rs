@@ -46,7 +46,7 @@ impl State {
             },
             Tab::Attribution => format!("logit-attribution-pos{}", self.cell.0),
             Tab::Heads => "head-scores".into(),
-            Tab::Sweep => format!("sweep-{}-{}", self.looks.map.name(), self.looks.metric.name()),
+            Tab::Sweep => format!("sweep-{}-{}", self.looks.map.name(), self.looks.metric().name()),
             Tab::Training => format!("training-{}", self.quantity_title()),
         };
         let compare = match self.compare() {
@@ -84,7 +84,7 @@ impl State {
             (_, Tab::Sweep) => match self.view() {
                 Some(View::Sweep(filling)) => {
                     let cell = self.swept.0 * filling.grid.columns.len() + self.swept.1;
-                    filling.value(cell, self.looks.metric).map(|value| value.to_string())
+                    filling.value(cell, self.looks.metric()).map(|value| value.to_string())
                 }
                 _ => None,
             },
@@ -148,7 +148,7 @@ impl State {
             View::Lens { first, cells, .. } => self.lens_table(*first, cells),
             View::Attribution { parts, .. } => self.attribution_table(parts),
             View::Heads { scores, .. } => head_scores(scores),
-            View::Sweep(filling) => sweep(filling, self.looks.metric),
+            View::Sweep(filling) => sweep(filling, self.looks.metric()),
             View::Nothing(_) => return None,
         })
     }

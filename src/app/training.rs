@@ -7,13 +7,14 @@ use std::{
 };
 
 use super::{
-    Action, Distractor, Effect, ModelInfo, Quantity, State,
+    Action, Effect, ModelInfo, Quantity, State,
     navigate::moved,
     update::{refuse, run_again, say},
 };
 use crate::{
     analysis::log_normaliser,
     engine::{Measured, Spec, Summary},
+    experiment::Distractor,
     model::{Progress, TrainingStep},
 };
 

@@ -1,7 +1,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{
-    Action, Distractor, Effect, Event, Message, Overlay, Phase, Purpose, State, Tab, Token,
+    Action, Effect, Event, Message, Overlay, Phase, Purpose, State, Tab,
     actions::act,
     command,
     editing::{editor_key, editor_paste},
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     engine::{Report, View, WhichAttention},
+    experiment::{Distractor, Token},
     hooks::BlockHook,
 };
 

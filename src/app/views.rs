@@ -265,7 +265,8 @@ pub struct Looks {
     pub by_layer: bool,
     pub compare: Compare,
     pub map: Map,
-    pub metric: Metric,
+    /// The number that the sweep shows, where it was chosen; [`Self::metric`] otherwise.
+    pub chosen_metric: Option<Metric>,
     pub grain: Grain,
 }
 
@@ -284,9 +285,22 @@ impl Default for Looks {
             by_layer: false,
             compare: Compare::Edited,
             map: Map::Ablate(Op::Set(0.0)),
-            metric: Metric::Kl,
+            chosen_metric: None,
             grain: Grain::Cell,
         }
+    }
+}
+
+impl Looks {
+    /// The number that the sweep shows.
+    #[must_use]
+    pub fn metric(&self) -> Metric {
+        self.chosen_metric.unwrap_or(Metric::Kl)
+    }
+
+    /// The metric that an experiment has to name: one that was chosen, or that is not what a sweep measures by itself.
+    pub(super) fn written_metric(&self) -> Option<Metric> {
+        Some(self.metric()).filter(|metric| self.chosen_metric.is_some() || *metric != self.map.usual_metric())
     }
 }
 

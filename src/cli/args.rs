@@ -153,7 +153,7 @@ pub(super) struct SweepArgs {
     /// Instead, a map of `transformer_lens.patching`: `resid_pre`, `attn_head_out_all_pos`, `block_every`, ...
     #[arg(long, value_name = "MAP")]
     pub patch: Option<String>,
-    /// What is measured [default: kl; with --patch logit-diff]
+    /// What is measured [default: the experiment's, else kl; with --patch logit-diff]
     #[arg(long, value_enum)]
     pub metric: Option<MetricArg>,
     /// The token whose logit and probability are measured [default: the likeliest]

@@ -5,7 +5,7 @@ use std::{io::Write, sync::atomic::AtomicBool, time::Instant};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Usage, args::BenchArgs, prompt};
+use super::{Usage, args::BenchArgs, prepare};
 use crate::{
     engine::{Control, Engine, Question, Spec},
     hooks::{Axis, BlockHook, Capture, Edit, HookPoint, Interventions, Op, Plan, References, Schema},
@@ -27,7 +27,7 @@ struct Times {
 }
 
 pub(super) fn main(args: &BenchArgs) -> Result<()> {
-    let loaded = prompt::load(&args.model)?;
+    let loaded = prepare::load(&args.model)?;
     let config = loaded.model.config.clone();
     if let Some(length) = args.lengths.iter().find(|n| **n == 0 || **n > config.context) {
         return Err(Usage(format!("--lengths: {length}: expected 1 to {}", config.context)).into());

@@ -9,9 +9,9 @@ use std::{
     thread,
 };
 
-use super::prompt::Words;
 use crate::{
-    app::{Purpose, Token},
+    app::Purpose,
+    experiment::{PromptParser, Token},
     model::{Config, Tokenizer},
     panics::caught,
 };
@@ -68,8 +68,8 @@ fn encode_each(asked: &Receiver<Typed>, found: &impl Fn(Found)) {
             texts.push(text);
         }
         let Typed { of, purpose, text, tokenizer, config, prepend_bos } = texts.remove(0);
-        let words = Words { tokenizer: &tokenizer, config: &config };
-        let tokens = caught(|| words.prompt(&text, prepend_bos && purpose.is_prompt()));
+        let parser = PromptParser { tokenizer: &tokenizer, config: &config };
+        let tokens = caught(|| parser.prompt(&text, prepend_bos && purpose.is_prompt()));
         let tokens = tokens.and_then(|tokens| tokens.map_err(|e| e.to_string()));
         found(Found { of, purpose, text, tokens });
     }

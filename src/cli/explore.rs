@@ -16,14 +16,15 @@ use super::{
     encoder::{Encoder, Found, Typed},
     files,
     opening::{Attempt, Request, Step, prepare},
+    prepare::Prepared,
     progress::Bar,
-    prompt::Prepared,
     subject::{Subject, info},
     travel::{Travel, Traveller},
 };
 use crate::{
-    app::{Effect, Event, Keymap, ModelInfo, Opening, Phase, Purpose, Region, State, Token, Training, update},
+    app::{Effect, Event, Keymap, ModelInfo, Opening, Phase, Purpose, Region, State, Training, update},
     engine::{Engine, Report},
+    experiment::Token,
     fs,
     model::{Hub, Loaded, Source, modules, training_steps},
     printed,

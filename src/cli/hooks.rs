@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     args::{EditArgs, HooksArgs},
-    prompt::{self, Words},
+    prepare::{self, Prepared},
 };
 use crate::{
     hooks::{HookPoint, Schema, description, formula, sources},
@@ -14,10 +14,8 @@ use crate::{
 };
 
 pub(super) fn main(args: &HooksArgs) -> Result<()> {
-    let loaded = prompt::load(&args.model)?;
-    let setup = prompt::setup(Words::from(&loaded), &args.prompt, &EditArgs::default(), None)?;
+    let Prepared { engine, setup, .. } = prepare::headless(&args.model, &args.prompt, &EditArgs::default())?;
     let n_pos = setup.prompt.1.len();
-    let engine = prompt::engine(loaded, &setup);
     let (schema, model) = (&engine.schema, &engine.loaded.model);
     let mut out = printed::stdout();
     if args.json {

@@ -15,11 +15,11 @@ use anyhow::Result;
 use super::{
     Usage,
     args::{EditArgs, ModelArgs, PromptArgs},
-    experiment::File,
-    prompt::{self, Prepared, Words},
+    prepare::{self, Prepared},
 };
 use crate::{
     app::Setup,
+    experiment::{self, File, Given, ModelChoice, PromptParser},
     hooks::Plan,
     model::{Config, GoOn, Processing, Progress, Source, Tell, Tokenizer},
     panics::caught,
@@ -36,7 +36,10 @@ pub(super) fn prepare(
     tell: Tell<'_>,
     go_on: GoOn<'_>,
 ) -> Result<Prepared> {
-    let prepared = prompt::prepare(model, prompt, edits, Some(PROMPT), tell, go_on)?;
+    fitting(prepare::prepare(model, prompt, edits, Some(PROMPT), tell, go_on)?)
+}
+
+fn fitting(prepared: Prepared) -> Result<Prepared> {
     let (spec, schema) = (prepared.setup.spec(), &prepared.engine.schema);
     Plan::resolve(&spec.edits, schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len)).map_err(|e| {
         match &prepared.note {
@@ -97,20 +100,18 @@ impl Drop for Attempt {
 fn open(request: &Request, go_on: GoOn<'_>, tell: &impl Fn(Step)) -> Result<Step> {
     let Request { path, how, source, processing, tokenizer, config } = request;
     let file = File::read(path)?;
-    let prompt = PromptArgs { prompt: None, tokens: None, prepend_bos: false, enable: vec![] };
-    let chosen = prompt::choose(how, Some(&file));
-    let same =
-        file.experiment.processing == *processing && prompt::source_here(&chosen).is_ok_and(|other| other == *source);
+    let (how, given) = (ModelChoice::from(how), Given::default());
+    let same = file.experiment.processing == *processing
+        && how.with_file(Some(&file)).source_here().is_ok_and(|other| other == *source);
     if same {
-        let setup = prompt::setup(Words { tokenizer, config }, &prompt, &EditArgs::default(), Some(&file))?;
+        let setup = Setup::new(PromptParser { tokenizer, config }, &given, Some(&file))?;
         return Ok(Step::Same(Box::new(setup)));
     }
-    tell(Step::Loading(file.experiment.model));
-    let edits = EditArgs { experiment: Some(path.clone()), ..EditArgs::default() };
+    tell(Step::Loading(file.experiment.model.clone()));
     let mut progress = |progress: Progress| {
         let percent = progress.done * 100 / progress.total.max(1);
         tell(Step::Loading(format!("{} ({percent} %)", progress.repository)));
         go_on()
     };
-    Ok(Step::Other(Box::new(prepare(how, &prompt, &edits, &mut progress, go_on)?)))
+    Ok(Step::Other(Box::new(fitting(experiment::prepare(&how, &given, Some(&file), None, &mut progress, go_on)?)?)))
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     Usage,
     args::RunArgs,
-    prompt::{self, Prepared},
+    prepare::{self, Prepared},
 };
 use crate::{
     analysis::short_number,
@@ -29,7 +29,7 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
     if let Some(path) = &args.save_cache {
         check_cache_name(path).map_err(|e| Usage(format!("--save-cache: {e}")))?;
     }
-    let Prepared { mut engine, setup, name, .. } = prompt::prepare_headless(&args.model, &args.prompt, &args.edits)?;
+    let Prepared { mut engine, setup, name, .. } = prepare::headless(&args.model, &args.prompt, &args.edits)?;
     let spec = setup.spec();
     let load = ms(began);
 

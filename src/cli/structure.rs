@@ -3,8 +3,9 @@ use std::io::Write;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{args::StructureArgs, prompt};
+use super::args::StructureArgs;
 use crate::{
+    experiment::ModelChoice,
     hooks::{BlockHook, HookPoint, Schema},
     model::{Config, Module, module_of, modules},
     printed,
@@ -12,7 +13,7 @@ use crate::{
 
 /// Print the module tree of TransformerLens or of Hugging Face, each with where the hooks lie in it.
 pub(super) fn main(args: &StructureArgs) -> Result<()> {
-    let config = prompt::config(&args.model)?;
+    let config = ModelChoice::from(&args.model).config()?;
     let mut out = printed::stdout();
     match (args.hf, args.json) {
         (false, true) => writeln!(out, "{}", serde_json::to_string_pretty(&hooks_json(&config))?)?,

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use super::{
     Usage,
     args::{MetricArg, SweepArgs},
-    prompt::{self, Prepared, Words},
+    prepare::{self, Prepared},
     run::classify,
 };
 use crate::{
     analysis::{cell, short_number, top_k},
-    app::{Distractor, Setup},
     engine::{Control, Engine, Filling, Map, Measure, Metric, Patch, Question, Spec},
+    experiment::{Distractor, PromptParser, Setup, View},
     hooks::{Capture, Op, ParseError},
     printed::{self, escaped},
 };
@@ -29,7 +29,7 @@ struct Filled {
 }
 
 pub(super) fn main(args: &SweepArgs) -> Result<()> {
-    let Prepared { mut engine, setup, .. } = prompt::prepare_headless(&args.model, &args.prompt, &args.edits)?;
+    let Prepared { mut engine, setup, .. } = prepare::headless(&args.model, &args.prompt, &args.edits)?;
     let spec = setup.spec();
     // what TransformerLens puts together from three maps
     let every = args.patch.as_deref().is_some_and(|name| name.trim_start_matches("get_act_patch_") == "block_every");
@@ -58,18 +58,18 @@ pub(super) fn main(args: &SweepArgs) -> Result<()> {
 }
 
 /// The map that was asked for.
-fn map(setup: &Setup, args: &SweepArgs) -> Result<Map> {
-    Ok(match (&args.patch, &args.op, setup.view) {
+fn map(setup: &Setup<impl View>, args: &SweepArgs) -> Result<Map> {
+    Ok(match (&args.patch, &args.op, &setup.view) {
         (Some(name), ..) => {
             Map::Patch(name.parse().map_err(|e| Usage(format!("--patch takes a map or block_every: {e}")))?)
         }
         (None, Some(op), _) => Map::Ablate(operation(op)?),
-        (None, None, Some(place)) => place.map,
+        (None, None, Some(view)) => view.map(),
         (None, None, None) => Map::Ablate(Op::Set(0.0)),
     })
 }
 
-fn sweep(engine: &mut Engine, spec: &Spec, setup: &Setup, map: Map, args: &SweepArgs) -> Result<Filled> {
+fn sweep<V>(engine: &mut Engine, spec: &Spec, setup: &Setup<V>, map: Map, args: &SweepArgs) -> Result<Filled> {
     if map.is_patch() && spec.contrast.is_none() {
         return Err(Usage("--patch takes values from a contrast prompt: give --contrast".into()).into());
     }
@@ -80,7 +80,7 @@ fn sweep(engine: &mut Engine, spec: &Spec, setup: &Setup, map: Map, args: &Sweep
         Some(MetricArg::Kl) => Metric::Kl,
         Some(MetricArg::LogitDiff) => Metric::LogitDiff,
         Some(MetricArg::Prob) => Metric::Prob,
-        None => setup.metric.unwrap_or(if map.is_patch() { Metric::LogitDiff } else { Metric::Kl }),
+        None => setup.metric.unwrap_or(map.usual_metric()),
     };
     let mut filling = Filling::new(map, &engine.schema, spec.tokens.len());
     let mut progress = Progress { began: Instant::now(), shown: false };
@@ -118,16 +118,16 @@ fn operation(text: &str) -> Result<Op> {
 }
 
 /// The tokens of the logit difference: as given, or the likeliest of the run without interventions.
-fn question(
+fn question<V>(
     engine: &mut Engine,
     spec: &Spec,
-    setup: &Setup,
+    setup: &Setup<V>,
     args: &SweepArgs,
     control: Control<'_>,
 ) -> Result<Question> {
-    let words = Words::from(&engine.loaded);
+    let parser = PromptParser::from(&engine.loaded);
     let given = |name: &str, text: &Option<String>| -> Result<Option<u32>> {
-        let token = text.as_ref().map(|text| words.token(text).context(format!("--{name}")));
+        let token = text.as_ref().map(|text| parser.token(text).context(format!("--{name}")));
         Ok(token.transpose()?.map(|token| token.id))
     };
     let target = given("target", &args.target)?.or(setup.target.as_ref().map(|token| token.id));

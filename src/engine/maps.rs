@@ -220,6 +220,12 @@ impl Map {
         self.is_patch() || self == Self::Ablate(Op::Patch)
     }
 
+    /// What a sweep measures unless another metric is chosen.
+    #[must_use]
+    pub fn usual_metric(self) -> Metric {
+        if self.is_patch() { Metric::LogitDiff } else { Metric::Kl }
+    }
+
     /// Lay the map out for a model and a prompt of `n_pos` tokens.
     #[must_use]
     pub fn grid(self, schema: &Schema, n_pos: usize) -> Grid {

@@ -8,8 +8,9 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{Theme, say, text};
 use crate::{
-    app::{Action, EditLine, Focus, Phase, State},
+    app::{Action, Focus, Phase, State},
     engine::Idle,
+    experiment::EditLine,
 };
 
 /// The edits, each with the proof of what it did; below them what `a` would do.

@@ -8,8 +8,9 @@ use unicode_width::UnicodeWidthStr;
 use super::{Theme, heatmap::around, row, say, shape::waiting, text};
 use crate::{
     analysis::{log_normaliser, undefined},
-    app::{Action, Focus, Hit, Region, State, Token},
+    app::{Action, Focus, Hit, Region, State},
     engine::{Compare, Prediction, View},
+    experiment::Token,
 };
 
 /// The panel beside the edits: what the model says next, and what it said before the edits.

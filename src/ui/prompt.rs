@@ -6,7 +6,10 @@ use ratatui::{
 };
 
 use super::{Theme, input_line, overlay, text};
-use crate::app::{PromptLine, TextLine, Token};
+use crate::{
+    app::{PromptLine, TextLine},
+    experiment::Token,
+};
 
 /// The prompt and the contrast prompt as lines of text, and the tokens they become.
 pub(super) fn draw(frame: &mut Frame<'_>, screen: Rect, open: &PromptLine, theme: Theme) {

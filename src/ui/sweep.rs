@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut Vec<Region>, theme: Theme) {
     let keys = state.keymap();
-    let metric = state.looks.metric;
+    let metric = state.looks.metric();
     let mut title = vec![Span::styled(state.looks.map.name(), theme.title())];
     if area.width >= 60 {
         let more = format!("   {}: map   {}: metric", keys.key(Action::Switch), keys.key(Action::Layout));
@@ -64,7 +64,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
 
 /// What the numbers are.
 fn unit(metric: Metric, filling: &Filling, state: &State, theme: Theme) -> String {
-    let token = |t: &crate::app::Token| format!("\"{}\"", text::visible(&t.text, theme));
+    let token = |t: &crate::experiment::Token| format!("\"{}\"", text::visible(&t.text, theme));
     let answer = state.answer();
     let target = answer.as_ref().map(|(target, _)| token(target)).unwrap_or_default();
     let minus = if theme.ascii { "-" } else { "−" };
@@ -84,7 +84,7 @@ fn unit(metric: Metric, filling: &Filling, state: &State, theme: Theme) -> Strin
 fn alignment(filling: &Filling, state: &State, theme: Theme) -> Option<Line<'static>> {
     let Some(Column::Position(pos)) = filling.grid.columns.get(state.swept.1) else { return None };
     let (here, there) = (state.tokens.get(*pos)?, state.contrast.as_ref()?.get(*pos)?);
-    let shown = |token: &crate::app::Token| format!("{:?}", text::visible(&token.text, theme));
+    let shown = |token: &crate::experiment::Token| format!("{:?}", text::visible(&token.text, theme));
     let from = if theme.ascii { "<-" } else { "←" };
     Some(Line::from(match here.id == there.id {
         true => Span::styled(format!("position {pos}: {} in both prompts", shown(here)), theme.dim()),
