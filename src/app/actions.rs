@@ -1,14 +1,17 @@
 //! What each action does, whether a key asked for it or the command line.
 
 use super::{
-    Action, Distractor, Editor, Effect, Extent, Finder, Focus, LensBy, Overlay, Phase, Score, State, Tab, command,
+    Action, Distractor, Editor, Effect, Extent, Finder, Focus, LensBy, Overlay, Phase, State, Tab, command,
     editing::{ablate, alter, change_edits, time_travel},
     navigate::{cycle, navigate, step_block, step_head, step_hook, step_match, to_extreme},
     prompt, quantity, save, training,
     update::{keep_shown, refuse, run_again, say},
     views::maps,
 };
-use crate::engine::{Compare, Metric, View, WhichAttention};
+use crate::{
+    analysis::Score,
+    engine::{Compare, Metric, View, WhichAttention},
+};
 
 /// Carry out an action, whether a key asked for it or the command line.
 pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
@@ -212,7 +215,7 @@ fn switch(state: &mut State) {
         }
         Tab::Values => {
             let pairs = super::views::pairs(&state.schema.axes(state.tree.point())).len();
-            looks.pair = (looks.pair + 1) % pairs.max(1);
+            looks.pair = (looks.pair + 1) % pairs;
             looks.order = None;
             if pairs == 1 {
                 say(state, "this activation has no other two axes".into());

@@ -8,8 +8,8 @@ use super::{
     prompt::{self, Words},
 };
 use crate::{
-    hooks::{HookPoint, Schema, description, formula, sources},
-    model::Model,
+    hooks::{HookPoint, Schema, description, formula},
+    model::{Model, sources},
     printed,
 };
 
