@@ -1,7 +1,7 @@
 //! What each action does, whether a key asked for it or the command line.
 
 use super::{
-    Action, Editor, Effect, Extent, Finder, Focus, LensBy, Overlay, Phase, Score, State, Tab, command,
+    Action, Editor, Effect, Extent, Finder, Focus, LensBy, Overlay, Phase, State, Tab, command,
     editing::{ablate, alter, change_edits, time_travel},
     navigate::{cycle, navigate, step_block, step_head, step_hook, step_match, to_extreme},
     prompt, quantity, save, training,
@@ -9,6 +9,7 @@ use super::{
     views::maps,
 };
 use crate::{
+    analysis::Score,
     engine::{Compare, Metric, View, WhichAttention},
     experiment::Distractor,
 };
@@ -215,7 +216,7 @@ fn switch(state: &mut State) {
         }
         Tab::Values => {
             let pairs = super::views::pairs(&state.schema.axes(state.tree.point())).len();
-            looks.pair = (looks.pair + 1) % pairs.max(1);
+            looks.pair = (looks.pair + 1) % pairs;
             looks.order = None;
             if pairs == 1 {
                 say(state, "this activation has no other two axes".into());

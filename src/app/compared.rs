@@ -83,13 +83,7 @@ fn less(now: &Attribution, before: &Attribution) -> Attribution {
 
 fn compared_scores(compare: Compare, now: &HeadScores, before: &HeadScores) -> HeadScores {
     let of = |now: f64, before: f64| if compare == Compare::Baseline { before } else { now - before };
-    HeadScores {
-        previous_token: of(now.previous_token, before.previous_token),
-        duplicate_token: of(now.duplicate_token, before.duplicate_token),
-        induction: of(now.induction, before.induction),
-        first_token: of(now.first_token, before.first_token),
-        entropy: of(now.entropy, before.entropy),
-    }
+    HeadScores::each(|score| of(score.of(now), score.of(before)))
 }
 
 /// A prediction as the baseline made it.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     experiment::EditLine,
-    hooks::{Edit, Op, Plan},
+    hooks::{Edit, Plan},
 };
 
 /// Change the list of edits, so that it can be undone, and run again if what is switched on differs.
@@ -36,38 +36,13 @@ pub(super) fn alter(edits: &mut Vec<EditLine>, at: &mut usize, action: Action) {
     match (action, other) {
         (Action::ToggleEdit, _) => line.on = !line.on,
         (Action::DeleteEdit, _) => drop(edits.remove(*at)),
-        (Action::More, _) => line.edit.op = slide(line.edit.op, true),
-        (Action::Less, _) => line.edit.op = slide(line.edit.op, false),
+        (Action::More, _) => line.edit.op = line.edit.op.slid(true),
+        (Action::Less, _) => line.edit.op = line.edit.op.slid(false),
         (_, Some(other)) => {
             edits.swap(*at, other);
             *at = other;
         }
         _ => {}
-    }
-}
-
-/// An operation with its number moved a step: a tenth, or as much as suits a number that is far smaller or larger.
-fn slide(op: Op, up: bool) -> Op {
-    let moved = |x: f32| {
-        let size = f64::from(x.abs()).log10().floor();
-        let step = match size {
-            size if size >= 2.0 => 10f64.powf(size - 1.0),
-            size if size < -1.0 && size.is_finite() => 10f64.powf(size),
-            _ => 0.1,
-        };
-        // to a thousandth of a step, so that it returns to where it was
-        let units = ((f64::from(x) + if up { step } else { -step }) / step * 1000.0).round();
-        #[allow(clippy::cast_possible_truncation, reason = "numbers of edits are f32")]
-        let moved = (units / 1000.0 * step).clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
-        // an infinite number stays
-        if x.is_finite() { moved } else { x }
-    };
-    match op {
-        Op::Set(x) => Op::Set(moved(x)),
-        Op::Scale(x) => Op::Scale(moved(x)),
-        Op::Add(x) => Op::Add(moved(x)),
-        Op::Noise { sd, seed } => Op::Noise { sd: moved(sd).max(0.0), seed },
-        fixed @ (Op::Mean | Op::Patch | Op::Freeze) => fixed,
     }
 }
 
@@ -180,25 +155,5 @@ pub(super) fn ablate(state: &mut State) {
         }
         (None, Some(error)) => refuse(state, error),
         (Some(_), _) | (None, None) => add_edit(state, edit),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_slide_by_what_suits_them_and_come_back() {
-        let up = |x: f32| slide(Op::Set(x), true);
-        let down = |op: Op| slide(op, false);
-        for x in [0.5, 1.04, -2.0, 0.05, 0.003, 250.0, 7e20] {
-            assert_ne!(up(x), Op::Set(x), "{x}");
-            assert_eq!(down(up(x)), Op::Set(x), "{x}");
-        }
-        assert_eq!([up(0.0), up(0.3), up(0.05), up(250.0)], [0.1, 0.4, 0.06, 260.0].map(Op::Set));
-        assert_eq!(up(f32::MAX), Op::Set(f32::MAX));
-        assert_eq!(up(f32::NEG_INFINITY), Op::Set(f32::NEG_INFINITY));
-        assert_eq!(slide(Op::Noise { sd: 0.1, seed: 3 }, false), Op::Noise { sd: 0.0, seed: 3 });
-        assert_eq!(slide(Op::Mean, true), Op::Mean);
     }
 }

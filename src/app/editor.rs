@@ -1,6 +1,6 @@
 use tui_input::Input;
 
-use crate::hooks::{Axis, BlockHook, Edit, HookPoint, Plan, Schema};
+use crate::hooks::{Axis, BlockHook, Edit, HookPoint, Operation, Plan, Schema};
 
 /// The line editor for an edit: text, what it means so far, and how it could go on.
 #[derive(Clone, Debug)]
@@ -28,8 +28,6 @@ pub(super) struct Setting<'a> {
     pub n_pos: usize,
     pub contrast: Option<usize>,
 }
-
-const OPERATIONS: [&str; 7] = ["= 0", "*= 0.5", "+= 1", "= mean", "= freeze", "= patch", "+= noise 0.1 seed 1"];
 
 impl Editor {
     pub(super) fn open(text: &str, replaces: Option<usize>, setting: Setting<'_>) -> Self {
@@ -94,7 +92,8 @@ fn completions(line: &str, schema: &Schema) -> Vec<String> {
         (_, close) => {
             let at = close.map_or_else(|| line.find(' ').unwrap_or(line.len()), |i| i + 1);
             let (before, typed) = line.split_at(at);
-            starting(&format!("{before} "), typed.trim_start(), OPERATIONS.map(String::from).to_vec())
+            let operations = Operation::ALL.map(|operation| operation.usual().to_string());
+            starting(&format!("{before} "), typed.trim_start(), operations.to_vec())
         }
     }
 }

@@ -42,7 +42,7 @@ impl State {
     pub fn slice(&self) -> Slice {
         let axes = self.schema.axes(self.point());
         let pairs = pairs(&axes);
-        let (rows, columns) = pairs[self.looks.pair % pairs.len().max(1)];
+        let (rows, columns) = pairs[self.looks.pair % pairs.len()];
         let rest = axes.into_iter().find(|axis| *axis != rows && *axis != columns);
         Slice { rows, columns, fixed: rest.map(|axis| (axis, self.index(axis))) }
     }

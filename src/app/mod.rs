@@ -44,4 +44,4 @@ pub use table::Table;
 pub use training::Training;
 pub use tree::{Entry, Node, Tree, hook_name};
 pub use update::update;
-pub use views::{Component, Extent, LENS, LensBy, Looks, Score, Tab};
+pub use views::{Component, Extent, LENS, LensBy, Looks, Tab};

@@ -7,12 +7,9 @@ use super::{
     update::{refuse, say},
 };
 use crate::{
-    engine::{Column, Row, View},
+    engine::{Column, LISTED, Row, View},
     hooks::{BlockHook, HookPoint},
 };
-
-/// Rows of the list of next tokens.
-const LOGITS: usize = 100;
 
 /// As far as the shape view's text scrolls; in any panel wide enough to read, that is all of it.
 const SCROLL: u16 = 14;
@@ -63,7 +60,7 @@ pub(super) fn navigate(state: &mut State, action: Action) -> Vec<Effect> {
         },
         (Focus::View, Tab::Logits) => match action {
             Action::Left | Action::Right => along_prompt(state, action),
-            _ => state.logits_row = moved(state.logits_row, action, page, LOGITS),
+            _ => state.logits_row = moved(state.logits_row, action, page, LISTED),
         },
         (Focus::View, Tab::Attention) => {
             let n = state.tokens.len();

@@ -2,8 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{Score, State, navigate::cycle};
-use crate::{engine::Measures, names};
+use super::{State, navigate::cycle};
+use crate::{analysis::Score, engine::Measures, names};
 
 /// What is looked at over the steps that were visited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,28 +22,23 @@ pub enum Quantity {
 }
 
 impl Quantity {
-    pub const ALL: [Self; 9] = [
-        Self::Probability,
-        Self::LogitDifference,
-        Self::Kl,
-        Self::Head(Score::PreviousToken),
-        Self::Head(Score::Induction),
-        Self::Head(Score::DuplicateToken),
-        Self::Head(Score::FirstToken),
-        Self::Head(Score::Entropy),
-        Self::Norm,
-    ];
+    pub const ALL: [Self; 4 + Score::ALL.len()] = {
+        let mut all = [Self::Norm; 4 + Score::ALL.len()];
+        (all[0], all[1], all[2]) = (Self::Probability, Self::LogitDifference, Self::Kl);
+        let mut i = 0;
+        while i < Score::ALL.len() {
+            all[3 + i] = Self::Head(Score::ALL[i]);
+            i += 1;
+        }
+        all
+    };
 
     fn name(self) -> &'static str {
         match self {
             Self::Probability => "probability",
             Self::LogitDifference => "logit-diff",
             Self::Kl => "kl",
-            Self::Head(Score::PreviousToken) => "previous-token",
-            Self::Head(Score::Induction) => "induction",
-            Self::Head(Score::DuplicateToken) => "duplicate-token",
-            Self::Head(Score::FirstToken) => "first-token",
-            Self::Head(Score::Entropy) => "entropy",
+            Self::Head(score) => score.name(),
             Self::Norm => "norm",
         }
     }

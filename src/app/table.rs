@@ -1,8 +1,8 @@
 //! What the view shows as text and numbers, to be copied or saved.
 
-use super::{Component, Extent, Focus, Score, State, Tab};
+use super::{Component, Extent, Focus, State, Tab};
 use crate::{
-    analysis::{HeadScores, Stats, cell, exact_number, short_number},
+    analysis::{HeadScores, Score, Stats, cell, exact_number, short_number},
     engine::{Attribution, Compare, Filling, LensCell, Metric, Prediction, Thumbnails, View, lens_points},
     hooks::Axis,
     printed::escaped,

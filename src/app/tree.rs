@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    hooks::{BlockHook, HookPoint, Schema},
+    hooks::{HookPoint, Schema},
     model::Module,
 };
 
@@ -262,7 +262,7 @@ impl Builder {
         // the last hook in a module stands for it, of those that are always there
         for number in 0..self.all.len() {
             let Node::Hook(point) = self.all[number].node else { continue };
-            let always = !point.is_opt_in() && point.block_hook() != Some(BlockHook::ResidMid);
+            let always = point.always_fires();
             if let (true, Some(mut up)) = (always, self.all[number].parent) {
                 loop {
                     self.all[up].point = self.all[up].point.max(point);

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use crate::{
-    analysis::HeadScores,
+    analysis::Score,
     engine::{Attribution, Compare, Map, Metric, Patch, WhichAttention},
     hooks::{Axis, BlockHook, HookPoint, Op},
     names,
@@ -96,44 +96,6 @@ impl FromStr for Tab {
 
     fn from_str(name: &str) -> Result<Self, String> {
         names::find("view", name, &Self::ALL, Self::name)
-    }
-}
-
-/// What the map of heads is coloured by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Score {
-    Induction,
-    PreviousToken,
-    DuplicateToken,
-    FirstToken,
-    Entropy,
-}
-
-impl Score {
-    pub const ALL: [Self; 5] =
-        [Self::PreviousToken, Self::Induction, Self::DuplicateToken, Self::FirstToken, Self::Entropy];
-
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Induction => "induction",
-            Self::PreviousToken => "previous token",
-            Self::DuplicateToken => "duplicate token",
-            Self::FirstToken => "first token",
-            Self::Entropy => "entropy (nats)",
-        }
-    }
-
-    /// Its value among a head's scores.
-    #[must_use]
-    pub fn of(self, scores: &HeadScores) -> f64 {
-        match self {
-            Self::Induction => scores.induction,
-            Self::PreviousToken => scores.previous_token,
-            Self::DuplicateToken => scores.duplicate_token,
-            Self::FirstToken => scores.first_token,
-            Self::Entropy => scores.entropy,
-        }
     }
 }
 
@@ -315,21 +277,54 @@ pub fn maps(contrast: bool) -> Vec<Map> {
 /// Columns of the screen that the lens gives to the names of its rows, and to each position.
 pub const LENS: (usize, usize) = (9, 9);
 
-/// The pairs of axes that an activation can be shown along, rows before columns, the usual one first.
+/// The pairs of axes that an activation can be shown along, rows before columns, the usual one first; at least one.
 #[must_use]
 pub fn pairs(axes: &[Axis]) -> Vec<(Axis, Axis)> {
     match axes {
+        [] => vec![(Axis::One, Axis::One)],
         [only] => vec![(*only, Axis::One)],
         [a, b] | [a, b, Axis::One] => vec![(*a, *b)],
         [Axis::Head, b, c] => vec![(*b, *c), (Axis::Head, *b), (Axis::Head, *c)],
-        [a, b, c] => vec![(*a, *c), (*a, *b), (*b, *c)],
-        _ => vec![],
+        // no activation has more than three
+        [a, b, c, ..] => vec![(*a, *c), (*a, *b), (*b, *c)],
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        hooks::{Dims, Schema},
+        model::ACTIVATIONS,
+    };
+
+    #[test]
+    fn every_activation_has_rows_and_columns_and_one_axis_beside_them_at_most() {
+        for parallel in [false, true] {
+            let mut schema = Schema::new(Dims {
+                n_layers: 1,
+                n_heads: 2,
+                d_head: 4,
+                d_model: 8,
+                d_mlp: 16,
+                d_vocab: 50,
+                parallel,
+                activation: ACTIVATIONS[0].words,
+            });
+            let opt_in = schema.all_points().into_iter().filter(|point| point.is_opt_in()).collect();
+            for enabled in [std::collections::BTreeSet::new(), opt_in] {
+                schema.set_enabled(enabled);
+                for point in schema.all_points() {
+                    let axes = schema.axes(point);
+                    assert!((1..=3).contains(&axes.len()), "{point}: {axes:?}");
+                    for (rows, columns) in pairs(&axes) {
+                        let beside = axes.iter().filter(|axis| **axis != rows && **axis != columns).count();
+                        assert!(rows != columns && beside <= 1, "{point}: {rows}, {columns}");
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn tabs_fit_where_they_can() {

@@ -8,8 +8,8 @@ use super::{
     prepare::{self, Prepared},
 };
 use crate::{
-    hooks::{HookPoint, Schema, description, formula, sources},
-    model::Model,
+    hooks::{HookPoint, Schema, description, formula},
+    model::{Model, sources},
     printed,
 };
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::args::StructureArgs;
 use crate::{
     experiment::ModelChoice,
-    hooks::{BlockHook, HookPoint, Schema},
+    hooks::{HookPoint, Schema},
     model::{Config, Module, module_of, modules},
     printed,
 };
@@ -38,7 +38,7 @@ fn shape(point: HookPoint, schema: &Schema) -> String {
 /// Whether it is off by default, or never computed.
 fn note(point: HookPoint, schema: &Schema) -> &'static str {
     match point {
-        HookPoint::Block(_, BlockHook::ResidMid) if schema.dims.parallel => "derived",
+        point if schema.is_derived(point) => "derived",
         point if point.is_opt_in() => "opt-in",
         _ => "",
     }

@@ -8,8 +8,7 @@ from transformer_lens.pretrained.weight_conversions import convert_neox_weights
 #{facts}
 
 # ---- the same with TransformerLens -----------------------------------------------------------------------------------
-FLAGS = {"hook_attn_in": "use_attn_in", "hook_q_input": "use_split_qkv_input", "hook_k_input": "use_split_qkv_input",
-         "hook_v_input": "use_split_qkv_input", "hook_mlp_in": "use_hook_mlp_in", "attn.hook_result": "use_attn_result"}
+FLAGS = {#{flags}}
 
 
 def load(name):
@@ -61,22 +60,7 @@ def edit(op, number, seed, here, there, unedited, contrast):
     def change(value, hook):
         x = value[0].float()
         at = places(x, here)
-        if op == "=":
-            new = torch.full_like(x[at], number)
-        elif op == "*=":
-            new = x[at] * number
-        elif op == "+=":
-            new = x[at] + number
-        elif op == "mean":
-            over = 1 if hook.name.endswith(("hook_attn_scores", "hook_pattern")) else 0
-            new = x.mean(over, keepdim=True).expand_as(x)[at]
-        elif op == "freeze":
-            new = unedited[hook.name][0].float()[at]
-        elif op == "patch":
-            other = contrast[hook.name][0].float()
-            new = other[places(other, there)]
-        else:
-            new = x[at] + (noise(hook.name, seed, x.shape)[at] * number).float()
+#{operations}
         x = x.clone()
         x[at] = new
         return x[None].to(value.dtype)

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::Spec;
 use crate::{
     analysis::top_k,
-    hooks::{EditError, Indices, Op, Plan, Schema},
+    hooks::{BlockHook, EditError, Indices, Op, Operation, Plan, Schema, Takes},
     model::{Config, Dtype, Processing},
 };
 
@@ -92,7 +92,8 @@ pub fn python(spec: &Spec, schema: &Schema, ran: &Ran<'_>) -> Result<String, Edi
          \"\"\"\n",
         env!("CARGO_PKG_VERSION")
     );
-    Ok(heading + &CODE.replace("#{facts}", &facts))
+    Ok(heading
+        + &CODE.replace("#{operations}", &operations()).replace("#{flags}", &flags()).replace("#{facts}", &facts))
 }
 
 /// Everything of a `config.json` that decides the numbers, as `HookedTransformerConfig` takes it.
@@ -140,17 +141,29 @@ fn repository(model: &str) -> (String, &'static str) {
 }
 
 /// What an operation is called in the script, its number and its seed.
-fn operation(op: Op) -> (&'static str, String, u64) {
-    let none = || "None".to_string();
-    match op {
-        Op::Set(x) => ("\"=\"", number(x.into()), 0),
-        Op::Scale(x) => ("\"*=\"", number(x.into()), 0),
-        Op::Add(x) => ("\"+=\"", number(x.into()), 0),
-        Op::Mean => ("\"mean\"", none(), 0),
-        Op::Patch => ("\"patch\"", none(), 0),
-        Op::Freeze => ("\"freeze\"", none(), 0),
-        Op::Noise { sd, seed } => ("\"noise\"", number(sd.into()), seed),
-    }
+fn operation(op: Op) -> (String, String, u64) {
+    let with = op.arguments();
+    let number = match op.row().takes {
+        Takes::Nothing => "None".into(),
+        Takes::Number | Takes::Deviation => number(with.number.into()),
+    };
+    (text(op.operation().key()), number, with.seed)
+}
+
+/// The branches of the script that do each operation.
+fn operations() -> String {
+    let branch = |(i, operation): (usize, Operation)| {
+        let test = if i == 0 { "if" } else { "elif" };
+        let does = operation.row().python.replace('\n', "\n            ");
+        format!("        {test} op == {}:\n            {does}", text(operation.key()))
+    };
+    Operation::ALL.into_iter().enumerate().map(branch).collect::<Vec<_>>().join("\n")
+}
+
+/// The flags of TransformerLens's configuration that turn on opt-in hooks of a block, by their names there.
+fn flags() -> String {
+    let flag = |hook: BlockHook| Some(format!("{}: {}", text(hook.name()), text(hook.flag()?)));
+    BlockHook::ALL.into_iter().filter_map(flag).collect::<Vec<_>>().join(",\n         ")
 }
 
 fn boolean(is: bool) -> &'static str {

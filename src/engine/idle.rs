@@ -23,15 +23,7 @@ impl fmt::Display for Idle {
             Self::Masked => f.write_str("masked: the keys come after their queries"),
             Self::Overwritten(by) => write!(f, "overwritten by {by}"),
             Self::Unfelt => f.write_str("no prediction moves: LayerNorm or softmax takes it out, or nothing reads it"),
-            Self::Already(Op::Set(x)) => write!(f, "already {x}"),
-            Self::Already(Op::Scale(1.0)) => f.write_str("a factor of 1"),
-            Self::Already(Op::Scale(_)) => f.write_str("already 0 or infinite"),
-            Self::Already(Op::Add(0.0)) => f.write_str("an addend of 0"),
-            Self::Already(Op::Noise { sd: 0.0, .. }) => f.write_str("noise of SD 0"),
-            Self::Already(Op::Add(_) | Op::Noise { .. }) => f.write_str("too little to move these values"),
-            Self::Already(Op::Mean) => f.write_str("already the mean"),
-            Self::Already(Op::Patch) => f.write_str("the contrast prompt has the same values there"),
-            Self::Already(Op::Freeze) => f.write_str("already as without edits"),
+            Self::Already(op) => f.write_str(&op.unmoved()),
         }
     }
 }
@@ -74,7 +66,7 @@ fn lost(plan: &Plan, schema: &Schema, sets: &dyn Fn(&Step) -> bool) -> BTreeMap<
 
 /// Whether nothing of what was there before is left.
 fn sets(step: &Step) -> bool {
-    matches!(step.op, Op::Set(_) | Op::Patch | Op::Freeze)
+    step.op.overwrites()
 }
 
 fn covers(outer: &Indices, inner: &Indices) -> bool {

@@ -177,8 +177,8 @@ impl View {
     }
 }
 
-/// Next tokens in the list of one position.
-const LISTED: usize = 100;
+/// The most next tokens in the list of one position.
+pub const LISTED: usize = 100;
 
 /// Bins of the histogram.
 const BINS: usize = 64;

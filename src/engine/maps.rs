@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use super::{Measure, Question, Swept};
 use crate::{
-    hooks::{Axis, BlockHook, Edit, HookPoint, Op, Schema, random_bits},
+    hooks::{Axis, BlockHook, Edit, HookPoint, Needs, Op, Schema, random_bits},
     names,
 };
 
@@ -217,7 +217,10 @@ impl Map {
     /// Whether a cell takes values from the contrast prompt.
     #[must_use]
     pub fn patches(self) -> bool {
-        self.is_patch() || self == Self::Ablate(Op::Patch)
+        match self {
+            Self::Ablate(op) => op.needs() == Some(Needs::Contrast),
+            Self::Patch(_) => true,
+        }
     }
 
     /// What a sweep measures unless another metric is chosen.

@@ -27,7 +27,7 @@ pub use fill::Filling;
 pub use idle::Idle;
 pub use lens::{LensCell, LensColumn, left_out, lens_points};
 pub use live::Live;
-pub use look::{Compare, Look, Slice, View};
+pub use look::{Compare, LISTED, Look, Slice, View};
 pub use maps::{Column, Comparison, Grid, Map, Metric, Patch, Row, ablate_heads, random_heads, strongest};
 pub use measure::{Measured, Measures};
 pub use run::{Control, Engine, Outcome, Run, Spec};

@@ -441,6 +441,6 @@ fn covers(have: &Capture, want: &Capture) -> bool {
     match (have, want) {
         (Capture::All, _) | (_, Capture::None) => true,
         (Capture::Only(have), Capture::Only(want)) => want.is_subset(have),
-        _ => false,
+        (Capture::None, Capture::Only(_) | Capture::All) | (Capture::Only(_), Capture::All) => false,
     }
 }

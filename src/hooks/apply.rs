@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Axis, EditError, Indices, Op, intervene::Step, noise::Noise};
+use super::{Axis, EditError, Indices, intervene::Step, noise::Noise, op};
 
 /// What one application did: values selected, values that differ afterwards, and the squared L2 norm of the change.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -31,26 +31,46 @@ pub(super) fn apply(
     let value = value.contiguous()?;
     let here = &step.indices.without(past);
     let before = gather(&value, here)?;
-    let after = match step.op {
-        Op::Set(x) => Tensor::full(x, before.shape(), before.device())?.to_dtype(before.dtype())?,
-        Op::Scale(x) => (&before * f64::from(x))?,
-        Op::Add(x) => (&before + f64::from(x))?,
-        Op::Mean => mean(&value, here)?.broadcast_as(before.shape())?.contiguous()?,
-        Op::Freeze => gather(&required(sources.baseline)?.contiguous()?, &step.indices)?,
-        Op::Patch => {
-            let indices = step.contrast.as_ref().unwrap_or(&step.indices);
-            gather(&required(sources.contrast)?.contiguous()?, indices)?
-        }
-        Op::Noise { sd, seed } => {
-            let noise = Noise::new(step.point, seed);
-            #[allow(clippy::cast_possible_truncation, reason = "activations are f32")]
-            let values: Vec<f32> =
-                flat_indices(&step.indices).into_iter().map(|i| (noise.at(i) * f64::from(sd)) as f32).collect();
-            (&before + Tensor::from_vec(values, before.shape(), before.device())?.to_dtype(before.dtype())?)?
-        }
-    };
+    let site = Site { before: &before, value: &value, here, step, sources };
+    let after = (step.op.row().compute)(&site, step.op.arguments())?;
     let change = difference(&before, &after)?;
     Ok((scatter(&value, here, after)?, change))
+}
+
+/// What `step` selects of `value`.
+struct Site<'a> {
+    before: &'a Tensor,
+    value: &'a Tensor,
+    here: &'a Indices,
+    step: &'a Step,
+    sources: &'a Sources<'a>,
+}
+
+impl op::Site for Site<'_> {
+    fn values(&self) -> &Tensor {
+        self.before
+    }
+
+    fn mean(&self) -> Result<Tensor, EditError> {
+        Ok(mean(self.value, self.here)?.broadcast_as(self.before.shape())?.contiguous()?)
+    }
+
+    fn baseline(&self) -> Result<Tensor, EditError> {
+        Ok(gather(&required(self.sources.baseline)?.contiguous()?, &self.step.indices)?)
+    }
+
+    fn contrast(&self) -> Result<Tensor, EditError> {
+        let indices = self.step.contrast.as_ref().unwrap_or(&self.step.indices);
+        Ok(gather(&required(self.sources.contrast)?.contiguous()?, indices)?)
+    }
+
+    fn noise(&self, sd: f32, seed: u64) -> Result<Tensor, EditError> {
+        let noise = Noise::new(self.step.point, seed);
+        #[allow(clippy::cast_possible_truncation, reason = "activations are f32")]
+        let values: Vec<f32> =
+            flat_indices(&self.step.indices).into_iter().map(|i| (noise.at(i) * f64::from(sd)) as f32).collect();
+        Ok(Tensor::from_vec(values, self.before.shape(), self.before.device())?.to_dtype(self.before.dtype())?)
+    }
 }
 
 /// A reference activation that the engine promised to have captured.

@@ -1,25 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use super::{Axis, AxisSelection, HookPoint, ParseError, Selection, Slot, Target, parse::Parser};
-
-/// What an edit does to the values it selects.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Op {
-    /// `= NUMBER`
-    Set(f32),
-    /// `*= NUMBER`
-    Scale(f32),
-    /// `+= NUMBER`
-    Add(f32),
-    /// `= mean`: each unit's mean over `pos` (over `query` for scores and patterns), of the values as they arrive.
-    Mean,
-    /// `= patch`: the contrast prompt's value at the same place.
-    Patch,
-    /// `= freeze`: the unedited run's value.
-    Freeze,
-    /// `+= noise SD [seed N]`: Gaussian with standard deviation SD.
-    Noise { sd: f32, seed: u64 },
-}
+use super::{Axis, AxisSelection, HookPoint, Op, ParseError, Selection, Slot, Target, parse::Parser};
 
 /// One line of the edit grammar: `TARGET [ '[' SELECTION ']' ] OP`.
 ///
@@ -61,21 +42,6 @@ impl FromStr for Op {
         let op = parser.op()?;
         parser.end()?;
         Ok(op)
-    }
-}
-
-impl fmt::Display for Op {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Set(x) => write!(f, "= {x}"),
-            Self::Scale(x) => write!(f, "*= {x}"),
-            Self::Add(x) => write!(f, "+= {x}"),
-            Self::Mean => f.write_str("= mean"),
-            Self::Patch => f.write_str("= patch"),
-            Self::Freeze => f.write_str("= freeze"),
-            Self::Noise { sd, seed: 0 } => write!(f, "+= noise {sd}"),
-            Self::Noise { sd, seed } => write!(f, "+= noise {sd} seed {seed}"),
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{DType, Tensor};
 
 use super::{
-    ActivationCache, BlockHook, Capture, Edit, EditError, HookError, HookPoint, Indices, Op, Schema,
+    ActivationCache, BlockHook, Capture, Edit, EditError, HookError, HookPoint, Indices, Needs, Op, Schema,
     apply::{Sources, apply},
 };
 
@@ -79,7 +79,7 @@ impl Plan {
                 if schema.is_unread(point) {
                     return Err(in_edit(HookError::Unread(point)));
                 }
-                let (indices, contrast) = if edit.op == Op::Patch {
+                let (indices, contrast) = if edit.op.needs() == Some(Needs::Contrast) {
                     let (to, from) = patch_indices(edit, &line, schema, point, n_pos, contrast)?;
                     (to, Some(from))
                 } else {
@@ -94,12 +94,12 @@ impl Plan {
 
     /// The hook points whose unedited values the plan reads.
     pub fn frozen(&self) -> impl Iterator<Item = HookPoint> {
-        self.steps.iter().filter(|step| step.op == Op::Freeze).map(|step| step.point)
+        self.steps.iter().filter(|step| step.op.needs() == Some(Needs::Baseline)).map(|step| step.point)
     }
 
     /// The hook points whose values in the contrast run the plan reads.
     pub fn patched(&self) -> impl Iterator<Item = HookPoint> {
-        self.steps.iter().filter(|step| step.op == Op::Patch).map(|step| step.point)
+        self.steps.iter().filter(|step| step.op.needs() == Some(Needs::Contrast)).map(|step| step.point)
     }
 
     /// The earliest block that an edit touches: everything before it is as in the unedited run. `None` if an edit comes
@@ -119,11 +119,11 @@ impl Plan {
     #[must_use]
     pub fn first_position(&self, n_pos: usize) -> usize {
         let first = |step: &Step| match step.indices.axes.iter().position(|axis| axis.is_causal()) {
-            // a mean is over all positions
-            Some(axis) if step.op != Op::Mean => {
+            Some(axis) if step.op.row().is_local => {
                 step.indices.along[axis].as_ref().map_or(0, |along| along.first().copied().unwrap_or(0))
             }
-            _ => 0,
+            // it takes in values at all positions
+            Some(_) | None => 0,
         };
         self.steps.iter().map(first).min().unwrap_or(n_pos)
     }

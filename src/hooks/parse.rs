@@ -3,11 +3,19 @@
 use std::ops::Range;
 
 use super::{
-    Axis, AxisSelection, Blocks, Edit, HookPoint, Op, ParseError, Selection, Slot, Target,
+    Axis, AxisSelection, Blocks, Edit, HookPoint, Op, Operation, ParseError, Selection, Slot, Target,
+    op::{Arguments, Takes},
     point::{block_hook, global_hook, nearest},
 };
 
-const OPS: &str = "`= NUMBER`, `*= NUMBER`, `+= NUMBER`, `= mean`, `= patch`, `= freeze` or `+= noise SD [seed N]`";
+/// Every operation as it is written, for messages.
+fn operations() -> String {
+    let all = Operation::ALL.map(|operation| format!("`{}`", operation.syntax()));
+    match all.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} or {last}", before.join(", ")),
+        Some(_) | None => all.concat(),
+    }
+}
 
 pub(super) struct Parser<'a> {
     line: &'a str,
@@ -159,38 +167,49 @@ impl<'a> Parser<'a> {
     pub(super) fn op(&mut self) -> Parsed<Op> {
         self.spaces();
         let start = self.at;
-        let sign = ["*=", "+=", "="].into_iter().find(|sign| self.eat(sign));
+        let sign = Operation::ALL.iter().map(|operation| operation.row().sign).find(|sign| self.eat(sign));
         let Some(sign) = sign else {
             return self.fail(
                 start..self.line.len().max(start + 1),
-                format!("an operation was expected: {OPS}"),
+                format!("an operation was expected: {}", operations()),
                 vec![],
             );
         };
-        self.spaces();
         let start = self.at;
-        let word = self.word(|c| !c.is_whitespace());
-        let span = start..self.at.max(start + 1);
-        match (sign, word) {
-            ("=", "mean") => Ok(Op::Mean),
-            ("=", "patch") => Ok(Op::Patch),
-            ("=", "freeze") => Ok(Op::Freeze),
-            ("+=", "noise") => self.noise(),
-            ("*=", number) => self.number(number, span).map(Op::Scale),
-            ("+=", number) => self.number(number, span).map(Op::Add),
-            (_, number) => self.number(number, span).map(Op::Set),
-        }
+        let (word, span) = self.next_word();
+        let rows = || Operation::ALL.into_iter().map(Operation::row).filter(|row| row.sign == sign);
+        let row = match rows().find(|row| row.word == Some(word)) {
+            Some(row) => row,
+            None => match rows().find(|row| row.word.is_none()) {
+                Some(row) => {
+                    // what follows the sign is a number
+                    self.at = start;
+                    row
+                }
+                None => return self.no_operation(word, span, "operation"),
+            },
+        };
+        let with = match row.takes {
+            Takes::Nothing => Arguments::default(),
+            Takes::Number => {
+                let (number, span) = self.next_word();
+                Arguments { number: self.number(number, span)?, seed: 0 }
+            }
+            Takes::Deviation => self.deviation()?,
+        };
+        Ok((row.make)(with))
     }
 
-    fn noise(&mut self) -> Parsed<Op> {
+    /// A standard deviation and perhaps a seed.
+    fn deviation(&mut self) -> Parsed<Arguments> {
         let (sd, span) = self.next_word();
-        let sd_value = self.number(sd, span.clone())?;
-        if !sd_value.is_finite() || sd_value < 0.0 {
+        let number = self.number(sd, span.clone())?;
+        if !number.is_finite() || number < 0.0 {
             return self.fail(span, "a standard deviation is finite and not negative", vec![]);
         }
         self.spaces();
         if self.rest().is_empty() {
-            return Ok(Op::Noise { sd: sd_value, seed: 0 });
+            return Ok(Arguments { number, seed: 0 });
         }
         let (word, span) = self.next_word();
         if word != "seed" {
@@ -198,9 +217,15 @@ impl<'a> Parser<'a> {
         }
         let (seed, span) = self.next_word();
         match seed.parse() {
-            Ok(seed) => Ok(Op::Noise { sd: sd_value, seed }),
+            Ok(seed) => Ok(Arguments { number, seed }),
             Err(_) => self.fail(span, "a seed is a whole number from 0", vec![]),
         }
+    }
+
+    /// `text` stands where a number or the word of an operation should.
+    fn no_operation<T>(&self, text: &str, span: Range<usize>, what: &str) -> Parsed<T> {
+        let words = Operation::ALL.into_iter().filter_map(|operation| operation.row().word).chain(["inf", "-inf"]);
+        self.fail(span, format!("`{text}` is no {what}; operations are {}", operations()), nearest(text, words))
     }
 
     fn number(&self, text: &str, span: Range<usize>) -> Parsed<f32> {
@@ -208,7 +233,7 @@ impl<'a> Parser<'a> {
         match text {
             "inf" | "+inf" => return Ok(f32::INFINITY),
             "-inf" => return Ok(f32::NEG_INFINITY),
-            "" => return wrong(format!("a value is missing: {OPS}")),
+            "" => return wrong(format!("a value is missing: {}", operations())),
             _ => {}
         }
         // Rust would also read `infinity` and `nan`; neither is in the grammar.
@@ -223,14 +248,7 @@ impl<'a> Parser<'a> {
             Ok(x) if x.is_infinite() && text.bytes().any(|b| b.is_ascii_digit()) => {
                 wrong(format!("{text} is too large for f32"))
             }
-            _ => {
-                let words = ["mean", "patch", "freeze", "noise", "inf", "-inf"];
-                self.fail(
-                    span.clone(),
-                    format!("`{text}` is no number; operations are {OPS}"),
-                    nearest(text, words.into_iter()),
-                )
-            }
+            _ => self.no_operation(text, span.clone(), "number"),
         }
     }
 

@@ -2,127 +2,99 @@ use std::{fmt, str::FromStr};
 
 use crate::printed::escaped;
 
-/// A hook within a block, named as TransformerLens names it below `blocks.N.`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BlockHook {
-    ResidPre,
-    AttnIn,
-    QInput,
-    KInput,
-    VInput,
-    Ln1Scale,
-    Ln1Normalized,
-    Q,
-    K,
-    V,
-    RotQ,
-    RotK,
-    AttnScores,
-    Pattern,
-    Z,
-    Result,
-    AttnOut,
-    ResidMid,
-    MlpIn,
-    Ln2Scale,
-    Ln2Normalized,
-    MlpPre,
-    MlpPost,
-    MlpOut,
-    ResidPost,
+/// Declares the hooks from one list in execution order, so that nothing which goes through all of them forgets one.
+macro_rules! hooks {
+    (
+        before the blocks: $($before:ident),*;
+        in each block: $($inside:ident),*;
+        after the blocks: $($after:ident),*;
+    ) => {
+        /// A hook within a block, named as TransformerLens names it below `blocks.N.`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum BlockHook {
+            $($inside),*
+        }
+
+        impl BlockHook {
+            /// Every hook of a block, in execution order.
+            pub const ALL: [Self; [$(Self::$inside),*].len()] = [$(Self::$inside),*];
+        }
+
+        /// A place in the forward pass where an activation can be read and edited.
+        ///
+        /// Round-trips with its TransformerLens name: `name.parse::<HookPoint>()?.to_string() == name`.
+        /// The derived order is execution order.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum HookPoint {
+            $($before,)*
+            Block(usize, BlockHook),
+            $($after),*
+        }
+
+        impl HookPoint {
+            /// The hooks before the blocks, in execution order.
+            pub const BEFORE: [Self; [$(Self::$before),*].len()] = [$(Self::$before),*];
+            /// The hooks after the blocks, in execution order.
+            pub const AFTER: [Self; [$(Self::$after),*].len()] = [$(Self::$after),*];
+            /// The hooks outside the blocks, in execution order.
+            pub const GLOBAL: [Self; Self::BEFORE.len() + Self::AFTER.len()] = [$(Self::$before,)* $(Self::$after),*];
+        }
+    };
+}
+
+// What is known of each is its row in `facts`.
+hooks! {
+    before the blocks: Tokens, Embed;
+    in each block:
+        ResidPre, AttnIn, QInput, KInput, VInput, Ln1Scale, Ln1Normalized, Q, K, V, RotQ, RotK, AttnScores, Pattern, Z,
+        Result, AttnOut, ResidMid, MlpIn, Ln2Scale, Ln2Normalized, MlpPre, MlpPost, MlpOut, ResidPost;
+    after the blocks: LnFinalScale, LnFinalNormalized;
+}
+
+/// When the forward pass computes a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fires {
+    Always,
+    /// Once it is turned on. The flag of TransformerLens's configuration that does so there.
+    OptIn(&'static str),
+    /// In sequential blocks; in parallel ones it is derived for display alone.
+    Sequential,
+}
+
+impl Fires {
+    pub(super) fn is_opt_in(self) -> bool {
+        matches!(self, Self::OptIn(_))
+    }
 }
 
 impl BlockHook {
-    /// Every hook of a block, in execution order.
-    pub const ALL: [Self; 25] = [
-        Self::ResidPre,
-        Self::AttnIn,
-        Self::QInput,
-        Self::KInput,
-        Self::VInput,
-        Self::Ln1Scale,
-        Self::Ln1Normalized,
-        Self::Q,
-        Self::K,
-        Self::V,
-        Self::RotQ,
-        Self::RotK,
-        Self::AttnScores,
-        Self::Pattern,
-        Self::Z,
-        Self::Result,
-        Self::AttnOut,
-        Self::ResidMid,
-        Self::MlpIn,
-        Self::Ln2Scale,
-        Self::Ln2Normalized,
-        Self::MlpPre,
-        Self::MlpPost,
-        Self::MlpOut,
-        Self::ResidPost,
-    ];
-
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::ResidPre => "hook_resid_pre",
-            Self::AttnIn => "hook_attn_in",
-            Self::QInput => "hook_q_input",
-            Self::KInput => "hook_k_input",
-            Self::VInput => "hook_v_input",
-            Self::Ln1Scale => "ln1.hook_scale",
-            Self::Ln1Normalized => "ln1.hook_normalized",
-            Self::Q => "attn.hook_q",
-            Self::K => "attn.hook_k",
-            Self::V => "attn.hook_v",
-            Self::RotQ => "attn.hook_rot_q",
-            Self::RotK => "attn.hook_rot_k",
-            Self::AttnScores => "attn.hook_attn_scores",
-            Self::Pattern => "attn.hook_pattern",
-            Self::Z => "attn.hook_z",
-            Self::Result => "attn.hook_result",
-            Self::AttnOut => "hook_attn_out",
-            Self::ResidMid => "hook_resid_mid",
-            Self::MlpIn => "hook_mlp_in",
-            Self::Ln2Scale => "ln2.hook_scale",
-            Self::Ln2Normalized => "ln2.hook_normalized",
-            Self::MlpPre => "mlp.hook_pre",
-            Self::MlpPost => "mlp.hook_post",
-            Self::MlpOut => "hook_mlp_out",
-            Self::ResidPost => "hook_resid_post",
+        self.row().name
+    }
+
+    /// The flag of TransformerLens's configuration that turns it on, where it is off otherwise.
+    pub(crate) fn flag(self) -> Option<&'static str> {
+        match self.row().fires {
+            Fires::OptIn(flag) => Some(flag),
+            Fires::Always | Fires::Sequential => None,
         }
     }
 
     /// Off unless enabled, as in TransformerLens.
     #[must_use]
     pub fn is_opt_in(self) -> bool {
-        matches!(self, Self::AttnIn | Self::QInput | Self::KInput | Self::VInput | Self::Result | Self::MlpIn)
+        self.row().fires.is_opt_in()
     }
 }
 
-/// A place in the forward pass where an activation can be read and edited.
-///
-/// Round-trips with its TransformerLens name: `name.parse::<HookPoint>()?.to_string() == name`.
-/// The derived order is execution order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum HookPoint {
-    Tokens,
-    Embed,
-    Block(usize, BlockHook),
-    LnFinalScale,
-    LnFinalNormalized,
-}
-
 impl HookPoint {
-    /// The hooks outside the blocks, in execution order.
-    pub const GLOBAL: [Self; 4] = [Self::Tokens, Self::Embed, Self::LnFinalScale, Self::LnFinalNormalized];
-
     /// The block it belongs to, if it belongs to one.
     #[must_use]
     pub fn block(self) -> Option<usize> {
         match self {
             Self::Block(block, _) => Some(block),
-            _ => None,
+            Self::Tokens | Self::Embed | Self::LnFinalScale | Self::LnFinalNormalized => None,
         }
     }
 
@@ -130,7 +102,7 @@ impl HookPoint {
     pub fn block_hook(self) -> Option<BlockHook> {
         match self {
             Self::Block(_, hook) => Some(hook),
-            _ => None,
+            Self::Tokens | Self::Embed | Self::LnFinalScale | Self::LnFinalNormalized => None,
         }
     }
 
@@ -146,23 +118,19 @@ impl HookPoint {
     /// The part of the name below `blocks.N.`, or the whole name.
     #[must_use]
     pub fn short_name(self) -> &'static str {
-        match self {
-            Self::Tokens => "hook_tokens",
-            Self::Embed => "hook_embed",
-            Self::Block(_, hook) => hook.name(),
-            Self::LnFinalScale => "ln_final.hook_scale",
-            Self::LnFinalNormalized => "ln_final.hook_normalized",
-        }
+        self.row().name
+    }
+
+    /// Whether every model computes it, without its being turned on.
+    #[must_use]
+    pub fn always_fires(self) -> bool {
+        self.row().fires == Fires::Always
     }
 
     /// Off unless enabled, as in TransformerLens.
     #[must_use]
     pub fn is_opt_in(self) -> bool {
-        match self {
-            Self::Tokens => true,
-            Self::Block(_, hook) => hook.is_opt_in(),
-            _ => false,
-        }
+        self.row().fires.is_opt_in()
     }
 }
 

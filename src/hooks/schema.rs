@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::{Axis, BlockHook, HookError, HookPoint, Target, UnknownHook};
+use super::{Axis, BlockHook, HookError, HookPoint, Target, UnknownHook, point::Fires};
 
 /// What decides which hooks a model has, how large they are and what they hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,14 +84,20 @@ impl Schema {
     /// # Errors
     /// Says why not: no such block, opt-in and off, or derived.
     pub fn check(&self, point: HookPoint) -> Result<(), HookError> {
-        match point {
-            HookPoint::Block(block, _) if block >= self.dims.n_layers => {
+        match (point.block(), point.row().fires) {
+            (Some(block), _) if block >= self.dims.n_layers => {
                 Err(HookError::NoBlock { point: point.to_string(), block, n_layers: self.dims.n_layers })
             }
-            HookPoint::Block(_, BlockHook::ResidMid) if self.dims.parallel => Err(HookError::Derived(point)),
-            point if point.is_opt_in() && !self.is_enabled(point) => Err(HookError::Off(point)),
-            _ => Ok(()),
+            _ if self.is_derived(point) => Err(HookError::Derived(point)),
+            (_, Fires::OptIn(_)) if !self.is_enabled(point) => Err(HookError::Off(point)),
+            (_, Fires::Always | Fires::OptIn(_) | Fires::Sequential) => Ok(()),
         }
+    }
+
+    /// Whether the forward pass never computes it, so that it is derived for display alone: what only sequential blocks have.
+    #[must_use]
+    pub fn is_derived(&self, point: HookPoint) -> bool {
+        self.dims.parallel && point.row().fires == Fires::Sequential
     }
 
     /// Every hook point that fires, in execution order.
@@ -104,11 +110,7 @@ impl Schema {
     #[must_use]
     pub fn all_points(&self) -> Vec<HookPoint> {
         let blocks = (0..self.dims.n_layers).flat_map(|block| BlockHook::ALL.map(|hook| HookPoint::Block(block, hook)));
-        [HookPoint::Tokens, HookPoint::Embed]
-            .into_iter()
-            .chain(blocks)
-            .chain([HookPoint::LnFinalScale, HookPoint::LnFinalNormalized])
-            .collect()
+        HookPoint::BEFORE.into_iter().chain(blocks).chain(HookPoint::AFTER).collect()
     }
 
     /// Whether `ln1` of a block sees one input per head, as it does with `hook_attn_in` or a split q, k, v input on.
@@ -122,41 +124,6 @@ impl Schema {
     pub fn is_split(&self, block: usize) -> bool {
         let on = |hook| self.is_enabled(HookPoint::Block(block, hook));
         [BlockHook::QInput, BlockHook::KInput, BlockHook::VInput].into_iter().any(on)
-    }
-
-    /// Whether nothing reads the hook, so that an edit there would be silent: `hook_attn_in` beside a split input.
-    #[must_use]
-    pub fn is_unread(&self, point: HookPoint) -> bool {
-        matches!(point, HookPoint::Block(block, BlockHook::AttnIn) if self.is_split(block))
-    }
-
-    /// The axes of an activation, without the batch axis.
-    #[must_use]
-    pub fn axes(&self, point: HookPoint) -> Vec<Axis> {
-        use Axis::{DHead, DMlp, DModel, Head, Key, One, Pos, Query};
-        use BlockHook as B;
-        match point {
-            HookPoint::Tokens => vec![Pos],
-            HookPoint::Embed | HookPoint::LnFinalNormalized => vec![Pos, DModel],
-            HookPoint::LnFinalScale => vec![Pos, One],
-            HookPoint::Block(block, hook) => match hook {
-                B::Ln1Scale if self.ln1_per_head(block) => vec![Pos, Head, One],
-                B::Ln1Normalized if self.ln1_per_head(block) => vec![Pos, Head, DModel],
-                B::Ln1Scale | B::Ln2Scale => vec![Pos, One],
-                B::AttnIn | B::QInput | B::KInput | B::VInput | B::Result => vec![Pos, Head, DModel],
-                B::Q | B::K | B::V | B::RotQ | B::RotK | B::Z => vec![Pos, Head, DHead],
-                B::AttnScores | B::Pattern => vec![Head, Query, Key],
-                B::MlpPre | B::MlpPost => vec![Pos, DMlp],
-                B::ResidPre
-                | B::Ln1Normalized
-                | B::AttnOut
-                | B::ResidMid
-                | B::MlpIn
-                | B::Ln2Normalized
-                | B::MlpOut
-                | B::ResidPost => vec![Pos, DModel],
-            },
-        }
     }
 
     /// The size of one axis for a prompt of `n_pos` tokens.

@@ -14,7 +14,9 @@ mod training;
 pub use checkpoint::{Cache, Cached, GoOn, Hub, HubError, Progress, Tell, Waiting, repository, revision};
 pub use device::{Dtype, Place, Placement};
 pub use error::ModelError;
-pub use neox::{ACTIVATIONS, Activation, Config, Model, Module, Past, Processing, Start, module_of, modules};
+pub use neox::{
+    ACTIVATIONS, Activation, Config, Model, Module, Origin, Part, Past, Processing, Start, module_of, modules, sources,
+};
 pub use source::{Loaded, Source};
 pub use tokenizer::Tokenizer;
 pub use training::{TrainingStep, is_of_suite, step_of, training_steps};

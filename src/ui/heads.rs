@@ -7,7 +7,8 @@ use ratatui::{
 
 use super::{Theme, grid::Grid, row, say, scale::Scale, shape::waiting};
 use crate::{
-    app::{Action, Hit, Region, Score, State},
+    analysis::{Score, ScoreUnit},
+    app::{Action, Hit, Region, State},
     engine::{Compare, View},
 };
 
@@ -31,11 +32,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut 
         scores.get(block).and_then(|row| row.get(head)).map_or(f64::NAN, |s| state.looks.score.of(s))
     };
     let all = || (0..scores.len()).flat_map(|b| (0..heads).map(move |h| (b, h))).map(|(b, h)| value(b, h).abs());
-    let scale = match (state.compare(), state.looks.score) {
+    let scale = match (state.compare(), state.looks.score.unit()) {
         (Compare::Difference, _) => Scale::Around(all().fold(0.0, f64::max)),
-        (_, Score::Entropy) => Scale::From(0.0, all().fold(0.0, f64::max)),
+        (Compare::Edited | Compare::Baseline, ScoreUnit::Nats) => Scale::From(0.0, all().fold(0.0, f64::max)),
         // shares are drawn on the scale of all that a head can give
-        _ => Scale::From(0.0, 1.0),
+        (Compare::Edited | Compare::Baseline, ScoreUnit::Share) => Scale::From(0.0, 1.0),
     };
     let rows: Vec<String> = (0..scores.len()).map(|block| format!("blocks.{block}")).collect();
     let columns: Vec<String> = (0..heads).map(|head| head.to_string()).collect();

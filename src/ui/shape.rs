@@ -11,8 +11,8 @@ use crate::{
     analysis::Stats,
     app::{Action, Phase, State, Tab},
     engine::View,
-    hooks::{HookPoint, description, formula, readers, sources},
-    model::module_of,
+    hooks::{HookPoint, description, formula, readers},
+    model::{module_of, sources},
 };
 
 /// What the selected hook is, and the statistics of what it holds. In a low panel the numbers come first.

@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{Theme, text};
 use crate::{
     app::{Action, Focus, Node, State, hook_name},
-    hooks::{BlockHook, HookPoint},
+    hooks::HookPoint,
     model::module_of,
 };
 
@@ -110,7 +110,7 @@ fn shape(point: HookPoint, state: &State, theme: Theme) -> (String, Style) {
     let schema = &state.schema;
     match point {
         _ if schema.check(point).is_ok() => (format!("{:?}", schema.shape(point, state.tokens.len())), Style::new()),
-        HookPoint::Block(_, BlockHook::ResidMid) => ("derived".into(), theme.dim()),
+        _ if schema.is_derived(point) => ("derived".into(), theme.dim()),
         _ => ("off".into(), theme.dim()),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Config;
-use crate::hooks::{BlockHook, HookPoint, Schema};
+use super::{Config, origin::module_of};
+use crate::hooks::{HookPoint, Schema};
 
 /// A module of Hugging Face's model, with the parameters it holds itself and the hooks at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,44 +82,4 @@ pub(super) fn parameters(config: &Config) -> Vec<(String, Vec<usize>)> {
         module.parameters.into_iter().map(move |(name, shape)| (format!("{path}.{name}"), shape))
     };
     modules(config).into_iter().flat_map(named).collect()
-}
-
-/// The module of Hugging Face's model that makes a hook's value, and what the value is there.
-#[must_use]
-pub fn module_of(point: HookPoint) -> (String, &'static str) {
-    use BlockHook as B;
-    let (block, hook) = match point {
-        HookPoint::Tokens => return ("gpt_neox.embed_in".into(), "input"),
-        HookPoint::Embed => return ("gpt_neox.embed_in".into(), "output"),
-        HookPoint::LnFinalScale => return ("gpt_neox.final_layer_norm".into(), "inside, the divisor"),
-        HookPoint::LnFinalNormalized => return ("gpt_neox.final_layer_norm".into(), "output"),
-        HookPoint::Block(block, hook) => (block, hook),
-    };
-    let (part, role) = match hook {
-        B::ResidPre => ("", "input"),
-        B::ResidMid => ("", "inside, between attention and MLP"),
-        B::ResidPost => ("", "output"),
-        B::AttnIn => (".input_layernorm", "input, a copy for each head"),
-        B::QInput => (".input_layernorm", "input, a copy for each head's query"),
-        B::KInput => (".input_layernorm", "input, a copy for each head's key"),
-        B::VInput => (".input_layernorm", "input, a copy for each head's value"),
-        B::Ln1Scale => (".input_layernorm", "inside, the divisor"),
-        B::Ln1Normalized => (".input_layernorm", "output"),
-        B::Q => (".attention.query_key_value", "output, the query third of each head"),
-        B::K => (".attention.query_key_value", "output, the key third of each head"),
-        B::V => (".attention.query_key_value", "output, the value third of each head"),
-        B::RotQ | B::RotK => (".attention", "inside, after the rotary embedding"),
-        B::AttnScores => (".attention", "inside, before the softmax"),
-        B::Pattern => (".attention", "inside, after the softmax"),
-        B::Z => (".attention.dense", "input, by head"),
-        B::Result => (".attention.dense", "output, what each head adds to it"),
-        B::AttnOut => (".attention.dense", "output"),
-        B::MlpIn => (".post_attention_layernorm", "input"),
-        B::Ln2Scale => (".post_attention_layernorm", "inside, the divisor"),
-        B::Ln2Normalized => (".post_attention_layernorm", "output"),
-        B::MlpPre => (".mlp.dense_h_to_4h", "output"),
-        B::MlpPost => (".mlp.act", "output"),
-        B::MlpOut => (".mlp.dense_4h_to_h", "output"),
-    };
-    (format!("gpt_neox.layers.{block}{part}"), role)
 }
