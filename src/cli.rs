@@ -26,7 +26,13 @@ use std::{ffi::OsString, process::ExitCode, sync::Arc};
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use crate::{engine::in_pool, experiment::ExperimentError, model::ModelError, panics, printed};
+use crate::{
+    engine::{ExportError, in_pool},
+    experiment::ExperimentError,
+    hooks::RunError,
+    model::ModelError,
+    panics, printed,
+};
 use args::{Args, Command};
 
 /// A mistake in how the program was called: exit code 2.
@@ -121,6 +127,8 @@ fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<Usage>()
         || error.downcast_ref().is_some_and(ModelError::is_usage)
         || error.downcast_ref().is_some_and(ExperimentError::is_usage)
+        || error.downcast_ref().is_some_and(RunError::is_usage)
+        || error.is::<ExportError>()
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -237,6 +237,19 @@ fn a_view_that_does_not_fit_is_a_mistake_also_where_nothing_is_shown() {
 }
 
 #[test]
+fn a_script_of_a_run_in_16_bits_is_a_mistake_in_the_call() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run.py");
+    for dtype in ["f16", "bf16"] {
+        let export = ["run", "--model", "demo", "x", "--dtype", dtype, "--export-python", path.to_str().unwrap()];
+        refused(&export, 2, &format!("--export-python: a script repeats runs in f32, and this one is in {dtype}"));
+        assert!(!path.exists());
+        // before minutes are spent on a download
+        refused(&[&export[..], &["--model", "/nonexistent/model"]].concat(), 2, "run it with --dtype f32");
+    }
+}
+
+#[test]
 fn reasons_are_given_once_and_with_the_place() {
     let once = |dir: &Path, reason: &str| {
         let output = program(&["run", "--model", dir.to_str().unwrap(), "--tokens", "1"]).output().unwrap();

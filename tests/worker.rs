@@ -12,7 +12,7 @@ use std::{
 
 use pythia_tui::{
     engine::{Answer, Look, Report, Spec, Stop, Want, Worker},
-    hooks::EditError,
+    hooks::RunError,
 };
 
 const LONG: Duration = Duration::from_secs(20);
@@ -24,12 +24,12 @@ struct Gated {
 }
 
 impl Answer for Gated {
-    fn answer(&mut self, want: &Want, stop: &Stop, report: &dyn Fn(Report)) -> Result<(), EditError> {
+    fn answer(&mut self, want: &Want, stop: &Stop, report: &dyn Fn(Report)) -> Result<(), RunError> {
         self.begun.send(want.run).unwrap();
         loop {
             let stopped = if want.look.is_some() { &stop.look } else { &stop.run };
             if stopped.load(Ordering::Relaxed) {
-                return Err(EditError::Cancelled);
+                return Err(RunError::Cancelled);
             }
             match self.gate.try_recv() {
                 Ok(()) => break,

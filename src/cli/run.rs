@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     analysis::short_number,
-    engine::{Control, Engine, Outcome, Ran, Summary, check_cache_name, python, save_cache},
+    engine::{Control, Engine, Outcome, Ran, Summary, check_cache_name, check_export, python, save_cache},
     fs::{self, Readers},
-    hooks::{Capture, EditError},
+    hooks::Capture,
     printed::{self, escaped},
 };
 
@@ -29,6 +29,9 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
     if let Some(path) = &args.save_cache {
         check_cache_name(path).map_err(|e| Usage(format!("--save-cache: {e}")))?;
     }
+    if args.export_python.is_some() {
+        check_export(args.model.dtype).map_err(|e| Usage(format!("--export-python: {e}")))?;
+    }
     let Prepared { mut engine, setup, name, .. } = prepare::headless(&args.model, &args.prompt, &args.edits)?;
     let spec = setup.spec();
     let load = ms(began);
@@ -36,7 +39,7 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
     let keep = if args.save_cache.is_some() { Capture::All } else { Capture::None };
     let cancel = AtomicBool::new(false);
     let running = Instant::now();
-    let outcome = engine.run(&spec, &keep, 0, Control { cancel: &cancel, progress: &|_, _| {} }).map_err(classify)?;
+    let outcome = engine.run(&spec, &keep, 0, Control { cancel: &cancel, progress: &|_, _| {} })?;
     let summary = outcome.summary(args.top.into(), &engine, &cancel)?;
     let run = ms(running);
     if let Some(path) = &args.save_cache {
@@ -53,7 +56,7 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
             baseline: &summary.baseline_logits,
             kl: summary.kl_at_end(),
         };
-        let script = python(&spec, &engine.schema, &ran).map_err(classify)?;
+        let script = python(&spec, &engine.schema, &ran)?;
         fs::write_text(path, Readers::AsBefore, &script)?;
     }
     let times = Times { load, run, total: ms(began) };
@@ -67,14 +70,6 @@ pub(super) fn main(args: &RunArgs) -> Result<()> {
     }
     out.flush()?;
     Ok(())
-}
-
-/// An edit that this model or prompt does not allow is a mistake in the call.
-pub(super) fn classify(error: EditError) -> anyhow::Error {
-    match error {
-        EditError::Tensor(_) | EditError::Cancelled => error.into(),
-        asked => Usage(asked.to_string()).into(),
-    }
 }
 
 fn warn(summary: &Summary) {

@@ -11,7 +11,6 @@ use super::{
     Usage,
     args::{MetricArg, SweepArgs},
     prepare::{self, Prepared},
-    run::classify,
 };
 use crate::{
     analysis::{cell, short_number, top_k},
@@ -86,7 +85,7 @@ fn sweep<V>(engine: &mut Engine, spec: &Spec, setup: &Setup<V>, map: Map, args: 
     let mut progress = Progress { began: Instant::now(), shown: false };
     let filled = engine.fill(spec, question, metric, &mut filling, control, &mut |filling| progress.tell(filling));
     progress.end();
-    filled.map_err(classify)?;
+    filled?;
     if let (Metric::LogitDiff, Some(contrast)) = (metric, &filling.contrast)
         && (contrast.logit_diff - filling.before.logit_diff).abs() <= 1e-5 * contrast.logit_diff.abs().max(1.0)
     {
@@ -132,7 +131,7 @@ fn question<V>(
     };
     let target = given("target", &args.target)?.or(setup.target.as_ref().map(|token| token.id));
     let distractor = given("distractor", &args.distractor)?;
-    let outcome = engine.run(spec, &Capture::None, spec.tokens.len().saturating_sub(1), control).map_err(classify)?;
+    let outcome = engine.run(spec, &Capture::None, spec.tokens.len().saturating_sub(1), control)?;
     let last = outcome.baseline.logit_rows()?.pop().unwrap_or_default();
     let likely: Vec<u32> = top_k(&last, 3).into_iter().map(|ranked| ranked.id).collect();
     let target = target

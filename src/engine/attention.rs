@@ -9,7 +9,7 @@ use super::{
     changes::{each, go_on},
     effects::values,
 };
-use crate::hooks::{BlockHook, EditError, HookPoint};
+use crate::hooks::{BlockHook, HookPoint, RunError};
 
 /// Which of a head's square matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,8 @@ impl Outcome {
         head: usize,
         which: WhichAttention,
         engine: &Engine,
-    ) -> Result<View, EditError> {
-        let one = |run: &Run| -> Result<Option<Vec<f32>>, EditError> {
+    ) -> Result<View, RunError> {
+        let one = |run: &Run| -> Result<Option<Vec<f32>>, RunError> {
             engine.matrix(run, block, which, head)?.map(|t| values(&t)).transpose()
         };
         let baseline = self.unedited().map(one).transpose()?.flatten();
@@ -78,7 +78,7 @@ impl Outcome {
         (which, compare): (WhichAttention, Compare),
         side: usize,
         cancel: &AtomicBool,
-    ) -> Result<View, EditError> {
+    ) -> Result<View, RunError> {
         let n = self.spec.tokens.len();
         let pool = n.div_ceil(side.max(1)).max(1);
         let side = n.div_ceil(pool);
@@ -86,8 +86,8 @@ impl Outcome {
         let mut all = Vec::with_capacity(blocks.len());
         for block in blocks {
             go_on(cancel)?;
-            let thumbnail = |head: usize| -> Result<Option<Vec<f32>>, EditError> {
-                let of = |run: &Run| -> Result<Option<Vec<f32>>, EditError> {
+            let thumbnail = |head: usize| -> Result<Option<Vec<f32>>, RunError> {
+                let of = |run: &Run| -> Result<Option<Vec<f32>>, RunError> {
                     engine.matrix(run, block, which, head)?.map(|t| values(&t)).transpose()
                 };
                 let now = if compare == Compare::Baseline { None } else { of(&self.run)? };
@@ -121,7 +121,7 @@ impl Engine {
         block: usize,
         hook: BlockHook,
         part: Option<(usize, Range<usize>)>,
-    ) -> Result<Option<Tensor>, EditError> {
+    ) -> Result<Option<Tensor>, RunError> {
         let kept = |hook| run.cache.get(HookPoint::Block(block, hook));
         if let Some(found) = kept(hook) {
             let Some((head, queries)) = part else { return Ok(Some(found.clone())) };
@@ -143,7 +143,7 @@ impl Engine {
     }
 
     /// A head's matrix `[query, key]`; None if it was not kept.
-    fn matrix(&self, run: &Run, block: usize, which: WhichAttention, head: usize) -> Result<Option<Tensor>, EditError> {
+    fn matrix(&self, run: &Run, block: usize, which: WhichAttention, head: usize) -> Result<Option<Tensor>, RunError> {
         let part = Some((head, 0..run.tokens.len()));
         let Some(found) = self.attention(run, block, which.hook(), part)? else { return Ok(None) };
         let matrix = found.squeeze(0)?.squeeze(0)?;

@@ -1,7 +1,7 @@
 use candle_core::{DType, Tensor};
 
 use super::{Engine, Run, effects::values};
-use crate::hooks::{BlockHook, EditError, HookPoint};
+use crate::hooks::{BlockHook, HookPoint, RunError};
 
 /// Direct logit attribution: the part of a logit (or of a difference of two) that each component of the residual stream
 /// gives, through the final LayerNorm with its divisor held fixed (Elhage et al., "A Mathematical Framework for
@@ -49,7 +49,7 @@ impl Engine {
         pos: usize,
         target: u32,
         distractor: Option<u32>,
-    ) -> Result<Option<Attribution>, EditError> {
+    ) -> Result<Option<Attribution>, RunError> {
         let model = &self.loaded.model;
         let (mut direction, mut constant) = model.logit_direction(target)?;
         let logits = self.logits(run, pos..pos + 1)?.flatten_all()?.to_dtype(DType::F32)?;
@@ -66,7 +66,7 @@ impl Engine {
         let Some(scale) = run.cache.get(HookPoint::LnFinalScale) else { return Ok(None) };
         let scale = f64::from(values(&scale.get(0)?.get(pos)?)?[0]);
         let host = values(&direction)?;
-        let along = |t: &Tensor| -> Result<f64, EditError> { Ok(dot(&values(&t.get(0)?.get(pos)?)?, &host) / scale) };
+        let along = |t: &Tensor| -> Result<f64, RunError> { Ok(dot(&values(&t.get(0)?.get(pos)?)?, &host) / scale) };
         let kept = |point: HookPoint| run.cache.get(point);
 
         let Some(embed) = kept(HookPoint::Embed) else { return Ok(None) };

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::{Engine, Outcome, effects::with_values, measure::finite_square};
 use crate::{
     analysis::Change,
-    hooks::{ActivationCache, BlockHook, EditError, HookPoint},
+    hooks::{ActivationCache, BlockHook, HookPoint, RunError},
 };
 
 /// How far an activation moved from the baseline's.
@@ -30,19 +30,19 @@ impl Outcome {
     ///
     /// # Errors
     /// Cancellation, tensor errors.
-    pub(super) fn changes(&self, engine: &Engine, cancel: &AtomicBool) -> Result<Vec<HookChange>, EditError> {
+    pub(super) fn changes(&self, engine: &Engine, cancel: &AtomicBool) -> Result<Vec<HookChange>, RunError> {
         let (before, after) = (&self.baseline.cache, &self.run.cache);
         let both: Vec<HookPoint> = before.points().intersection(&after.points()).copied().collect();
         let (still, moved): (Vec<_>, Vec<_>) = both.into_iter().partition(|point| unmoved(before, after, *point));
         let relative = if self.run.logits.device().is_cpu() {
             each(moved.len(), true, |at| Ok(self.change(engine, moved[at], cancel)?.relative()))?
         } else {
-            let pair = |point: &HookPoint| -> Result<Option<Tensor>, EditError> {
+            let pair = |point: &HookPoint| -> Result<Option<Tensor>, RunError> {
                 go_on(cancel)?;
                 let pair = engine.activation(&self.baseline, *point)?.zip(engine.activation(&self.run, *point)?);
                 Ok(pair.map(|(before, after)| sums(&before, &after)).transpose()?)
             };
-            let sums = moved.iter().map(pair).collect::<Result<Option<Vec<Tensor>>, EditError>>()?;
+            let sums = moved.iter().map(pair).collect::<Result<Option<Vec<Tensor>>, RunError>>()?;
             relative_of(&sums.unwrap_or_default())?
         };
         let still = still.into_iter().map(|point| HookChange { point, relative: 0.0 });
@@ -52,9 +52,9 @@ impl Outcome {
         Ok(changes)
     }
 
-    fn change(&self, engine: &Engine, point: HookPoint, cancel: &AtomicBool) -> Result<Change, EditError> {
+    fn change(&self, engine: &Engine, point: HookPoint, cancel: &AtomicBool) -> Result<Change, RunError> {
         go_on(cancel)?;
-        let between = |before: &Tensor, after: &Tensor| -> Result<Change, EditError> {
+        let between = |before: &Tensor, after: &Tensor| -> Result<Change, RunError> {
             with_values(before, |before| with_values(after, |after| Change::between(before, after)))?
         };
         let (baseline, run) = (&self.baseline.cache, &self.run.cache);
@@ -74,7 +74,7 @@ impl Outcome {
                 (0..n_pos).step_by(together).map(move |first| (head, first..(first + together).min(n_pos)))
             })
             .collect();
-        let part = |at: usize| -> Result<Change, EditError> {
+        let part = |at: usize| -> Result<Change, RunError> {
             go_on(cancel)?;
             let of = |run| engine.attention(run, block, hook, Some(parts[at].clone()));
             let pair = of(&self.baseline)?.zip(of(&self.run)?);
@@ -86,16 +86,16 @@ impl Outcome {
 
 /// # Errors
 /// Cancellation.
-pub(super) fn go_on(cancel: &AtomicBool) -> Result<(), EditError> {
-    if cancel.load(Ordering::Relaxed) { Err(EditError::Cancelled) } else { Ok(()) }
+pub(super) fn go_on(cancel: &AtomicBool) -> Result<(), RunError> {
+    if cancel.load(Ordering::Relaxed) { Err(RunError::Cancelled) } else { Ok(()) }
 }
 
 /// `work` on each of `n` numbers, in parallel if so: on another device one after the other.
 pub(super) fn each<T: Send>(
     n: usize,
     parallel: bool,
-    work: impl Fn(usize) -> Result<T, EditError> + Sync + Send,
-) -> Result<Vec<T>, EditError> {
+    work: impl Fn(usize) -> Result<T, RunError> + Sync + Send,
+) -> Result<Vec<T>, RunError> {
     if parallel { (0..n).into_par_iter().map(work).collect() } else { (0..n).map(work).collect() }
 }
 

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::{Engine, HookChange, Idle, Outcome, Run, run::rows};
 use crate::{
     analysis::{Ranked, log_normaliser, top_k},
-    hooks::{EditError, Effect},
+    hooks::{Effect, RunError},
 };
 
 /// What one edit did: at its hook points, and by itself to the output.
@@ -87,7 +87,7 @@ impl Outcome {
     ///
     /// # Errors
     /// Cancellation, tensor errors.
-    pub fn summary(&self, k: usize, engine: &Engine, cancel: &AtomicBool) -> Result<Summary, EditError> {
+    pub fn summary(&self, k: usize, engine: &Engine, cancel: &AtomicBool) -> Result<Summary, RunError> {
         let n_pos = self.spec.tokens.len();
         let logits = self.logits(self.first..n_pos, engine)?;
         let Predictions { top, was } = logits.predictions(k, engine);
@@ -109,7 +109,7 @@ impl Outcome {
     ///
     /// # Errors
     /// Tensor errors.
-    pub(super) fn logits(&self, at: Range<usize>, engine: &Engine) -> Result<Logits, EditError> {
+    pub(super) fn logits(&self, at: Range<usize>, engine: &Engine) -> Result<Logits, RunError> {
         let of = |run: &Run| rows(&engine.logits(run, at.clone())?);
         Ok(Logits { baseline: of(&self.baseline)?, edited: self.unedited().map(|_| of(&self.run)).transpose()? })
     }
@@ -153,7 +153,7 @@ impl Logits {
 }
 
 /// `work` on the values of an activation, row-major; they are copied only if they lie elsewhere or otherwise.
-pub(super) fn with_values<T>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T, EditError> {
+pub(super) fn with_values<T>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T, RunError> {
     let (storage, layout) = tensor.storage_and_layout();
     if let (Storage::Cpu(CpuStorage::F32(all)), Some((from, to))) = (&*storage, layout.contiguous_offsets()) {
         return Ok(work(&all[from..to]));
@@ -163,6 +163,6 @@ pub(super) fn with_values<T>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> T) ->
 }
 
 /// The values of an activation, row-major, on the host.
-pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>, EditError> {
+pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>, RunError> {
     Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
 }

@@ -35,14 +35,27 @@ const HELD: usize = 20;
 /// Of the largest logit; four times the worst error that was measured against the reference.
 const TOLERANCE: &str = "2e-5";
 
+/// A run that no script can repeat: each is a mistake in what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    #[error("a script repeats runs in f32, and this one is in {0}: run it with --dtype f32")]
+    Dtype(Dtype),
+    #[error(transparent)]
+    Edit(#[from] EditError),
+}
+
+/// Whether a script can repeat runs in a type.
+///
 /// # Errors
-/// An edit that the model or prompt does not take; a run in 16 bits, which nothing repeats so closely.
-pub fn python(spec: &Spec, schema: &Schema, ran: &Ran<'_>) -> Result<String, EditError> {
-    if ran.dtype != Dtype::F32 {
-        let message =
-            format!("a script repeats runs in f32, and this one is in {}: run it with --dtype f32", ran.dtype);
-        return Err(EditError::Tensor(candle_core::Error::Msg(message)));
-    }
+/// It has 16 bits: nothing repeats such runs closely enough.
+pub fn check_export(dtype: Dtype) -> Result<(), ExportError> {
+    if dtype == Dtype::F32 { Ok(()) } else { Err(ExportError::Dtype(dtype)) }
+}
+
+/// # Errors
+/// An edit that the model or prompt does not take, and what [`check_export`] refuses.
+pub fn python(spec: &Spec, schema: &Schema, ran: &Ran<'_>) -> Result<String, ExportError> {
+    check_export(ran.dtype)?;
     let plan = Plan::resolve(&spec.edits, schema, spec.tokens.len(), spec.contrast.as_ref().map(Vec::len))?;
     let mut edits = String::new();
     for (number, edit) in spec.edits.iter().enumerate() {

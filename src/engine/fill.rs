@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Comparison, Control, Engine, Grid, Map, Measure, Metric, Question, Spec, Swept, strongest};
-use crate::hooks::{Axis, Edit, EditError, Schema};
+use crate::hooks::{Axis, Edit, EditError, RunError, Schema};
 
 /// How often a sweep that is under way is told of.
 const EVERY: Duration = Duration::from_millis(60);
@@ -76,7 +76,7 @@ impl Engine {
         filling: &mut Filling,
         control: Control<'_>,
         tell: &mut dyn FnMut(&Filling),
-    ) -> Result<(), EditError> {
+    ) -> Result<(), RunError> {
         let map = filling.grid.map;
         if let (true, Some(contrast)) = (map.patches(), &spec.contrast)
             && contrast.len() != spec.tokens.len()
@@ -87,7 +87,8 @@ impl Engine {
                 prompt: spec.tokens.len(),
                 contrast: contrast.len(),
                 axis: Axis::Pos,
-            });
+            }
+            .into());
         }
         let missing: Vec<usize> = (0..filling.measures.len()).filter(|i| filling.measures[*i].is_none()).collect();
         let cells: Vec<Vec<Edit>> = missing.iter().map(|i| filling.grid.edit(*i).into_iter().collect()).collect();

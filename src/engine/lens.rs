@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     analysis::{HeadScores, head_scores, kl_divergence, log_normaliser, top_k},
-    hooks::{ActivationCache, BlockHook, Capture, Edit, EditError, HookPoint, Interventions, References, Target},
+    hooks::{ActivationCache, BlockHook, Capture, Edit, HookPoint, Interventions, References, RunError, Target},
     model::Start,
 };
 
@@ -61,12 +61,12 @@ impl Engine {
     ///
     /// # Errors
     /// Tensor errors.
-    pub fn lens_logits(&self, cache: &ActivationCache, stream: HookPoint) -> Result<Option<Tensor>, EditError> {
+    pub fn lens_logits(&self, cache: &ActivationCache, stream: HookPoint) -> Result<Option<Tensor>, RunError> {
         cache.get(stream).map(|stream| self.unembedded(stream)).transpose()
     }
 
     /// The logits of a residual stream at the end of the last block.
-    fn unembedded(&self, stream: &Tensor) -> Result<Tensor, EditError> {
+    fn unembedded(&self, stream: &Tensor) -> Result<Tensor, RunError> {
         let start = Start::Residual { block: self.schema.dims.n_layers, stream: stream.clone(), past: None };
         let mut hooks = Interventions::new(&[], &[], Capture::None, References::default(), self.schema.dims.d_vocab);
         self.loaded.model.forward(start, &self.schema, &mut hooks)
@@ -81,10 +81,10 @@ impl Engine {
         outcome: &Outcome,
         positions: Range<usize>,
         cancel: &AtomicBool,
-    ) -> Result<Vec<LensColumn>, EditError> {
+    ) -> Result<Vec<LensColumn>, RunError> {
         let edited = !outcome.spec.edits.is_empty();
         let part = |t: &Tensor| t.narrow(1, positions.start, positions.len());
-        let read = |run: &Run, point| -> Result<Vec<Vec<f32>>, EditError> {
+        let read = |run: &Run, point| -> Result<Vec<Vec<f32>>, RunError> {
             let Some(stream) = run.cache.get(point) else { return Ok(Vec::new()) };
             rows(&self.unembedded(&part(stream)?)?)
         };
@@ -121,15 +121,15 @@ impl Engine {
     ///
     /// # Errors
     /// Tensor errors.
-    pub fn head_map(&self, run: &Run) -> Result<Vec<Vec<HeadScores>>, EditError> {
+    pub fn head_map(&self, run: &Run) -> Result<Vec<Vec<HeadScores>>, RunError> {
         let tokens = match run.cache.get(HookPoint::Tokens) {
             // edited, perhaps
             Some(kept) => kept.flatten_all()?.to_vec1::<u32>()?,
             None => run.tokens.clone(),
         };
         let tokens = &tokens;
-        let scores = |block: usize| -> Result<Vec<HeadScores>, EditError> {
-            let score = |head| -> Result<Option<HeadScores>, EditError> {
+        let scores = |block: usize| -> Result<Vec<HeadScores>, RunError> {
+            let score = |head| -> Result<Option<HeadScores>, RunError> {
                 let pattern = self.attention(run, block, BlockHook::Pattern, Some((head, 0..tokens.len())))?;
                 pattern.map(|pattern| with_values(&pattern, |all| head_scores(all, tokens))).transpose()
             };

@@ -7,7 +7,7 @@ use std::{
 use super::{
     Answer, Control, Engine, Filling, LensColumn, Look, Map, Metric, Outcome, Question, Report, Stop, View, Want,
 };
-use crate::hooks::{Capture, EditError};
+use crate::hooks::{Capture, RunError};
 
 /// How many next tokens the explorer is told.
 const TOP: usize = 20;
@@ -39,7 +39,7 @@ impl Live {
 }
 
 impl Answer for Live {
-    fn answer(&mut self, want: &Want, stop: &Stop, report: &dyn Fn(Report)) -> Result<(), EditError> {
+    fn answer(&mut self, want: &Want, stop: &Stop, report: &dyn Fn(Report)) -> Result<(), RunError> {
         assert!(!forced_panic(want), "forced by PYTHIA_TUI_PANIC");
         let run = want.run;
         if self.latest.as_ref().is_none_or(|latest| latest.outcome.spec != want.spec) {
@@ -72,7 +72,7 @@ impl Answer for Live {
                 other => latest.outcome.look(other, &self.engine, &stop.look),
             };
             let view = match view {
-                Err(EditError::Cancelled) => return Err(EditError::Cancelled),
+                Err(RunError::Cancelled) => return Err(RunError::Cancelled),
                 Err(error) => View::Nothing(error.to_string()),
                 Ok(view) => view,
             };
@@ -88,7 +88,7 @@ impl Answer for Live {
 }
 
 impl Latest {
-    fn lens(&mut self, engine: &Engine, positions: Range<usize>, cancel: &AtomicBool) -> Result<View, EditError> {
+    fn lens(&mut self, engine: &Engine, positions: Range<usize>, cancel: &AtomicBool) -> Result<View, RunError> {
         let missing: Vec<usize> = positions.clone().filter(|pos| !self.lens.contains_key(pos)).collect();
         if let (Some(first), Some(last)) = (missing.first(), missing.last()) {
             let columns = engine.lens(&self.outcome, *first..last + 1, cancel)?;
@@ -106,7 +106,7 @@ impl Latest {
         question: Question,
         cancel: &AtomicBool,
         tell: &mut dyn FnMut(&Filling),
-    ) -> Result<View, EditError> {
+    ) -> Result<View, RunError> {
         let spec = &self.outcome.spec;
         let at = self.sweeps.iter().position(|(of, filling)| *of == question && filling.grid.map == map);
         let new = || Filling::new(map, &engine.schema, spec.tokens.len());

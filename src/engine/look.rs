@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     analysis::{HeadScores, Stats, kl_divergence, stats},
-    hooks::{Axis, BlockHook, EditError, HookPoint},
+    hooks::{Axis, BlockHook, HookPoint, RunError},
     names,
 };
 
@@ -186,7 +186,7 @@ const BINS: usize = 64;
 impl Outcome {
     /// # Errors
     /// Cancellation, tensor errors.
-    pub fn look(&self, look: Look, engine: &Engine, cancel: &AtomicBool) -> Result<View, EditError> {
+    pub fn look(&self, look: Look, engine: &Engine, cancel: &AtomicBool) -> Result<View, RunError> {
         match look {
             Look::Hook(point) => self.look_at_hook(point, engine),
             Look::Values { point, slice } => self.look_at_values(point, slice, engine),
@@ -233,7 +233,7 @@ impl Outcome {
         (!self.spec.edits.is_empty()).then_some(&*self.baseline)
     }
 
-    fn look_at_hook(&self, point: HookPoint, engine: &Engine) -> Result<View, EditError> {
+    fn look_at_hook(&self, point: HookPoint, engine: &Engine) -> Result<View, RunError> {
         let Some(now) = engine.activation(&self.run, point)? else { return Ok(off(point)) };
         let before = match self.unedited() {
             Some(run) => engine.activation(run, point)?,
@@ -247,9 +247,9 @@ impl Outcome {
         })
     }
 
-    fn look_at_values(&self, point: HookPoint, slice: Slice, engine: &Engine) -> Result<View, EditError> {
+    fn look_at_values(&self, point: HookPoint, slice: Slice, engine: &Engine) -> Result<View, RunError> {
         let axes = engine.schema.axes(point);
-        let matrix = |run: &Run| -> Result<Option<Tensor>, EditError> {
+        let matrix = |run: &Run| -> Result<Option<Tensor>, RunError> {
             if let (HookPoint::Block(block, hook), Some((Axis::Head, head))) = (point, slice.fixed)
                 && run.cache.is_left_out(point)
             {
@@ -283,7 +283,7 @@ impl Engine {
     ///
     /// # Errors
     /// Tensor errors.
-    pub fn activation(&self, run: &Run, point: HookPoint) -> Result<Option<Tensor>, EditError> {
+    pub fn activation(&self, run: &Run, point: HookPoint) -> Result<Option<Tensor>, RunError> {
         if let (HookPoint::Block(block, BlockHook::ResidMid), true) = (point, self.schema.dims.parallel) {
             let part = |hook| run.cache.get(HookPoint::Block(block, hook));
             let parts = part(BlockHook::ResidPre).zip(part(BlockHook::AttnOut));

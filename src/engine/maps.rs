@@ -389,7 +389,7 @@ impl super::Engine {
         question: Question,
         seeds: u64,
         control: super::Control<'_>,
-    ) -> Result<Comparison, crate::hooks::EditError> {
+    ) -> Result<Comparison, crate::hooks::RunError> {
         let n_heads = self.schema.dims.n_heads;
         // a layer has only so many sets of heads, and each counts once
         let mut sets: Vec<Vec<(usize, usize)>> =

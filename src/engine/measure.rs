@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::{Engine, Outcome, Run, changes::go_on, effects::with_values};
 use crate::{
     analysis::HeadScores,
-    hooks::{EditError, HookPoint},
+    hooks::{HookPoint, RunError},
 };
 
 /// The numbers of one run.
@@ -30,8 +30,8 @@ pub struct Measured {
 impl Engine {
     /// # Errors
     /// Cancellation, tensor errors.
-    pub fn measure(&self, outcome: &Outcome, cancel: &AtomicBool) -> Result<Measured, EditError> {
-        let of = |run: &Run| -> Result<Measures, EditError> {
+    pub fn measure(&self, outcome: &Outcome, cancel: &AtomicBool) -> Result<Measured, RunError> {
+        let of = |run: &Run| -> Result<Measures, RunError> {
             let norms = self.norms(run, cancel)?;
             go_on(cancel)?;
             Ok(Measures { norms, heads: self.head_map(run)? })
@@ -40,12 +40,12 @@ impl Engine {
         Ok(Measured { run: of(&outcome.run)?, baseline })
     }
 
-    fn norms(&self, run: &Run, cancel: &AtomicBool) -> Result<BTreeMap<HookPoint, f64>, EditError> {
+    fn norms(&self, run: &Run, cancel: &AtomicBool) -> Result<BTreeMap<HookPoint, f64>, RunError> {
         let (left_out, kept): (Vec<HookPoint>, Vec<HookPoint>) =
             run.cache.points().into_iter().partition(|point| run.cache.is_left_out(*point));
-        let of = |points: &[HookPoint]| -> Result<Vec<(HookPoint, f64)>, EditError> {
+        let of = |points: &[HookPoint]| -> Result<Vec<(HookPoint, f64)>, RunError> {
             let with = |point: &HookPoint| Ok(self.activation(run, *point)?.map(|value| (*point, value)));
-            let values = points.iter().map(with).collect::<Result<Vec<_>, EditError>>()?;
+            let values = points.iter().map(with).collect::<Result<Vec<_>, RunError>>()?;
             let values: Vec<(HookPoint, Tensor)> = values.into_iter().flatten().collect();
             if values.is_empty() {
                 return Ok(vec![]);

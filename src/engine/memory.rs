@@ -3,7 +3,7 @@
 use candle_core::Device;
 
 use crate::{
-    hooks::{BlockHook, Capture, EditError, HookPoint, Schema},
+    hooks::{BlockHook, Capture, HookPoint, RunError, Schema},
     model::Model,
 };
 
@@ -13,7 +13,7 @@ use crate::{
 /// process holds, only the weights are known to be needed.
 ///
 /// # Errors
-/// [`EditError::TooLarge`].
+/// [`RunError::TooLarge`].
 pub(super) fn check(
     model: &Model,
     schema: &Schema,
@@ -21,7 +21,7 @@ pub(super) fn check(
     from: usize,
     n_pos: usize,
     leaving_out: bool,
-) -> Result<(), EditError> {
+) -> Result<(), RunError> {
     /// Less than this is not worth asking for what is left.
     const SMALL: u64 = 256 << 20;
     if !matches!(model.place().device, Device::Cpu) {
@@ -43,7 +43,7 @@ pub(super) fn check(
         return Ok(());
     }
     match left(model.weight_bytes()) {
-        Some(left) if needed > left => Err(EditError::TooLarge { needed, left }),
+        Some(left) if needed > left => Err(RunError::TooLarge { needed, left }),
         _ => Ok(()),
     }
 }

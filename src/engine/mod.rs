@@ -22,7 +22,7 @@ pub use attention::{Thumbnails, WhichAttention};
 pub use attribution::Attribution;
 pub use changes::HookChange;
 pub use effects::{EditEffect, Prediction, Predictions, Summary};
-pub use export::{Ran, python};
+pub use export::{ExportError, Ran, check_export, python};
 pub use fill::Filling;
 pub use idle::Idle;
 pub use lens::{LensCell, LensColumn, left_out, lens_points};

@@ -13,9 +13,9 @@ use crate::{
     analysis::kl_divergence,
     hooks::{
         ActivationCache, BlockHook, Capture, Edit, EditError, Effect, HookPoint, Interventions, Plan, References,
-        Schema,
+        RunError, Schema,
     },
-    model::{Loaded, Past, Start},
+    model::{Loaded, PassError, Past, Start},
 };
 
 use super::{EditEffect, Idle, changes::go_on, idle::idle, memory};
@@ -52,18 +52,18 @@ impl Run {
     ///
     /// # Errors
     /// Tensor errors.
-    pub fn logit_rows(&self) -> Result<Vec<Vec<f32>>, EditError> {
+    pub fn logit_rows(&self) -> Result<Vec<Vec<f32>>, RunError> {
         rows(&self.logits)
     }
 
     /// The first position whose logits are there.
-    fn first(&self) -> Result<usize, EditError> {
+    fn first(&self) -> Result<usize, RunError> {
         Ok(self.tokens.len() - self.logits.dim(1)?)
     }
 }
 
 /// `[1, pos, vocab]` on the host.
-pub(super) fn rows(logits: &Tensor) -> Result<Vec<Vec<f32>>, EditError> {
+pub(super) fn rows(logits: &Tensor) -> Result<Vec<Vec<f32>>, RunError> {
     Ok(logits.squeeze(0)?.to_dtype(DType::F32)?.to_vec2()?)
 }
 
@@ -151,7 +151,7 @@ impl Engine {
         keep: &Capture,
         first: usize,
         control: Control<'_>,
-    ) -> Result<Outcome, EditError> {
+    ) -> Result<Outcome, RunError> {
         self.enable(spec);
         let first = first.min(spec.tokens.len().saturating_sub(1));
         let plan = self.plan(&spec.edits, spec)?;
@@ -182,14 +182,14 @@ impl Engine {
         }
         let (run, applied) = self.edited(&spec.edits, &plan, keep, first, &base, control)?;
 
-        let kl_of = |run: &Run, at: Range<usize>| -> Result<Vec<f64>, EditError> {
+        let kl_of = |run: &Run, at: Range<usize>| -> Result<Vec<f64>, RunError> {
             let (before, after) = (rows(&self.logits(&baseline, at.clone())?)?, rows(&self.logits(run, at)?)?);
             Ok(before.par_iter().zip(&after).map(|(before, after)| kl_divergence(before, after)).collect())
         };
         let asked = first..spec.tokens.len();
         let kl = kl_of(&run, asked.clone())?;
         // whether no prediction moved, at the positions that were asked for and at those before
-        let unfelt = || -> Result<bool, EditError> {
+        let unfelt = || -> Result<bool, RunError> {
             let felt = |kl: &[f64]| kl.iter().any(|kl| *kl >= UNFELT || kl.is_nan());
             if felt(&kl) {
                 return Ok(false);
@@ -231,7 +231,7 @@ impl Engine {
     ///
     /// # Errors
     /// Tensor errors.
-    pub fn logits(&self, run: &Run, at: Range<usize>) -> Result<Tensor, EditError> {
+    pub fn logits(&self, run: &Run, at: Range<usize>) -> Result<Tensor, RunError> {
         let first = run.first()?;
         Ok(match at.start.checked_sub(first) {
             Some(from) => run.logits.narrow(1, from, at.len())?,
@@ -257,7 +257,7 @@ impl Engine {
         first: usize,
         plans: &[&Plan],
         control: Control<'_>,
-    ) -> Result<Base, EditError> {
+    ) -> Result<Base, RunError> {
         let frozen: BTreeSet<HookPoint> = plans.iter().flat_map(|plan| plan.frozen()).collect();
         let patched: BTreeSet<HookPoint> = plans.iter().flat_map(|plan| plan.patched()).collect();
         let baseline = self.unedited(&spec.tokens, capture, first, control)?;
@@ -268,7 +268,7 @@ impl Engine {
             }
             _ => None,
         };
-        let read = |run: &Run, points: BTreeSet<HookPoint>| -> Result<ActivationCache, EditError> {
+        let read = |run: &Run, points: BTreeSet<HookPoint>| -> Result<ActivationCache, RunError> {
             let mut cache = run.cache.clone();
             for point in points.into_iter().filter(|point| run.cache.is_left_out(*point)) {
                 if let Some(value) = self.activation(run, point)? {
@@ -338,7 +338,7 @@ impl Engine {
         capture: &Capture,
         first: usize,
         control: Control<'_>,
-    ) -> Result<Arc<Run>, EditError> {
+    ) -> Result<Arc<Run>, RunError> {
         if let Some(at) = self.unedited.iter().position(|run| run.tokens == tokens) {
             let run = self.unedited.remove(at);
             let enough = covers(&run.captured, capture);
@@ -368,7 +368,7 @@ impl Engine {
         first: usize,
         base: &Base,
         control: Control<'_>,
-    ) -> Result<(Run, Vec<Effect>), EditError> {
+    ) -> Result<(Run, Vec<Effect>), RunError> {
         let baseline = &base.baseline;
         let (plans, rows) = (std::slice::from_ref(plan), [baseline.tokens.clone()]);
         let mut causal = true;
@@ -388,7 +388,7 @@ impl Engine {
                 control,
             );
             let (mut run, effects) = match passed {
-                Err(EditError::NotCausal) if causal => {
+                Err(PassError::NotCausal) if causal => {
                     causal = false;
                     continue;
                 }
@@ -416,7 +416,7 @@ impl Engine {
         first: usize,
         captured: Capture,
         control: Control<'_>,
-    ) -> Result<(Run, Vec<Effect>), EditError> {
+    ) -> Result<(Run, Vec<Effect>), PassError> {
         let n_layers = self.schema.dims.n_layers;
         let progress = |block| (control.progress)(block, n_layers);
         let squares = self.schema.dims.n_heads * tokens.len() * tokens.len();
@@ -427,7 +427,7 @@ impl Engine {
         memory::check(&self.loaded.model, &self.schema, &captured, from, computed, leaving_out)?;
         let mut hooks = hooks.cancelled_by(control.cancel).reporting(&progress).leaving_out(leaving_out);
         let began = Instant::now();
-        let normalized = self.loaded.model.normalized(start, &self.schema, &mut hooks)?;
+        let normalized = self.loaded.model.pass(start, &self.schema, &mut hooks, false)?;
         let asked = normalized.narrow(1, first, normalized.dim(1)? - first)?;
         let logits = self.loaded.model.unembed(&asked)?;
         let elapsed = began.elapsed();

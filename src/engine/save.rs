@@ -13,7 +13,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 use super::{Engine, Run};
 use crate::{
     fs::{self, Readers},
-    hooks::EditError,
+    hooks::RunError,
     printed,
 };
 
@@ -171,8 +171,8 @@ fn plain(error: &impl ToString) -> String {
     error.to_string().lines().next().unwrap_or_default().to_string()
 }
 
-fn tensors(engine: &Engine, run: &Run) -> Result<Vec<Array>, EditError> {
-    let array = |name: String, tensor: Tensor| -> Result<Array, EditError> {
+fn tensors(engine: &Engine, run: &Run) -> Result<Vec<Array>, RunError> {
+    let array = |name: String, tensor: Tensor| -> Result<Array, RunError> {
         let tensor = tensor.squeeze(0)?.to_dtype(DType::F32)?;
         Ok(Array { name, shape: tensor.dims().to_vec(), values: tensor.flatten_all()?.to_vec1()? })
     };

@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use super::{Control, Engine, Spec, run::Base};
 use crate::{
     analysis::{kl_divergence, log_normaliser},
-    hooks::{Capture, Edit, EditError, Interventions, Plan},
-    model::Start,
+    hooks::{Capture, Edit, Interventions, Plan, RunError},
+    model::{PassError, Start},
 };
 
 /// The tokens that a measure is about.
@@ -69,7 +69,7 @@ impl Engine {
         question: Question,
         control: Control<'_>,
         each: &mut dyn FnMut(Swept),
-    ) -> Result<(), EditError> {
+    ) -> Result<(), RunError> {
         self.enable(spec);
         let n_layers = self.schema.dims.n_layers;
         let plan = |cell: &Vec<Edit>| {
@@ -115,7 +115,7 @@ impl Engine {
     }
 
     /// The logits after the last position with each plan, `[plan][vocab]`.
-    fn rows(&self, base: &Base, plans: &[Plan], control: Control<'_>) -> Result<Vec<Vec<f32>>, EditError> {
+    fn rows(&self, base: &Base, plans: &[Plan], control: Control<'_>) -> Result<Vec<Vec<f32>>, RunError> {
         let tokens = [base.baseline.tokens.clone()];
         let mut causal = true;
         loop {
@@ -123,13 +123,14 @@ impl Engine {
             let past = if let Start::Residual { past: Some(past), .. } = &start { past.positions } else { 0 };
             let hooks = Interventions::new(plans, &[], Capture::None, base.references(), self.schema.dims.d_vocab);
             let mut hooks = hooks.after(past).cancelled_by(control.cancel);
-            let logits = match self.loaded.model.forward_last(start, &self.schema, &mut hooks) {
-                Err(EditError::NotCausal) if causal => {
+            let normalized = match self.loaded.model.pass(start, &self.schema, &mut hooks, true) {
+                Err(PassError::NotCausal) if causal => {
                     causal = false;
                     continue;
                 }
                 passed => passed?,
             };
+            let logits = self.loaded.model.unembed(&normalized)?;
             let (rows, of_plan) = (last_row(&logits)?, hooks.row_of_plan());
             // a row that is not there is as the first
             return Ok(of_plan.into_iter().map(|row| rows.get(row).unwrap_or(&rows[0]).clone()).collect());
@@ -138,7 +139,7 @@ impl Engine {
 }
 
 /// The logits after the last position, `[row][vocab]`, of `[row, pos, vocab]`.
-fn last_row(logits: &Tensor) -> Result<Vec<Vec<f32>>, EditError> {
+fn last_row(logits: &Tensor) -> Result<Vec<Vec<f32>>, RunError> {
     let last = logits.dim(1)?.saturating_sub(1);
     Ok(logits.narrow(1, last, 1)?.squeeze(1)?.to_dtype(DType::F32)?.to_vec2()?)
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Look, Measured, Spec, Summary, View};
-use crate::{hooks::EditError, panics::caught};
+use crate::{hooks::RunError, panics::caught};
 
 /// All that the explorer wants to see. Each request says everything, so an unread one can be replaced by a newer one.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,8 +74,8 @@ impl Stop {
 /// Whoever answers requests; the engine, or a stand-in in tests.
 pub trait Answer {
     /// # Errors
-    /// [`EditError::Cancelled`] when it was told to stop; any other error is reported.
-    fn answer(&mut self, want: &Want, stop: &Stop, report: &dyn Fn(Report)) -> Result<(), EditError>;
+    /// [`RunError::Cancelled`] when it was told to stop; any other error is reported.
+    fn answer(&mut self, want: &Want, stop: &Stop, report: &dyn Fn(Report)) -> Result<(), RunError>;
 }
 
 #[derive(Default)]
@@ -191,7 +191,7 @@ fn work(inbox: &Mailbox, mut answer: impl Answer + Send, report: &(dyn Fn(Report
         let answered = caught(|| in_pool(|| answer.answer(&want, &inbox.stop, report)));
         log::debug!("run {run}, {edits} edits, {look:?}: {answered:?} after {:?}", began.elapsed());
         let message = match answered {
-            Ok(Ok(()) | Err(EditError::Cancelled)) => continue,
+            Ok(Ok(()) | Err(RunError::Cancelled)) => continue,
             Ok(Err(error)) => error.to_string(),
             Err(message) => message,
         };

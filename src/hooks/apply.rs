@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Axis, EditError, Indices, intervene::Step, noise::Noise, op};
+use super::{Axis, Indices, RunError, intervene::Step, noise::Noise, op};
 
 /// What one application did: values selected, values that differ afterwards, and the squared L2 norm of the change.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -27,7 +27,7 @@ pub(super) fn apply(
     step: &Step,
     sources: &Sources<'_>,
     past: usize,
-) -> Result<(Tensor, Change), EditError> {
+) -> Result<(Tensor, Change), RunError> {
     let value = value.contiguous()?;
     let here = &step.indices.without(past);
     let before = gather(&value, here)?;
@@ -51,20 +51,20 @@ impl op::Site for Site<'_> {
         self.before
     }
 
-    fn mean(&self) -> Result<Tensor, EditError> {
+    fn mean(&self) -> Result<Tensor, RunError> {
         Ok(mean(self.value, self.here)?.broadcast_as(self.before.shape())?.contiguous()?)
     }
 
-    fn baseline(&self) -> Result<Tensor, EditError> {
+    fn baseline(&self) -> Result<Tensor, RunError> {
         Ok(gather(&required(self.sources.baseline)?.contiguous()?, &self.step.indices)?)
     }
 
-    fn contrast(&self) -> Result<Tensor, EditError> {
+    fn contrast(&self) -> Result<Tensor, RunError> {
         let indices = self.step.contrast.as_ref().unwrap_or(&self.step.indices);
         Ok(gather(&required(self.sources.contrast)?.contiguous()?, indices)?)
     }
 
-    fn noise(&self, sd: f32, seed: u64) -> Result<Tensor, EditError> {
+    fn noise(&self, sd: f32, seed: u64) -> Result<Tensor, RunError> {
         let noise = Noise::new(self.step.point, seed);
         #[allow(clippy::cast_possible_truncation, reason = "activations are f32")]
         let values: Vec<f32> =
@@ -74,9 +74,9 @@ impl op::Site for Site<'_> {
 }
 
 /// A reference activation that the engine promised to have captured.
-fn required(value: Option<&Tensor>) -> Result<&Tensor, EditError> {
+fn required(value: Option<&Tensor>) -> Result<&Tensor, RunError> {
     value.ok_or_else(|| {
-        EditError::Tensor(candle_core::Error::Msg("the reference run kept no value for this hook".into()))
+        RunError::Tensor(candle_core::Error::Msg("the reference run kept no value for this hook".into()))
     })
 }
 

@@ -52,7 +52,7 @@ pub enum HookError {
     Derived(HookPoint),
 }
 
-/// An edit that can't be carried out on this model and prompt.
+/// An edit that this model and these prompts do not allow.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
     #[error("`{edit}`: {reason}")]
@@ -74,6 +74,13 @@ pub enum EditError {
     ContrastLength { edit: String, prompt: usize, contrast: usize, axis: Axis },
     #[error("`{edit}`: hook_tokens holds token ids, whole numbers from 0 to {}; the edit makes one {value}", .d_vocab - 1)]
     NotAToken { edit: String, value: f32, d_vocab: usize },
+}
+
+/// Why a run came to no result.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Edit(#[from] EditError),
     #[error(
         "this run would keep at least {} of activations, and no more than {} of memory are left: a shorter prompt takes less",
         size(*.needed),
@@ -82,11 +89,19 @@ pub enum EditError {
     TooLarge { needed: u64, left: u64 },
     #[error("the run was cancelled")]
     Cancelled,
-    /// A value that is not finite, which reaches earlier positions too: 0 times it is not 0. The engine runs all positions.
-    #[error("a value that is not finite reaches positions that were left out")]
-    NotCausal,
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+impl RunError {
+    /// Whether what was asked for is wrong, rather than the model or the machine.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Edit(_) | Self::TooLarge { .. } => true,
+            Self::Cancelled | Self::Tensor(_) => false,
+        }
+    }
 }
 
 /// Bytes as people read them.

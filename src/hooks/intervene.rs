@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{DType, Tensor};
 
 use super::{
-    ActivationCache, BlockHook, Capture, Edit, EditError, HookError, HookPoint, Indices, Needs, Op, Schema,
+    ActivationCache, BlockHook, Capture, Edit, EditError, HookError, HookPoint, Indices, Needs, Op, RunError, Schema,
     apply::{Sources, apply},
 };
 
@@ -18,7 +18,7 @@ pub trait Hooks {
     ///
     /// # Errors
     /// Whatever makes an edit impossible.
-    fn at(&mut self, point: HookPoint, value: Tensor) -> Result<Tensor, EditError>;
+    fn at(&mut self, point: HookPoint, value: Tensor) -> Result<Tensor, RunError>;
 
     /// Whether [`Hooks::at`] does anything there; where it does not, a pass may leave out what nothing else needs.
     fn watches(&self, point: HookPoint) -> bool {
@@ -34,8 +34,8 @@ pub trait Hooks {
     /// Called before each block.
     ///
     /// # Errors
-    /// [`EditError::Cancelled`] stops the pass.
-    fn entering(&mut self, block: usize) -> Result<(), EditError> {
+    /// [`RunError::Cancelled`] stops the pass.
+    fn entering(&mut self, block: usize) -> Result<(), RunError> {
         let _ = block;
         Ok(())
     }
@@ -300,7 +300,7 @@ impl<'a> Interventions<'a> {
     }
 
     /// Apply the edits of a plan to its row of `value`.
-    fn edit_row(&mut self, plan: usize, point: HookPoint, value: Tensor) -> Result<Tensor, EditError> {
+    fn edit_row(&mut self, plan: usize, point: HookPoint, value: Tensor) -> Result<Tensor, RunError> {
         let sources = Sources {
             baseline: self.references.baseline.and_then(|cache| cache.get(point)),
             contrast: self.references.contrast.and_then(|cache| cache.get(point)),
@@ -327,7 +327,7 @@ impl<'a> Interventions<'a> {
         value: &Tensor,
         step: &Step,
         sources: &Sources<'_>,
-    ) -> Result<(Tensor, super::apply::Change), EditError> {
+    ) -> Result<(Tensor, super::apply::Change), RunError> {
         let float = |t: Option<&Tensor>| t.map(|t| t.to_dtype(DType::F32)).transpose();
         let (baseline, contrast) = (float(sources.baseline)?, float(sources.contrast)?);
         let sources = Sources { baseline: baseline.as_ref(), contrast: contrast.as_ref() };
@@ -336,14 +336,14 @@ impl<'a> Interventions<'a> {
         let valid = |x: f32| x.fract() == 0.0 && x >= 0.0 && x < self.d_vocab as f32;
         if let Some(&value) = edited.flatten_all()?.to_vec1::<f32>()?.iter().find(|x| !valid(**x)) {
             let edit = self.lines.get(step.edit).map(ToString::to_string).unwrap_or_default();
-            return Err(EditError::NotAToken { edit, value, d_vocab: self.d_vocab });
+            return Err(EditError::NotAToken { edit, value, d_vocab: self.d_vocab }.into());
         }
         Ok((edited.to_dtype(DType::U32)?, change))
     }
 }
 
 impl Hooks for Interventions<'_> {
-    fn at(&mut self, point: HookPoint, value: Tensor) -> Result<Tensor, EditError> {
+    fn at(&mut self, point: HookPoint, value: Tensor) -> Result<Tensor, RunError> {
         let mut value = value;
         if self.is_edited(point) {
             let joining = self.joining(point);
@@ -354,7 +354,7 @@ impl Hooks for Interventions<'_> {
                     let before = value.narrow(0, if row < have { row } else { 0 }, 1)?;
                     self.edit_row(self.rows[row], point, before)
                 })
-                .collect::<Result<Vec<_>, EditError>>()?;
+                .collect::<Result<Vec<_>, RunError>>()?;
             value = match rows.as_slice() {
                 [row] => row.clone(),
                 rows => Tensor::cat(rows, 0)?,
@@ -378,9 +378,9 @@ impl Hooks for Interventions<'_> {
         self.keeps(point) || self.is_edited(point)
     }
 
-    fn entering(&mut self, block: usize) -> Result<(), EditError> {
+    fn entering(&mut self, block: usize) -> Result<(), RunError> {
         if self.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-            return Err(EditError::Cancelled);
+            return Err(RunError::Cancelled);
         }
         if let Some(report) = self.progress {
             report(block);

@@ -23,7 +23,7 @@ pub(crate) use cache::with_rows;
 pub use cache::{ActivationCache, Capture};
 pub use describe::{description, formula, readers};
 pub use edit::Edit;
-pub use error::{EditError, HookError, ParseError};
+pub use error::{EditError, HookError, ParseError, RunError};
 pub use intervene::{Effect, Hooks, Interventions, Plan, References, Step};
 pub(crate) use noise::random_bits;
 pub(crate) use op::Takes;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use candle_core::Tensor;
 
-use super::EditError;
+use super::RunError;
 
 /// Declares the operations from one list, so that nothing which goes through all of them forgets one.
 macro_rules! operations {
@@ -72,7 +72,7 @@ pub(crate) struct Row {
     /// The other run that it takes values from.
     pub needs: Option<Needs>,
     /// The new values of what is selected.
-    pub compute: fn(&dyn Site, Arguments) -> Result<Tensor, EditError>,
+    pub compute: fn(&dyn Site, Arguments) -> Result<Tensor, RunError>,
     /// Why it may have changed nothing.
     pub unmoved: fn(Arguments) -> String,
     /// The same in Python, for a script that repeats a run: statements that set `new` from `x`, `at`, `number` and `seed`.
@@ -112,13 +112,13 @@ pub(crate) trait Site {
     /// The values as they arrive.
     fn values(&self) -> &Tensor;
     /// Each selected unit's mean over all positions (queries, for scores and patterns).
-    fn mean(&self) -> Result<Tensor, EditError>;
+    fn mean(&self) -> Result<Tensor, RunError>;
     /// The values of the unedited run.
-    fn baseline(&self) -> Result<Tensor, EditError>;
+    fn baseline(&self) -> Result<Tensor, RunError>;
     /// The values of the contrast run.
-    fn contrast(&self) -> Result<Tensor, EditError>;
+    fn contrast(&self) -> Result<Tensor, RunError>;
     /// Gaussian noise with standard deviation `sd`.
-    fn noise(&self, sd: f32, seed: u64) -> Result<Tensor, EditError>;
+    fn noise(&self, sd: f32, seed: u64) -> Result<Tensor, RunError>;
 }
 
 impl Operation {

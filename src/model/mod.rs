@@ -14,6 +14,7 @@ mod training;
 pub use checkpoint::{Cache, Cached, GoOn, Hub, HubError, Progress, Tell, Waiting, repository, revision};
 pub use device::{Dtype, Place, Placement};
 pub use error::ModelError;
+pub(crate) use neox::PassError;
 pub use neox::{
     ACTIVATIONS, Activation, Config, Model, Module, Origin, Part, Past, Processing, Start, module_of, modules, sources,
 };

@@ -20,7 +20,7 @@ use std::{
 
 use pythia_tui::{
     engine::{Control, Engine, Outcome, Spec},
-    hooks::{Capture, Edit, EditError, Schema},
+    hooks::{Capture, Edit, RunError, Schema},
     model::{Placement, Processing, Source},
 };
 
@@ -43,7 +43,7 @@ pub fn engine_at(name: &str, processing: Processing, enable: &[String], place: P
     Engine::new(loaded, schema)
 }
 
-pub fn run(engine: &mut Engine, spec: &Spec) -> Result<Outcome, EditError> {
+pub fn run(engine: &mut Engine, spec: &Spec) -> Result<Outcome, RunError> {
     let cancel = AtomicBool::new(false);
     let spec = Spec { enabled: engine.schema.enabled().clone(), ..spec.clone() };
     engine.run(&spec, &Capture::All, 0, Control { cancel: &cancel, progress: &|_, _| {} })

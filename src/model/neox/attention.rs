@@ -2,13 +2,13 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Past, rotary::Rotary};
+use super::{PassError, Past, rotary::Rotary};
 use crate::{
-    hooks::{BlockHook, EditError, HookPoint, Hooks, Schema},
+    hooks::{BlockHook, HookPoint, Hooks, Schema},
     model::kernels::{self, Linear},
 };
 
-type Result<T> = std::result::Result<T, EditError>;
+type Result<T> = std::result::Result<T, PassError>;
 
 pub(super) struct Attention {
     pub block: usize,
@@ -80,7 +80,7 @@ impl Attention {
         let Some(past) = past else { return Ok((k, v)) };
         // an earlier query's pattern is 0 at these keys, and 0 times a value is 0 only if that is finite
         if !v.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?.is_finite() {
-            return Err(EditError::NotCausal);
+            return Err(PassError::NotCausal);
         }
         let point = |hook| HookPoint::Block(self.block, hook);
         Ok((past.before(point(BlockHook::RotK), &k)?, past.before(point(BlockHook::V), &v)?))
@@ -110,14 +110,14 @@ impl Attention {
     }
 
     /// `z · W_O` for each head: `[batch, pos, head, d_head]` to `[batch, pos, head, d_model]`.
-    pub(super) fn results(&self, z: &Tensor) -> Result<Tensor> {
+    pub(super) fn results(&self, z: &Tensor) -> candle_core::Result<Tensor> {
         let (batch, _, heads, d_head) = z.dims4()?;
         let weight = self.out.weight()?;
         let d_model = weight.dim(0)?;
         // W_O's columns are (head, d_head)
         let by_head = weight.reshape((d_model, heads, d_head))?.permute((1, 2, 0))?;
         let by_head = by_head.unsqueeze(0)?.broadcast_as((batch, heads, d_head, d_model))?.contiguous()?;
-        Ok(z.transpose(1, 2)?.contiguous()?.matmul(&by_head)?.transpose(1, 2)?.contiguous()?)
+        z.transpose(1, 2)?.contiguous()?.matmul(&by_head)?.transpose(1, 2)?.contiguous()
     }
 }
 

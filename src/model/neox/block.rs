@@ -3,17 +3,17 @@
 use candle_core::{DType, Tensor};
 
 use super::{
-    Activation, Config, Past,
+    Activation, Config, PassError, Past,
     attention::Attention,
     rotary::Rotary,
     weights::{Affine, BlockWeights},
 };
 use crate::{
-    hooks::{BlockHook, EditError, HookPoint, Hooks, Schema},
+    hooks::{BlockHook, HookPoint, Hooks, RunError, Schema},
     model::kernels::{self, Linear},
 };
 
-type Result<T> = std::result::Result<T, EditError>;
+type Result<T> = std::result::Result<T, PassError>;
 
 pub(super) struct Block {
     pub(super) number: usize,
@@ -74,7 +74,7 @@ impl Block {
             true => kernels::add(&kernels::add(&resid_pre, &attn_out)?, &mlp_out)?,
             false => kernels::add(&resid_mid, &mlp_out)?,
         };
-        hooks.at(self.point(BlockHook::ResidPost), resid_post)
+        Ok(hooks.at(self.point(BlockHook::ResidPost), resid_post)?)
     }
 
     /// The block's output at the last position alone, of a block whose hooks nobody watches: keys and values are needed of
@@ -165,7 +165,7 @@ impl LayerNorm {
 struct Unwatched;
 
 impl Hooks for Unwatched {
-    fn at(&mut self, _point: HookPoint, value: Tensor) -> Result<Tensor> {
+    fn at(&mut self, _point: HookPoint, value: Tensor) -> std::result::Result<Tensor, RunError> {
         Ok(value)
     }
 }

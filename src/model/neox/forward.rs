@@ -6,13 +6,13 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::{
-    Config, Start, attention,
+    Config, PassError, Start, attention,
     block::{Block, LayerNorm},
     rotary::Rotary,
     weights::{self, Affine, Processing, Weights},
 };
 use crate::{
-    hooks::{BlockHook, EditError, HookPoint, Hooks, Schema},
+    hooks::{BlockHook, HookPoint, Hooks, RunError, Schema},
     model::{
         ModelError, Placement,
         checkpoint::Checkpoint,
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-type Result<T> = std::result::Result<T, EditError>;
+type Result<T> = std::result::Result<T, RunError>;
 
 /// A GPT-NeoX model with hooks at TransformerLens's hook points.
 pub struct Model {
@@ -71,7 +71,7 @@ impl Model {
     /// # Errors
     /// Whatever `hooks` refuses, and tensor errors.
     pub fn normalized(&self, start: Start<'_>, schema: &Schema, hooks: &mut dyn Hooks) -> Result<Tensor> {
-        self.pass(start, schema, hooks, false)
+        Ok(self.pass(start, schema, hooks, false)?)
     }
 
     /// The logits of what [`Self::normalized`] gives.
@@ -97,7 +97,15 @@ impl Model {
         Ok(self.unembed(&self.pass(start, schema, hooks, true)?)?)
     }
 
-    fn pass(&self, start: Start<'_>, schema: &Schema, hooks: &mut dyn Hooks, last: bool) -> Result<Tensor> {
+    /// As [`Self::normalized`], with `last` after the last position alone as [`Self::forward_last`], and where the values do
+    /// not allow to leave out positions, [`PassError::NotCausal`].
+    pub(crate) fn pass(
+        &self,
+        start: Start<'_>,
+        schema: &Schema,
+        hooks: &mut dyn Hooks,
+        last: bool,
+    ) -> std::result::Result<Tensor, PassError> {
         let (first, mut resid, past) = match start {
             Start::Tokens(rows) => (0, self.embed(rows, schema, hooks)?, None),
             Start::Residual { block, stream, past } => (block, stream, past),
@@ -164,7 +172,7 @@ impl Model {
     /// # Errors
     /// Tensor errors.
     pub fn head_results(&self, block: usize, z: &Tensor) -> Result<Tensor> {
-        self.blocks[block].attn.results(z)
+        Ok(self.blocks[block].attn.results(z)?)
     }
 
     /// `hook_attn_scores` from `hook_rot_q` and `hook_rot_k`, of all heads or of some.

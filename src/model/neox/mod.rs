@@ -16,6 +16,7 @@ pub use activation::{ACTIVATIONS, Activation};
 pub use config::Config;
 pub use forward::Model;
 pub use origin::{Origin, Part, module_of, sources};
+pub(crate) use past::PassError;
 pub use past::{Past, Start};
 pub use structure::{Module, modules};
 pub use weights::Processing;

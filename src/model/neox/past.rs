@@ -1,8 +1,6 @@
 use candle_core::Tensor;
 
-use crate::hooks::{ActivationCache, EditError, HookPoint, with_rows};
-
-type Result<T> = std::result::Result<T, EditError>;
+use crate::hooks::{ActivationCache, HookPoint, RunError, with_rows};
 
 /// Where a forward pass begins.
 pub enum Start<'a> {
@@ -24,12 +22,41 @@ pub struct Past<'a> {
 
 impl Past<'_> {
     /// `value` `[batch, pos, ...]` of a hook, with what was before it.
-    pub(super) fn before(self, point: HookPoint, value: &Tensor) -> Result<Tensor> {
-        let earlier = self
-            .cache
-            .get(point)
-            .ok_or_else(|| EditError::Tensor(candle_core::Error::Msg(format!("the earlier run kept no {point}"))))?;
+    pub(super) fn before(self, point: HookPoint, value: &Tensor) -> candle_core::Result<Tensor> {
+        let earlier =
+            self.cache.get(point).ok_or_else(|| candle_core::Error::Msg(format!("the earlier run kept no {point}")))?;
         let earlier = with_rows(&earlier.narrow(1, 0, self.positions)?, value.dim(0)?)?;
-        Ok(Tensor::cat(&[&earlier.contiguous()?, value], 1)?)
+        Tensor::cat(&[&earlier.contiguous()?, value], 1)
+    }
+}
+
+/// Why a pass came to no result.
+pub(crate) enum PassError {
+    /// A value that is not finite reaches the positions before it too, since 0 times it is not 0: none can be left out.
+    NotCausal,
+    Run(RunError),
+}
+
+impl From<RunError> for PassError {
+    fn from(error: RunError) -> Self {
+        Self::Run(error)
+    }
+}
+
+impl From<candle_core::Error> for PassError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl From<PassError> for RunError {
+    fn from(error: PassError) -> Self {
+        match error {
+            PassError::NotCausal => {
+                let message = "a value that is not finite reaches positions that were left out";
+                candle_core::Error::Msg(message.into()).into()
+            }
+            PassError::Run(error) => error,
+        }
     }
 }
