@@ -1,5 +1,6 @@
 use std::{fmt::Write, io, path::Path, sync::OnceLock};
 
+use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::{
     ModelWrapper, normalizers::NormalizerWrapper, pre_tokenizers::PreTokenizerWrapper,
@@ -58,6 +59,7 @@ impl Tokenizer {
             let reason = explain_start(bytes).map_or(reason, String::from);
             ModelError::Tokenizer { path: path.into(), reason }
         };
+        check_charsmaps(bytes).map_err(broken)?;
         // the library trusts some of what it reads
         let read = expected(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| e.to_string()));
         let mut tokenizer = read.flatten().map_err(broken)?;
@@ -132,6 +134,44 @@ impl Tokenizer {
     }
 }
 
+/// Refuse a `precompiled_charsmap` (in base64: the length of a trie in 32 bits, the trie, and the texts it leads to) that is
+/// shorter than its length says: the library would allocate as much.
+fn check_charsmaps(tokenizer: &[u8]) -> Result<(), String> {
+    #[derive(Deserialize)]
+    struct Normalized {
+        #[serde(default)]
+        normalizer: Value,
+    }
+    // what is no JSON is the library's to refuse
+    let Ok(Normalized { normalizer }) = serde_json::from_slice(tokenizer) else { return Ok(()) };
+    let mut left = vec![&normalizer];
+    while let Some(step) = left.pop() {
+        left.extend(step.as_array().into_iter().flatten());
+        left.extend(step.as_object().into_iter().flat_map(serde_json::Map::values));
+        let map = step.get("precompiled_charsmap").and_then(Value::as_str).unwrap_or_default();
+        if first_number(map).is_some_and(|length| length as usize > map.len()) {
+            return Err("its precompiled_charsmap is cut".into());
+        }
+    }
+    Ok(())
+}
+
+/// The number in 32 bits, little-endian, that a text in base64 begins with.
+fn first_number(base64: &str) -> Option<u32> {
+    let digit = |c: u8| match c {
+        b'A'..=b'Z' => Some(c - b'A'),
+        b'a'..=b'z' => Some(c - b'a' + 26),
+        b'0'..=b'9' => Some(c - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    let digits = base64.as_bytes().first_chunk::<6>()?;
+    // 36 bits, of which the last 4 are of the byte after the number
+    let bits = digits.iter().try_fold(0u64, |bits, c| Some(bits << 6 | u64::from(digit(*c)?)))?;
+    u32::try_from(bits >> 4).ok().map(u32::swap_bytes)
+}
+
 /// Refuse a tokenizer whose steps, one after the other, may make a short text longer than memory is.
 fn check_growth(tokenizer: &tokenizers::Tokenizer) -> Result<(), String> {
     /// What tokenizers do multiplies a text's bytes by some tens.
@@ -157,6 +197,8 @@ fn growth(step: &Value) -> usize {
         },
         // a byte becomes a character of two bytes; a space can be put between any two characters
         Some("ByteLevel" | "BPEDecoder" | "CTC") => 2,
+        // one, which compatibility forms of Unicode make some tens of bytes of, but not two
+        Some("Precompiled") => 33,
         _ => 1,
     };
     let all = |parts: &mut dyn Iterator<Item = &Value>| parts.map(growth).fold(own, usize::saturating_mul);
@@ -294,6 +336,20 @@ mod tests {
         let message =
             Tokenizer::from_bytes(b"version https://git-lfs.github.com/spec/v1\n", Path::new("d/tokenizer.json"));
         assert!(message.err().unwrap().to_string().contains("git lfs pull"));
+    }
+
+    #[test]
+    fn a_character_map_that_is_cut_is_refused() {
+        let mapped = |map: &str| {
+            let step = serde_json::json!({"type": "Precompiled", "precompiled_charsmap": map});
+            with(|json| json["normalizer"] = serde_json::json!({"type": "Sequence", "normalizers": [step]}))
+        };
+        assert_eq!(first_number("AQIDBA=="), Some(0x0403_0201));
+        assert_eq!(first_number("/////w=="), Some(u32::MAX));
+        assert!(mapped("AAAAAA==").is_ok());
+        // a length of 4 GB, and nothing behind it
+        let message = mapped("AAAA9A==").err().unwrap().to_string();
+        assert!(message.contains("its precompiled_charsmap is cut"), "{message}");
     }
 
     #[test]
