@@ -15,6 +15,27 @@ use pythia_tui::{
 const FORMS: [&str; 8] =
     ["f32", "bf16", "f16-buffers", "f16-shards", "f16-bin", "bf16-bin", "f16-bin-shards-buffers", "f64-views-bin"];
 
+#[test]
+fn loading_stops_before_the_next_tensor_once_it_is_not_wanted() {
+    use std::cell::Cell;
+    let source = Source::Directory(fixture("parallel-25"));
+    let tensors = Cell::new(0);
+    let up_to = |limit: usize| {
+        tensors.set(0);
+        source.load_while(Processing::Folded, Placement::cpu(), &|| {
+            tensors.set(tensors.get() + 1);
+            tensors.get() <= limit
+        })
+    };
+    assert!(up_to(usize::MAX).is_ok());
+    let all = tensors.get();
+    assert!(all > 10);
+    for limit in [0, 1, all - 1] {
+        assert!(matches!(up_to(limit), Err(ModelError::Stopped)));
+        assert_eq!(tensors.get(), limit + 1);
+    }
+}
+
 fn load(directory: &Path) -> Result<Engine, ModelError> {
     let loaded = Source::Directory(directory.into()).load(Processing::Folded, Placement::cpu())?;
     let schema = Schema::new(loaded.model.config.dims());

@@ -1583,8 +1583,13 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// As many as `PROPTEST_CASES` says.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(128, |cases| cases.parse().unwrap())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_upsets_it(events in prop::collection::vec((any_event(), any::<bool>(), any::<bool>()), 1..60), depth in 0usize..4, ascii: bool, light: bool) {

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::sync::atomic::Ordering;
+
 use common::session::{Session, send};
 
 fn explorer() -> Session {
@@ -119,5 +121,113 @@ fn it_is_stopped_and_goes_on() {
         session.press("qq");
         session.wait_until("it does not end", || session.raw().contains("ended."));
         assert!(session.status().success());
+    }
+}
+
+#[test]
+fn faults_and_foreign_signals_give_the_terminal_back() {
+    for signal in [libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS, libc::SIGUSR1, libc::SIGXCPU] {
+        let mut session = explorer();
+        session.signal(signal);
+        assert!(!session.status().success(), "signal {signal} is not what ended it");
+        session.is_given_back();
+    }
+}
+
+#[test]
+fn a_signal_ends_it_also_where_the_terminal_does_not_read() {
+    for signal in [libc::SIGTERM, libc::SIGHUP] {
+        let mut session = explorer();
+        session.deaf.store(true, Ordering::SeqCst);
+        // more than a terminal takes without reading
+        for _ in 0..100 {
+            session.press("123456789");
+        }
+        session.signal(signal);
+        assert!(session.status().success());
+        session.listen();
+        session.is_given_back();
+    }
+}
+
+/// A file that can't be written is an error, and no end.
+#[test]
+fn a_file_size_limit_is_told() {
+    let mut session = Session::shell(r#"ulimit -f 0; exec "$0" --model demo "Two tokens""#, &[]);
+    session.wait_for("L2 norm");
+    session.press("a");
+    session.wait_for("this session can't be kept");
+    session.press("q");
+    session.is_given_back();
+    assert!(session.status().success());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_others_print_is_kept_off_the_screen_and_printed_at_the_end() {
+    use std::io::Write;
+    for fatal in [false, true] {
+        let mut session = explorer();
+        let stderr = format!("/proc/{}/fd/2", session.child.process_id().unwrap());
+        let mut stderr = std::fs::OpenOptions::new().append(true).open(stderr).unwrap();
+        stderr.write_all(b"a library says something\n").unwrap();
+        session.press("?");
+        session.wait_for("the next hook of the forward pass");
+        assert!(!session.raw().contains("a library says"), "it is on the screen");
+        match fatal {
+            true => session.signal(libc::SIGABRT),
+            false => session.press("\x03"),
+        }
+        session.status();
+        session.is_given_back();
+        session.wait_for("a library says something");
+    }
+}
+
+#[test]
+fn what_can_not_be_opened_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap().success());
+    std::fs::File::create(dir.path().join("large")).unwrap().set_len(3 << 30).unwrap();
+    let mut session = Session::start_in(dir.path(), &["--model", "demo", "Two tokens"], &[]);
+    session.wait_for("L2 norm");
+    for name in ["pipe", "large", "/dev/zero", "/dev/tty"] {
+        session.press(&format!(":open {name}\r"));
+        session.wait_for(&format!("can't read {name}: it is"));
+    }
+    session.press("q");
+    session.ends_clean();
+}
+
+#[test]
+fn a_large_paste_is_taken_and_refused_without_delay() {
+    let mut session = explorer();
+    session.press("p");
+    session.wait_for("contrast >");
+    session.press(&format!("\x1b[200~{}\x1b[201~", "word ".repeat(300_000)));
+    session.wait_for("this line holds 1048576 bytes");
+    session.wait_for("at least");
+    session.press("\x1b");
+    session.wait_until("the lines stay", || !session.text().contains("contrast >"));
+    session.press("/");
+    session.wait_for("find a hook");
+    session.press(&format!("\x1b[200~{}\x1b[201~", "x".repeat(5_000)));
+    session.wait_for("this line holds 256 bytes");
+    session.press("\x03");
+    session.ends_clean();
+}
+
+#[test]
+fn colours_are_left_out_where_no_color_says_something() {
+    for (value, args, coloured) in [
+        ("", &["--model", "demo"][..], true),
+        ("1", &["--model", "demo"], false),
+        ("1", &["--model", "demo", "--color", "truecolor"], true),
+    ] {
+        let mut session = Session::start(args, &[("NO_COLOR", value)]);
+        session.wait_for("L2 norm");
+        assert_eq!(session.raw().contains("\x1b[38;2;"), coloured, "NO_COLOR={value} {args:?}");
+        session.press("q");
+        session.ends_clean();
     }
 }

@@ -52,8 +52,9 @@ pub(super) fn main(args: &ExploreArgs) -> Result<()> {
     let offer = if args.edits.experiment.is_none() { autosave::offer() } else { None };
 
     let (sender, happenings) = mpsc::channel();
-    let screen = Screen::take().context("taking the terminal")?;
+    // first this: a signal must not find the terminal taken and nobody who gives it back
     term::listen(&sender, autosave::settle).context("listening to the terminal")?;
+    let screen = Screen::take().context("taking the terminal")?;
     let size = screen.size()?;
     let (mut state, subject) =
         open(prepared, &settings.keys, theme, size, 0, &Hub::from_env(args.model.offline), &sender)?;

@@ -148,3 +148,37 @@ fn fetch_each(neighbours: &Receiver<Vec<TrainingStep>>, source: &Source, hub: &H
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loading_stops_once_another_checkpoint_or_none_is_wanted() {
+        let step = |step| TrainingStep { step, revision: format!("step{step}"), here: true };
+        let (load, wanted) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        let (began, begun) = mpsc::channel();
+        let load_one = move |step: &TrainingStep, go_on: GoOn<'_>| {
+            began.send(step.step).unwrap();
+            while go_on() {
+                thread::yield_now();
+            }
+            Err(ModelError::Stopped)
+        };
+        let thread = thread::spawn(move || load_each(&wanted, load_one, &move |travel| tell.send(travel).unwrap()));
+        let stopped = || match told.recv().unwrap() {
+            Travel::Arrived(step, Err(why)) => (step.step, why),
+            _ => panic!("it arrived"),
+        };
+        load.send(Some(step(1))).unwrap();
+        assert_eq!(begun.recv(), Ok(1));
+        load.send(Some(step(2))).unwrap();
+        assert_eq!(stopped(), (1, "loading was stopped".into()));
+        assert_eq!(begun.recv(), Ok(2));
+        load.send(None).unwrap();
+        assert_eq!(stopped(), (2, "loading was stopped".into()));
+        drop(load);
+        thread.join().unwrap();
+    }
+}

@@ -64,9 +64,20 @@ impl Session {
         let child = pair.slave.spawn_command(command).unwrap();
         let screen = Arc::new(Mutex::new(Parser::new(NonZero::new(24).unwrap(), NonZero::new(80).unwrap(), 0)));
         let bytes = Arc::new(Mutex::new(Vec::new()));
-        let mut reader = pair.master.try_clone_reader().unwrap();
         let deaf = Arc::new(AtomicBool::new(false));
-        let (seen, count, stop) = (screen.clone(), bytes.clone(), deaf.clone());
+        let input = pair.master.take_writer().unwrap();
+        // the slave stays open in the child alone, so that its end is seen
+        drop(pair.slave);
+        let session = Self { master: Some(pair.master), input: Some(input), child, screen, bytes, deaf, _state: state };
+        session.listen();
+        session
+    }
+
+    /// Read what the program writes, until told to be deaf.
+    pub fn listen(&self) {
+        self.deaf.store(false, Ordering::SeqCst);
+        let mut reader = self.master.as_ref().unwrap().try_clone_reader().unwrap();
+        let (seen, count, stop) = (self.screen.clone(), self.bytes.clone(), self.deaf.clone());
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(n @ 1..) = reader.read(&mut buffer) {
@@ -77,10 +88,6 @@ impl Session {
                 }
             }
         });
-        let input = pair.master.take_writer().unwrap();
-        // the slave stays open in the child alone, so that its end is seen
-        drop(pair.slave);
-        Self { master: Some(pair.master), input: Some(input), child, screen, bytes, deaf, _state: state }
     }
 
     pub fn text(&self) -> String {
