@@ -1,20 +1,33 @@
 //! The script that repeats a run with the reference, run with the reference where that is installed.
 //!
-//! Extra: wants a Python with transformer-lens 2.18.0, named by REFERENCE_PYTHON or else `python3`; skipped without.
+//! Extra: wants a Python with transformer-lens 2.18.0, named by REFERENCE_PYTHON, and one with 4.3.0, named by
+//! REFERENCE_PYTHON_4; else `python3`. What it does not find is skipped.
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{io::Write, path::Path, process::Command};
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Output},
+};
 
 use serde_json::{Value, json};
 
-/// A Python that has the reference, or why there is none.
-fn reference() -> Result<String, String> {
-    let python = std::env::var("REFERENCE_PYTHON").unwrap_or_else(|_| "python3".into());
-    let check =
-        "from importlib.metadata import version as v; assert v('transformer-lens') == '2.18.0', v('transformer-lens')";
-    let found = Command::new(&python).args(["-c", check]).output().map_err(|e| format!("{python}: {e}"))?;
-    let error = String::from_utf8_lossy(&found.stderr).lines().last().unwrap_or_default().to_string();
-    if found.status.success() { Ok(python) } else { Err(format!("{python}: {error}")) }
+/// The Python that a variable names, if it has this version of the reference; else a line on stderr says why not.
+fn reference(variable: &str, version: &str) -> Option<String> {
+    let python = std::env::var(variable).unwrap_or_else(|_| "python3".into());
+    let check = format!(
+        "from importlib.metadata import version as v; f = v('transformer-lens'); assert f == '{version}', 'it has ' + f"
+    );
+    let why = match Command::new(&python).args(["-c", &check]).output() {
+        Ok(out) if out.status.success() => return Some(python),
+        Ok(out) => String::from_utf8_lossy(&out.stderr).lines().last().unwrap_or_default().to_string(),
+        Err(error) => error.to_string(),
+    };
+    // past the capture of tests that succeed
+    let mut stderr = std::io::stderr();
+    let wanted = format!("{variable} names no Python with transformer-lens {version}");
+    writeln!(stderr, "skipped: exported scripts with {version}, because {wanted} ({python}: {why})").unwrap();
+    None
 }
 
 fn export(model: &str, args: &[&str]) -> String {
@@ -56,47 +69,98 @@ const OPT_IN: [(&str, &str); 4] = [
     ("blocks.1.hook_k_input", "blocks.1.hook_k_input[head=1 pos=3:] += 0.5"),
 ];
 
-#[test]
-fn scripts_hold_with_the_reference() {
-    let python = match reference() {
-        Ok(python) => python,
-        // past the capture of tests that succeed
-        Err(why) => return drop(writeln!(std::io::stderr(), "skipped: no reference to run the script with ({why})")),
-    };
-    let edits: Vec<&str> = PROMPTS.into_iter().chain(EDITS.iter().flat_map(|line| ["--edit", line])).collect();
-    let opt_in = OPT_IN.iter().flat_map(|(hook, line)| ["--enable", hook, "--edit", line]);
-    let opt_in: Vec<&str> = PROMPTS.into_iter().chain(opt_in).collect();
-    let mid: Vec<&str> =
-        PROMPTS.into_iter().chain(["--edit", "blocks.0.hook_resid_mid[pos=2] = 0", "--no-processing"]).collect();
+/// Edits that TransformerLens 4.3.0 can't repeat: the checkpoint, the hook to enable, the line, further arguments, and why not.
+const REFUSED: [(&str, &str, &str, &[&str], &str); 5] = [
+    ("parallel-25", "", "blocks.0.attn.hook_rot_q[pos=2] = 0", &[], "it does not compute this value"),
+    ("parallel-25", "hook_tokens", "hook_tokens[pos=1] = 11", &[], "it does not compute this value"),
+    ("sequential-25", "", "blocks.0.hook_resid_mid[pos=2] = 0", &[], "this edit reaches only the MLP"),
+    (
+        "parallel-25",
+        "",
+        "ln_final.hook_normalized[pos=0] = 0",
+        &["--no-processing"],
+        "before LayerNorm's weight and bias",
+    ),
+    (
+        "parallel-25",
+        "blocks.0.hook_attn_in",
+        "blocks.0.hook_attn_in[pos=0] = 0",
+        &["--enable", "blocks.1.hook_q_input", "--edit", "blocks.1.hook_q_input[pos=0] = 0"],
+        "together with hook_q_input",
+    ),
+];
+
+/// The arguments of a run on both prompts with these edits, each with the hook to enable for it, if any.
+fn arguments<'a>(edits: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<&'a str> {
+    let enable = |hook: &'a str| if hook.is_empty() { vec![] } else { vec!["--enable", hook] };
+    let edits = edits.into_iter().flat_map(|(hook, line)| [enable(hook), vec!["--edit", line]].concat());
+    PROMPTS.into_iter().chain(edits).collect()
+}
+
+fn plain(lines: &[&'static str]) -> Vec<&'static str> {
+    arguments(lines.iter().map(|line| ("", *line)))
+}
+
+fn run_script(python: &str, script: &str) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.py");
-    let run = |script: &str| {
-        std::fs::write(&path, script).unwrap();
-        Command::new(&python).arg(&path).output().unwrap()
-    };
-    for (model, args) in
-        [("parallel-25", &edits), ("parallel-100", &opt_in), ("sequential-25", &edits), ("sequential-25", &mid)]
-    {
-        let out = run(&export(&fixture(model), args));
-        let text = String::from_utf8_lossy(&out.stdout);
-        assert!(
-            out.status.success() && text.ends_with("equal\n"),
-            "{model}: {text}{}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-    }
+    std::fs::write(&path, script).unwrap();
+    Command::new(python).arg(&path).output().unwrap()
+}
+
+/// Export a run of the checkpoint in a directory, and repeat it.
+fn holds(python: &str, model: &str, args: &[&str]) {
+    let out = run_script(python, &export(model, args));
+    let text = String::from_utf8_lossy(&out.stdout);
+    let error = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && text.ends_with("equal\n"), "{model} {args:?}: {text}{error}");
+}
+
+/// What every version repeats. `unprocessed`: the edits to try without processing.
+fn hold(python: &str, opt_in: &[(&'static str, &'static str)], unprocessed: &[&'static str]) {
+    holds(python, &fixture("parallel-25"), &plain(&EDITS));
+    holds(python, &fixture("sequential-25"), &plain(&EDITS));
+    holds(python, &fixture("parallel-100"), &arguments(opt_in.iter().copied()));
     for (name, changes) in configs() {
-        let model = with_settings(name, &changes);
-        for processing in [&[][..], &["--no-processing"]] {
-            let out = run(&export(model.path().to_str().unwrap(), &[edits.as_slice(), processing].concat()));
-            let text = String::from_utf8_lossy(&out.stdout);
-            let error = String::from_utf8_lossy(&out.stderr);
-            assert!(out.status.success() && text.ends_with("equal\n"), "{changes}: {text}{error}");
-        }
+        let directory = with_settings(name, &changes);
+        let model = directory.path().to_str().unwrap();
+        holds(python, model, &plain(&EDITS));
+        holds(python, model, &[plain(unprocessed), vec!["--no-processing"]].concat());
     }
     // and it does not hold when the run was another
-    let script = export(&fixture("parallel-25"), &edits);
-    assert!(!run(&script.replacen("0.699999", "0.6", 1)).status.success());
+    let script = export(&fixture("parallel-25"), &plain(&EDITS));
+    let changed = script.replacen("0.699999", "0.6", 1);
+    assert_ne!(changed, script);
+    assert!(!run_script(python, &changed).status.success());
+}
+
+#[test]
+fn scripts_hold_with_the_reference() {
+    let Some(python) = reference("REFERENCE_PYTHON", "2.18.0") else { return };
+    hold(&python, &OPT_IN, &EDITS);
+    for (model, enable, line, args, _) in REFUSED {
+        holds(&python, &fixture(model), &[arguments([(enable, line)]), args.to_vec()].concat());
+    }
+}
+
+#[test]
+fn scripts_hold_with_the_current_transformer_lens_or_say_why_not() {
+    let Some(python) = reference("REFERENCE_PYTHON_4", "4.3.0") else { return };
+    let refused =
+        |line: &str| REFUSED.iter().any(|(.., other, _, _)| line.split('[').next() == other.split('[').next());
+    let unprocessed: Vec<&str> = EDITS.into_iter().filter(|line| !refused(line)).collect();
+    let opt_in: Vec<(&str, &str)> = OPT_IN.into_iter().filter(|(_, line)| !refused(line)).collect();
+    assert_eq!((unprocessed.len(), opt_in.len()), (EDITS.len() - 1, OPT_IN.len() - 1));
+    hold(&python, &opt_in, &unprocessed);
+    for (model, enable, line, args, why) in REFUSED {
+        let out = run_script(&python, &export(&fixture(model), &[arguments([(enable, line)]), args.to_vec()].concat()));
+        let error = String::from_utf8_lossy(&out.stderr);
+        let hook = line.split('[').next().unwrap();
+        let said =
+            error.contains(&format!("TransformerLens 4.3.0 can't repeat the edit of {hook}: ")) && error.contains(why);
+        assert!(said && !error.contains("Traceback"), "{line}: {error}");
+        assert!(!out.status.success() && out.stdout.is_empty(), "{line}: it computed something");
+    }
 }
 
 /// Ways to write the settings of a micro checkpoint that the script can't take from `transformers`'s reading of them: fields

@@ -1,4 +1,7 @@
-//! A run as a Python script that repeats it with TransformerLens 2.18.0 and asserts what was computed here.
+//! A run as a Python script that repeats it with TransformerLens and asserts what was computed here.
+//!
+//! The script runs on 2.18.0 (`HookedTransformer`) and on 4.3.0 (`TransformerBridge` in compatibility mode), by what is installed.
+//! An edit that the bridge can't repeat ends the script with a message that names the hook.
 
 use std::fmt::Write;
 
@@ -99,7 +102,7 @@ pub fn python(spec: &Spec, schema: &Schema, ran: &Ran<'_>) -> Result<String, Exp
     let heading = format!(
         "#!/usr/bin/env python3\n\
          \"\"\"Repeats a run of pythia-tui {} with TransformerLens, and asserts what it computed.\n\n    \
-         pip install transformer-lens==2.18.0 'transformers<5'\n    \
+         pip install transformer-lens==4.3.0      # or, for every edit: transformer-lens==2.18.0 'transformers<5'\n    \
          python THIS_FILE [MODEL]\n\n\
          MODEL is a directory with a checkpoint; without it, the model below.\n\
          \"\"\"\n",

@@ -75,7 +75,7 @@ pub(crate) struct Row {
     pub compute: fn(&dyn Site, Arguments) -> Result<Tensor, RunError>,
     /// Why it may have changed nothing.
     pub unmoved: fn(Arguments) -> String,
-    /// The same in Python, for a script that repeats a run: statements that set `new` from `x`, `at`, `number` and `seed`.
+    /// The same in Python, for a script that repeats a run: statements that set `new` from `name`, `x`, `at`, `number`, `seed`.
     pub python: &'static str,
 }
 
@@ -189,7 +189,7 @@ impl Operation {
                 needs: None,
                 compute: |site, _| site.mean(),
                 unmoved: |_| "already the mean".into(),
-                python: "over = 1 if hook.name.endswith((\"hook_attn_scores\", \"hook_pattern\")) else 0\n\
+                python: "over = 1 if name.endswith((\"hook_attn_scores\", \"hook_pattern\")) else 0\n\
                          new = x.mean(over, keepdim=True).expand_as(x)[at]",
             },
             Self::Patch => Row {
@@ -205,7 +205,7 @@ impl Operation {
                 needs: Some(Needs::Contrast),
                 compute: |site, _| site.contrast(),
                 unmoved: |_| "the contrast prompt has the same values there".into(),
-                python: "other = contrast[hook.name][0].float()\nnew = other[places(other, there)]",
+                python: "other = contrast[name][0].float()\nnew = other[places(other, there)]",
             },
             Self::Freeze => Row {
                 sign: "=",
@@ -219,7 +219,7 @@ impl Operation {
                 needs: Some(Needs::Baseline),
                 compute: |site, _| site.baseline(),
                 unmoved: |_| "already as without edits".into(),
-                python: "new = unedited[hook.name][0].float()[at]",
+                python: "new = unedited[name][0].float()[at]",
             },
             Self::Noise => Row {
                 sign: "+=",
@@ -236,7 +236,7 @@ impl Operation {
                     0.0 => "noise of SD 0".into(),
                     _ => TOO_LITTLE.into(),
                 },
-                python: "new = x[at] + (noise(hook.name, seed, x.shape)[at] * number).float()",
+                python: "new = x[at] + (noise(name, seed, x.shape)[at] * number).float()",
             },
         }
     }

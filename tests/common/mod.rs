@@ -7,6 +7,7 @@
     reason = "each test file uses a part of it; a test fails by panicking"
 )]
 
+pub mod golden;
 pub mod hub;
 pub mod program;
 #[cfg(unix)]
