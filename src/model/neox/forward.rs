@@ -97,8 +97,15 @@ impl Model {
         Ok(self.unembed(&self.pass(start, schema, hooks, true)?)?)
     }
 
-    /// As [`Self::normalized`], with `last` after the last position alone as [`Self::forward_last`], and where the values do
-    /// not allow to leave out positions, [`PassError::NotCausal`].
+    /// What the unembedding reads at every position, as [`Self::normalized`], or with `last` at the last one alone, as
+    /// [`Self::forward_last`].
+    ///
+    /// # Shapes
+    /// Returns `[batch, pos, d_model]`, or `[batch, 1, d_model]` with `last`.
+    ///
+    /// # Errors
+    /// [`PassError::NotCausal`] where a pass with a past has to be run again from the first position; whatever `hooks` refuses,
+    /// and tensor errors.
     pub(crate) fn pass(
         &self,
         start: Start<'_>,

@@ -7,7 +7,8 @@ pub enum Start<'a> {
     /// Rows of token ids, all of one length.
     Tokens(&'a [Vec<u32>]),
     /// The residual stream `[batch, pos, d_model]` as it enters a block, before that block's `hook_resid_pre`; block
-    /// number `n_layers` is the end of the last block. With a past, the positions after it alone.
+    /// number `n_layers` is the end of the last block. With a past, the positions after it alone; a value that is not finite
+    /// is then an error, since it would reach the earlier positions too.
     Residual { block: usize, stream: Tensor, past: Option<Past<'a>> },
 }
 
