@@ -196,9 +196,10 @@ fn a_session_that_was_killed_is_offered_and_gone_on_with() {
     let sessions = dir.path().join("pythia-tui/sessions");
     let began = Instant::now();
     let kept = || {
-        let files = std::fs::read_dir(&sessions).into_iter().flatten().flatten();
-        let texts = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
-        texts.into_iter().any(|text| text.contains("blocks.1.attn.hook_z = 0"))
+        let files = std::fs::read_dir(&sessions).into_iter().flatten().flatten().map(|file| file.path());
+        // one that is being written has another ending
+        let texts = files.filter(|path| path.extension().is_some_and(|e| e == "toml")).map(std::fs::read_to_string);
+        texts.into_iter().flatten().any(|text| text.contains("blocks.1.attn.hook_z = 0"))
     };
     while !kept() {
         assert!(began.elapsed() < LONG, "nothing was kept");
