@@ -189,7 +189,7 @@ fn a_prompt_that_does_not_fit_is_a_mistake_in_the_call_however_it_is_given() {
     refused(&["hooks", "--model", "demo", ""], 2, "no tokens");
     refused(&["run", "--model", "demo", "x", "--contrast", ""], 2, "no tokens");
     refused(&["sweep", "--model", "demo", "x", "--target", "#99999"], 2, "99999 is out of range");
-    refused(&["sweep", "--model", "demo", "x", "--target", "not one token"], 2, "is no token but");
+    refused(&["sweep", "--model", "demo", "x", "--target", "not one token"], 2, "tokens, not one");
     refused(&["run", "--model", &micro(), "text"], 2, "--tokens");
     let (_dir, path) = experiment(format!("version = 1\nmodel = {:?}\nprompt = 'text'\n", micro()));
     refused(&["run", "--experiment", &path], 2, "--tokens");

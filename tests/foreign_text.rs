@@ -107,7 +107,7 @@ fn experiments_are_quoted_escaped() {
         (format!("model = 'demo'\nprompt = 'x'\nmetric = {text}"), "there is no metric"),
         (format!("model = 'demo'\nprompt = 'x'\nprocessing = {text}"), "there is no processing"),
         (format!("model = 'demo'\nprompt = 'x'\nenable = [{text}]"), "there is no hook"),
-        (format!("model = 'demo'\nprompt = 'x'\ntarget = {text}"), "is no token"),
+        (format!("model = 'demo'\nprompt = 'x'\ntarget = {text}"), "tokens, not one"),
         (format!("model = 'demo'\nprompt = {text}\ntokens = [1]"), "not the tokens"),
         (format!("model = 'demo'\nprompt = 'x'\n[[edit]]\nline = {text}"), "there is no hook"),
         (format!("model = 'demo'\nprompt = 'x'\n[view]\ntab = {text}\nhook = 'hook_embed'"), "there is no view"),

@@ -962,7 +962,7 @@ fn a_model_without_checkpoints_says_so() {
     assert!(program.keys("C-Right").is_empty());
     assert!(program.screen(TRUE).contains("demo has no training checkpoints"));
     program.keys("9");
-    assert!(program.screen(TRUE).contains("This model tells of no training"));
+    assert!(program.screen(TRUE).contains("No training checkpoints found"));
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn act_on_edits(state: &mut State, action: Action) {
             let in_view = state.focus == Focus::View;
             state.focus = Focus::View;
             if in_view && !state.next_grain() {
-                say(state, "there is one thing to ablate here; Values and Attention have more".into());
+                say(state, "only one ablation scope here; Values and Attention have more".into());
             }
         }
         Action::ChangeEdit if state.focus == Focus::Edits && !state.edits.is_empty() => {

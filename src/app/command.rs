@@ -214,8 +214,7 @@ pub(super) fn toggle_opt_in(state: &mut State) {
 /// Edits that no longer resolve are switched off; everything is run anew.
 fn schema_changed(state: &mut State, said: String) {
     let off = drop_unfit(state);
-    let also =
-        if off > 0 { format!("; {off} of the edits need it otherwise and were switched off") } else { String::new() };
+    let also = if off > 0 { format!("; {off} of the edits no longer apply and were disabled") } else { String::new() };
     say(state, said + &also);
     run_again(state);
 }

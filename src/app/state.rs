@@ -262,7 +262,7 @@ impl State {
         if let Some(Offer { what, .. }) = &offer {
             say(
                 self,
-                format!("the last session was kept ({what}): {} and Enter take it up", self.keys.key(Action::Open)),
+                format!("the last session was kept ({what}): {} and Enter restore it", self.keys.key(Action::Open)),
             );
         }
         self.offer = offer;

@@ -41,7 +41,7 @@ pub(super) enum Command {
     Bench(BenchArgs),
     /// The module trees, and how hooks map to modules
     Structure(StructureArgs),
-    /// The models that are known, and which of them are in the Hugging Face cache
+    /// The known models, and which of them are cached
     Models(ModelsArgs),
     /// Shell completions, on stdout
     Completions { shell: clap_complete::Shell },
@@ -62,13 +62,13 @@ pub(super) struct ModelArgs {
     /// Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `metal`
     #[arg(long, value_name = "DEVICE", default_value = "auto", add = completions::words(&["auto", "cpu", "cuda", "metal"]))]
     pub device: Place,
-    /// In which type: `f32`, `f16`, `bf16`
+    /// Precision: `f32`, `f16`, `bf16`
     #[arg(long, value_name = "TYPE", default_value = "f32", add = completions::words(&["f32", "f16", "bf16"]))]
     pub dtype: Dtype,
     /// How many threads compute on the CPU [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Write what happens to a file, with times
+    /// Write a timestamped log to FILE
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub log: Option<PathBuf>,
     /// Use the weights as they are (TransformerLens's `from_pretrained_no_processing`)
@@ -98,12 +98,12 @@ fn path() -> impl TypedValueParser<Value = PathBuf> {
 }
 
 fn token_id(text: &str) -> Result<u32, String> {
-    text.trim().parse().map_err(|_| "a token id is a whole number from 0".into())
+    text.trim().parse().map_err(|_| "a token id is a non-negative integer".into())
 }
 
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct EditArgs {
-    /// An experiment that was written before; what else is given here goes before what it says, edits after its own
+    /// Experiment file; other options override it, and --edit lines are appended
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub experiment: Option<PathBuf>,
     /// An edit, such as `blocks.0.attn.hook_z[head=3] = 0` (repeatable)
@@ -128,13 +128,13 @@ pub(super) struct ExploreArgs {
     /// How many colours to use [default: what the terminal has]
     #[arg(long, value_enum, hide_default_value = true)]
     pub color: Option<Color>,
-    /// What the terminal's background is [default: what COLORFGBG tells, else dark]
+    /// The terminal's background [default: from COLORFGBG, else dark]
     #[arg(long, value_enum)]
     pub background: Option<Background>,
     /// Draw with ASCII characters only
     #[arg(long)]
     pub ascii: bool,
-    /// Keys and looks [default: pythia-tui/config.toml where configuration files are kept]
+    /// Keys and appearance [default: pythia-tui/config.toml in the configuration directory]
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub config: Option<PathBuf>,
 }
@@ -159,13 +159,13 @@ pub(super) struct SweepArgs {
     /// The token whose logit and probability are measured [default: the likeliest]
     #[arg(long, value_name = "TOKEN")]
     pub target: Option<String>,
-    /// The token whose logit is taken off it [default: the likeliest other]
+    /// Token whose logit is subtracted [default: the likeliest other]
     #[arg(long, value_name = "TOKEN")]
     pub distractor: Option<String>,
     /// One JSON object on stdout
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
-    /// A table on stdout, columns apart by commas
+    /// CSV on stdout
     #[arg(long)]
     pub csv: bool,
 }
@@ -184,7 +184,7 @@ pub(super) struct BenchArgs {
     /// Prompt lengths in tokens
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [2, 16, 64, 256], overrides_with = "lengths")]
     pub lengths: Vec<usize>,
-    /// How often each is measured; the median is told
+    /// How often each is measured; the median is reported
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     pub repeats: u16,
     /// A JSON array
@@ -236,7 +236,7 @@ pub(super) struct RunArgs {
     /// One JSON object on stdout
     #[arg(long)]
     pub json: bool,
-    /// How many next tokens to tell at each position
+    /// How many next tokens to report at each position
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     pub top: u16,
     /// Write every activation and the logits of the (edited) run: .safetensors or .npz

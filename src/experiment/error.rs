@@ -21,7 +21,7 @@ pub enum ExperimentError {
     #[error("{what}: {reason}")]
     Prompt { what: &'static str, reason: Box<ModelError> },
     /// A text of `n` tokens, of which `parts` are the first, in quotation marks.
-    #[error("{text:?} is no token but {n}: {}", .parts.join(" "))]
+    #[error("{text:?} is {n} tokens, not one: {}", .parts.join(" "))]
     NotOneToken { text: String, n: usize, parts: Vec<String> },
     #[error("--enable: {0}")]
     Enable(HookError),

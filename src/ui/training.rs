@@ -28,7 +28,7 @@ const GAP: u16 = 4;
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, hits: &mut Vec<Region>, theme: Theme) {
     let training = &state.training;
     if training.steps.is_empty() {
-        let none = "This model tells of no training checkpoints. Those of the Pythia suite have 154 (step0 to step143000), \
+        let none = "No training checkpoints found for this model. Those of the Pythia suite have 154 (step0 to step143000), \
                     and directories named step1000 or checkpoint-1000 beside each other are taken as one training.";
         return say(frame, area, none, theme);
     }

@@ -33,7 +33,7 @@ pub enum HubError {
     NoRevision { repository: String, revision: String, hint: String },
     #[error("{repository} asks for access: {}; set HF_TOKEN to a token that has it", escaped(.reason))]
     Denied { repository: String, reason: String },
-    #[error("the hub wants fewer requests from here (status 429{}); wait a little, or set HF_TOKEN", escaped(.0))]
+    #[error("the hub limits the rate of requests (status 429{}); wait a little, or set HF_TOKEN", escaped(.0))]
     TooMany(String),
     #[error("the hub at {} has trouble (status {}); try again later", escaped(.0), .1)]
     Server(String, u16),
@@ -46,7 +46,7 @@ pub enum HubError {
     )]
     Broken { file: String, done: String, total: String, reason: String },
     #[error(
-        "{} did not come as the hub lists it ({}), also when fetched again: something between changes it",
+        "{} did not come as the hub lists it ({}), also when fetched again: a proxy may be altering it",
         escaped(.file),
         escaped(.reason)
     )]
