@@ -1,24 +1,29 @@
-//! What takes time: the forward pass and its parts, capture, edits, re-runs, sweeps, and a frame of each view.
+//! Benchmarks of the forward pass and its parts, capture, edits, re-runs, sweeps, and a frame of each view.
 //!
 //!     cargo bench
 //!     BENCH_MODEL=DIR cargo bench -- forward
 //!
-//! On the demo, or on the checkpoint in `BENCH_MODEL`. Nothing here is a test; the numbers are the machine's.
+//! They run on the demo, or on the checkpoint directory that `BENCH_MODEL` names.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
 
-use std::{cell::RefCell, hint::black_box, path::PathBuf, sync::atomic::AtomicBool};
+use std::{
+    cell::RefCell, collections::HashMap, hint::black_box, ops::ControlFlow, path::PathBuf, sync::atomic::AtomicBool,
+};
 
+use candle_core::{Device, Tensor};
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use pythia_tui::{
-    app::{Effect, Event, Keymap, ModelInfo, Opening, Setup, State, Tab, Training, update},
-    engine::{Answer, Control, Engine, Live, Question, Spec, Stop},
+    engine::{Control, Engine, Question, Serve, Session, Spec, Stop},
     experiment::Token,
+    explorer::{Effect, Event, Opening, Setup, State, draw, update},
     hooks::{
         ActivationCache, Axis, BlockHook, Capture, Edit, HookPoint, Hooks, Interventions, Op, Plan, References, Schema,
     },
-    model::{Dtype, Placement, Processing, Source, Start, modules},
-    ui::{self, ColorDepth, Theme},
+    model::{Dictionary, Dtype, Placement, Processing, Source, Start, modules},
+    paint::{ColorDepth, Theme},
+    predicate::{Match, Predicate},
+    views::{Checkpoints, ModelInfo, Tab, keymap},
 };
 use ratatui::{Terminal, backend::TestBackend};
 
@@ -29,7 +34,7 @@ const LENGTHS: [usize; 3] = [2, 16, 64];
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn engine() -> Engine {
-    // as in the program, what computes is a thread of the pool; it was built by an earlier call, perhaps
+    // as in the program, a thread of the pool computes; building the pool fails if an earlier call has built it
     let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     let source = std::env::var_os("BENCH_MODEL").map_or(Source::Demo, |dir| Source::Directory(PathBuf::from(dir)));
     let loaded = source.load(Processing::Folded, Placement::cpu()).unwrap();
@@ -45,7 +50,7 @@ fn head(layer: usize, head: usize) -> Edit {
     Edit::at(HookPoint::Block(layer, BlockHook::Z), &[(Axis::Head, head)], Op::Set(0.0))
 }
 
-/// A forward pass; what it kept.
+/// Run a forward pass, and return the activations it kept.
 fn pass(engine: &Engine, start: Start<'_>, capture: Capture) -> ActivationCache {
     let plans = [Plan::default()];
     let mut hooks = Interventions::new(&plans, &[], capture, References::default(), engine.schema.dims.d_vocab);
@@ -115,7 +120,30 @@ fn again(c: &mut Criterion) {
     }
 }
 
-/// The explorer on a prompt, with answers from the engine itself.
+/// What a predicate over every hook costs, beside "everything kept" of the forward pass.
+fn predicates(c: &mut Criterion) {
+    let mut engine = engine();
+    let cancel = AtomicBool::new(false);
+    let control = Control { cancel: &cancel, progress: &|_, _| {} };
+    let mut group = c.benchmark_group("predicates");
+    for n in LENGTHS {
+        let spec = Spec { tokens: tokens(n), ..Spec::default() };
+        let outcome = engine.run(&spec, &Capture::All, n - 1, control).unwrap();
+        let all = ["blocks.* is nan", "blocks.* is inf", "abs(blocks.*) == 1e9"];
+        let reduced = ["norm", "max", "min", "mean", "std"].map(|name| format!("{name}(blocks.*) > 1e9"));
+        for text in all.iter().copied().chain(reduced.iter().map(String::as_str)) {
+            let predicate: Predicate = text.parse().unwrap();
+            group.bench_function(BenchmarkId::new(text, n), |b| {
+                b.iter(|| {
+                    let mut found = |_: &Match| ControlFlow::Continue(());
+                    engine.find_in(&outcome, &predicate, &mut found, control).unwrap();
+                });
+            });
+        }
+    }
+}
+
+/// The explorer on a prompt, with the answers of a real engine.
 fn explorer(size: (u16, u16)) -> State {
     let engine = engine();
     let (loaded, config) = (&engine.loaded, engine.loaded.model.config.clone());
@@ -138,8 +166,8 @@ fn explorer(size: (u16, u16)) -> State {
         model,
         schema,
         modules,
-        training: Training::default(),
-        keys: Keymap::default(),
+        checkpoints: Checkpoints::default(),
+        keys: keymap(),
         halves: true,
         setup,
         size,
@@ -148,33 +176,72 @@ fn explorer(size: (u16, u16)) -> State {
 
 fn frames(c: &mut Criterion) {
     let size = (160, 45);
-    let theme = Theme { depth: ColorDepth::True, ascii: false, light: false };
-    let mut live = Live::new(engine());
+    let theme = Theme { depth: ColorDepth::True, ascii: false, light: false, pixels: None };
+    let mut session = Session::new(engine());
     let mut state = explorer(size);
     let mut happen = |state: &mut State, event: Event| {
         for effect in update(state, event) {
             if let Effect::Post(want) = effect {
                 let reports = RefCell::new(vec![]);
-                live.answer(&want, &Stop::default(), &|report| reports.borrow_mut().push(report)).unwrap();
+                session.serve(&want, &Stop::default(), &|report| reports.borrow_mut().push(report)).unwrap();
                 for report in reports.into_inner() {
                     update(state, Event::Report(report));
                 }
             }
         }
     };
-    happen(&mut state, Event::Resize(size.0, size.1));
+    happen(&mut state, Event::Start);
     let mut group = c.benchmark_group("frame");
-    for (tab, key) in Tab::ALL.into_iter().zip('1'..) {
+    for tab in Tab::ALL.iter().copied() {
+        let view = state.views.get(tab);
+        if view.unavailable(&state.scene).is_some() {
+            continue;
+        }
+        let Some(key) = view.about().key else { continue };
         happen(&mut state, Event::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
-        // what the first answer made known may be asked about
+        // an answer may lead to further requests
         happen(&mut state, Event::Resize(size.0, size.1));
-        assert!(state.view().is_some(), "{tab} has no answer");
+        assert!(state.is_answered(), "{tab} has no answer");
         let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
         group.bench_function(tab.to_string(), |b| {
-            b.iter(|| terminal.draw(|frame| drop(ui::draw(frame, &state, theme))).unwrap().count);
+            b.iter(|| terminal.draw(|frame| drop(draw(frame, &state, theme))).unwrap().count);
         });
     }
 }
 
-criterion_group!(benches, forward, again, frames);
+/// A sparse dictionary of 32k features at 64 tokens: the width of 70m, and 32 active features.
+fn features(c: &mut Criterion) {
+    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
+    let (d_in, d_sae, n_pos) = (512, 32_768, 64);
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = 1u32;
+    let mut random = |n: usize| -> Vec<f32> {
+        let next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f32::from((state >> 16) as u16) / 32_768.0 - 1.0
+        };
+        std::iter::repeat_with(next).take(n).collect()
+    };
+    let tensor = |values: Vec<f32>, shape: &[usize]| Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+    let weights = HashMap::from([
+        ("encoder.weight", tensor(random(d_sae * d_in), &[d_sae, d_in])),
+        ("encoder.bias", tensor(random(d_sae), &[d_sae])),
+        ("W_dec", tensor(random(d_sae * d_in), &[d_sae, d_in])),
+        ("b_dec", tensor(random(d_in), &[d_in])),
+    ]);
+    candle_core::safetensors::save(&weights, dir.path().join("sae.safetensors")).unwrap();
+    std::fs::write(dir.path().join("cfg.json"), format!("{{\"d_in\": {d_in}, \"k\": 32}}")).unwrap();
+    let dictionary = Dictionary::open(dir.path(), &Placement::cpu()).unwrap();
+    let x = tensor(random(n_pos * d_in), &[n_pos, d_in]);
+    let mut group = c.benchmark_group("features");
+    group.sample_size(20);
+    let weight = weights["encoder.weight"].t().unwrap();
+    group.bench_function("a matrix product of that size", |b| b.iter(|| black_box(x.matmul(&weight).unwrap())));
+    group.bench_function("encode 32k at 64 tokens", |b| b.iter(|| black_box(dictionary.encode(&x).unwrap())));
+    let encoded = dictionary.encode(&x).unwrap();
+    group.bench_function("decode 32k at 64 tokens", |b| b.iter(|| black_box(dictionary.decode(&encoded))));
+    group.finish();
+}
+
+criterion_group!(benches, forward, again, predicates, features, frames);
 criterion_main!(benches);

@@ -18,12 +18,12 @@ done
 for weights in "$fixtures"/formats/*/*.safetensors; do
     name=$(basename "$(dirname "$weights")")-$(basename "$weights")
     cp "$weights" "corpus/safetensors/$name"
-    # 8 bytes say how long the header is
+    # the first 8 bytes are the length of the header
     length=$(od -An -t u8 -N 8 "$weights" | tr -d ' ')
     head -c $((8 + length)) "$weights" | tail -c "$length" > "corpus/safetensors_header/$name.json"
 done
 cp ../assets/demo/tokenizer.json corpus/tokenizer/demo.json
-# the indented block of edits in the documentation, a line each
+# the edits in the indented block of the documentation, one per line
 grep -E '^ {4}(blocks\.|hook_|ln_final)' ../docs/edits.md | sed 's/^ *//' | while read -r line; do
     printf '%s' "$line" > "corpus/edit/readme-$(printf '%s' "$line" | cksum | cut -d' ' -f1)"
 done

@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
-/// Activations are large and short-lived: this allocator keeps their pages, where the system's gives them back each time.
+/// Activations are large and short-lived: this allocator keeps their pages, which the system allocator would return
+/// each time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

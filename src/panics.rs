@@ -1,4 +1,4 @@
-//! Panics as errors: of a library that meets input which it did not expect, and of a thread beside the screen.
+//! Turns panics into errors: those of libraries on unexpected input, and those of background threads.
 
 use std::{
     any::Any,
@@ -10,7 +10,7 @@ thread_local! {
     static EXPECTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `work` returns, or what it panicked with. Such a panic is an answer: nothing is printed.
+/// Run `work`, which may panic on bad input, without printing the panic.
 ///
 /// # Errors
 /// `work` panicked.
@@ -21,7 +21,7 @@ pub(crate) fn expected<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|panic| message(panic.as_ref()))
 }
 
-/// What `work` returns, or that it panicked: a thread beside the screen must not end without a word.
+/// Run `work`, so that a panic in a background thread is reported as an error.
 ///
 /// # Errors
 /// `work` panicked.
@@ -29,12 +29,12 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| format!("internal error: {}", message(panic.as_ref())))
 }
 
-/// Whether a panic of this thread is one that [`expected`] catches.
+/// Whether [`expected`] catches the panics of this thread.
 pub(crate) fn is_expected() -> bool {
     EXPECTED.get()
 }
 
-/// Print panics as before, but not those that are expected.
+/// Keep panics that [`expected`] catches from being printed.
 pub(crate) fn keep_expected_ones_quiet() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -47,7 +47,7 @@ pub(crate) fn keep_expected_ones_quiet() {
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("no reason was given").to_string()
+    text.unwrap_or("no reason given").to_string()
 }
 
 #[cfg(test)]

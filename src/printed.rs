@@ -1,5 +1,5 @@
-//! What is ours to print. Foreign text (a file's, an argument's, a hub's answer) never steers the terminal: what is not
-//! printable is escaped as in JSON.
+//! Escapes everything that is printed: unprintable characters in foreign text (from files, arguments or a hub) are escaped
+//! as in JSON, so that they can't control the terminal.
 
 use std::{
     borrow::Cow,
@@ -8,8 +8,8 @@ use std::{
     path::Path,
 };
 
-/// Whether a character shows itself and does nothing else: it is no control character (C0, DEL, C1), breaks no line, changes
-/// no direction of writing, and is no invisible format that hides text.
+/// Whether a character shows only itself: it is not a control character (C0, DEL, C1), a line break, a change of
+/// writing direction or an invisible format character.
 #[must_use]
 pub fn is_printable(c: char) -> bool {
     !c.is_control()
@@ -20,7 +20,7 @@ pub fn is_printable(c: char) -> bool {
         )
 }
 
-/// A text in which everything that is not printable is escaped, line breaks too: it stays on its line.
+/// A text with unprintable characters escaped, including line breaks, so that it fits on one line.
 #[must_use]
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_printable) {
@@ -31,7 +31,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     out.into()
 }
 
-/// A path as messages name it.
+/// A path for messages, escaped.
 #[must_use]
 pub fn path(path: &Path) -> String {
     escaped(&path.to_string_lossy()).into_owned()
@@ -52,30 +52,32 @@ fn push(c: char, out: &mut String) {
     }
 }
 
-/// Passes text on with everything escaped that is not printable, but for line feeds: those are the layout's, and foreign text
-/// has lost its own by [`escaped`] or by quoting. JSON keeps its meaning, since such characters stand within its strings only.
+/// A writer that escapes all unprintable characters except line feeds, which are part of the layout; those of foreign text
+/// are already escaped or quoted. JSON keeps its meaning, since it has such characters only within strings.
 pub struct Printed<W> {
     to: W,
-    /// The first bytes of a character whose last ones are still to come.
-    cut: Vec<u8>,
+    /// The first bytes of an incomplete character.
+    incomplete: Vec<u8>,
 }
 
 impl<W: Write> Printed<W> {
     pub fn new(to: W) -> Self {
-        Self { to, cut: Vec::new() }
+        Self { to, incomplete: Vec::new() }
     }
 }
 
 impl<W: Write> Write for Printed<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut whole = std::mem::take(&mut self.cut);
-        whole.extend_from_slice(bytes);
-        let mut out = String::with_capacity(whole.len());
-        let mut chunks = whole.utf8_chunks().peekable();
+        let mut text = std::mem::take(&mut self.incomplete);
+        text.extend_from_slice(bytes);
+        let mut out = String::with_capacity(text.len());
+        let mut chunks = text.utf8_chunks().peekable();
         while let Some(chunk) = chunks.next() {
             chunk.valid().chars().for_each(|c| if c == '\n' { out.push(c) } else { push(c, &mut out) });
             match std::str::from_utf8(chunk.invalid()) {
-                Err(e) if e.error_len().is_none() && chunks.peek().is_none() => self.cut = chunk.invalid().to_vec(),
+                Err(e) if e.error_len().is_none() && chunks.peek().is_none() => {
+                    self.incomplete = chunk.invalid().to_vec();
+                }
                 Err(_) => out.push(char::REPLACEMENT_CHARACTER),
                 Ok(_) => {}
             }
@@ -95,7 +97,7 @@ pub fn stdout() -> Printed<BufWriter<StdoutLock<'static>>> {
     Printed::new(BufWriter::new(io::stdout().lock()))
 }
 
-/// Say something on stderr, in one piece. If stderr is closed, nobody reads it.
+/// Print a message on stderr in one write. A closed stderr is not an error.
 pub fn note(message: impl Display) {
     let _ = Printed::new(io::stderr()).write_all(format!("pythia-tui: {message}\n").as_bytes());
 }
@@ -106,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// What arrives of text that is written in pieces of `size` bytes.
+    /// The output of text that is written in pieces of `size` bytes.
     fn written(text: &[u8], size: usize) -> String {
         let mut out = Printed::new(Vec::new());
         text.chunks(size).for_each(|piece| out.write_all(piece).unwrap());
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_steers_a_terminal_is_escaped() {
+    fn control_characters_are_escaped() {
         assert_eq!(escaped("a\u{1b}]0;x\u{7}b\n\t\r\u{7f}"), "a\\u001b]0;x\\u0007b\\n\\t\\r\\u007f");
         assert_eq!(escaped("\u{9b}2J\u{202e}\u{2069}\u{61c}\u{200f}\u{2028}"), {
             "\\u009b2J\\u202e\\u2069\\u061c\\u200f\\u2028"

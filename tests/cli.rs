@@ -1,4 +1,4 @@
-//! The program as a user calls it: output, bad input, exit codes.
+//! The command line: output, bad input, exit codes.
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, clippy::float_cmp, reason = "a test fails by panicking")]
 
 mod common;
@@ -41,7 +41,7 @@ fn hooks_json_describes_them() {
 }
 
 #[test]
-fn run_json_has_the_promised_form() {
+fn run_json_has_the_documented_fields() {
     let edit = "blocks.0.attn.hook_z[head=3] = 0";
     let report: Value = serde_json::from_str(&stdout(&[
         "run",
@@ -118,10 +118,10 @@ fn a_cache_that_cannot_be_written_leaves_nothing() {
 }
 
 #[test]
-fn a_save_that_fails_keeps_the_file_that_was_there() {
+fn a_failed_save_keeps_the_existing_file() {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("cache.safetensors");
-    // a directory of that name can't be replaced by a file
+    // a file can't replace a directory
     fs::create_dir(&target).unwrap();
     fs::write(target.join("precious"), "data").unwrap();
     refused(&["run", "--model", "demo", "Two tokens", "--save-cache", target.to_str().unwrap()], 1, "can't write");
@@ -130,7 +130,7 @@ fn a_save_that_fails_keeps_the_file_that_was_there() {
 }
 
 #[test]
-fn output_that_cannot_be_written_is_an_error_and_no_panic() {
+fn unwritable_output_is_an_error_and_not_a_panic() {
     if !Path::new("/dev/full").exists() {
         println!("skipped: no /dev/full here");
         return;
@@ -139,7 +139,7 @@ fn output_that_cannot_be_written_is_an_error_and_no_panic() {
     let output = program(&["hooks", "--model", "demo", "Two tokens"]).stdout(full()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("No space left"));
-    // a note that nobody can read takes nothing away
+    // an unwritable stderr does not affect the result
     let noted = ["run", "--model", "demo", "Two tokens", "--json", "--edit", "blocks.0.attn.hook_attn_scores = -inf"];
     let output = program(&noted).stderr(full()).output().unwrap();
     assert!(output.status.success() && !output.stdout.is_empty());
@@ -199,7 +199,7 @@ fn tensors_that_do_not_fit_are_named_with_both_shapes() {
     refused_model(dir.path(), "missing gpt_neox.layers.2.input_layernorm.weight: expected shape [32]");
 }
 
-/// Writes the micro checkpoint again: split in two shards, as f32, with the buffers that old checkpoints carry.
+/// Rewrites the micro checkpoint as two f32 shards with the buffers of old checkpoints.
 #[test]
 fn shards_dtypes_and_buffers_change_nothing() {
     use candle_core::{DType, Device, safetensors};
@@ -266,7 +266,7 @@ fn bad_prompts_are_refused() {
 }
 
 #[test]
-fn bad_edits_are_refused_with_the_place_marked() {
+fn bad_edits_are_refused_with_the_mistake_marked() {
     let edit =
         |line: &str, expected: &str| refused(&["run", "--model", "demo", "Two tokens", "--edit", line], 2, expected);
     edit("blocks.0.attn.hook_zz = 0", "did you mean `blocks.0.attn.hook_z`");
@@ -274,7 +274,7 @@ fn bad_edits_are_refused_with_the_place_marked() {
     edit("blocks.0.attn.hook_z[haed=0] = 0", "did you mean `head`");
     edit("blocks.9.attn.hook_z = 0", "blocks 0 to 3");
     edit("blocks.0.attn.hook_z[head=7] = 0", "head 0 to 3");
-    edit("blocks.0.attn.hook_z = zero", "is no number");
+    edit("blocks.0.attn.hook_z = zero", "is not a number");
     edit("blocks.0.attn.hook_z = patch", "--contrast");
     edit("blocks.0.attn.hook_z = 1e-60", "too small");
     let both = [
@@ -289,13 +289,13 @@ fn bad_edits_are_refused_with_the_place_marked() {
         "--edit",
         "blocks.0.hook_attn_in = 0",
     ];
-    refused(&both, 2, "read by nothing");
+    refused(&both, 2, "nothing reads");
     refused(&["hooks", "--model", "demo", "x", "--enable", "hook_z"], 2, "--enable");
     refused(&["hooks", "--model", "demo", "x", "--enable", "hook_embed"], 2, "always on");
 }
 
 #[test]
-fn a_closed_pipe_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let mut child = program(&["hooks", "--model", "demo", "--json", "Two tokens"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -315,10 +315,10 @@ fn the_explorer_needs_a_terminal_and_says_so() {
 }
 
 #[test]
-fn help_and_completions_are_there() {
+fn help_and_completions_are_printed() {
     assert!(stdout(&["--help"]).contains("--edit"));
     assert!(stdout(&["completions", "bash"]).contains("pythia-tui"));
-    // as the script asks
+    // as the completion script asks
     let ask = |words: &[&str]| {
         let mut asked = program(&[&["--", "pythia-tui"], words].concat());
         asked.env("PYTHIA_TUI_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", words.len().to_string());
@@ -330,7 +330,7 @@ fn help_and_completions_are_there() {
 }
 
 #[test]
-fn how_it_is_computed_can_be_chosen() {
+fn device_precision_and_threads_can_be_chosen() {
     let run = |more: &[&str]| -> Value {
         let args = [&["run", "--model", "demo", "--json", "Two tokens"], more].concat();
         serde_json::from_str(&stdout(&args)).unwrap()
@@ -341,8 +341,8 @@ fn how_it_is_computed_can_be_chosen() {
     let log = dir.path().join("log");
     run(&["--threads", "1", "--log", log.to_str().unwrap()]);
     assert!(fs::read_to_string(&log).unwrap().contains("Demo, processed, cpu f32: loaded"));
-    refused(&["run", "--model", "demo", "--device", "gpu", "x"], 2, "there are auto, cpu, cuda, metal");
-    refused(&["run", "--model", "demo", "--dtype", "f61", "x"], 2, "there are f32, f16, bf16");
+    refused(&["run", "--model", "demo", "--device", "gpu", "x"], 2, "expected one of auto, cpu, cuda, metal");
+    refused(&["run", "--model", "demo", "--dtype", "f61", "x"], 2, "expected one of f32, f16, bf16");
     refused(&["run", "--model", "demo", "--threads", "0", "x"], 2, "--threads");
     refused(&["run", "--model", "demo", "--log", "/nonexistent/log", "x"], 1, "--log /nonexistent/log");
     if !cfg!(feature = "cuda") {
@@ -358,7 +358,7 @@ fn how_it_is_computed_can_be_chosen() {
 }
 
 #[test]
-fn models_lists_what_is_known() {
+fn models_lists_the_known_sizes() {
     let list = stdout(&["models"]);
     assert!(list.lines().any(|line| line.starts_with("pythia-12b-deduped ") && line.contains("47.38 GB")), "{list}");
     let all: Value = serde_json::from_str(&stdout(&["models", "--json"])).unwrap();
@@ -367,8 +367,8 @@ fn models_lists_what_is_known() {
 }
 
 #[test]
-fn structure_prints_either_tree() {
-    let hooks = stdout(&["structure", "--model", &micro()]);
+fn structure_prints_hooks_and_modules() {
+    let hooks = stdout(&["structure", "--hooks", "--model", &micro()]);
     // 2 blocks of 25 hooks, and 4 outside them
     assert_eq!(hooks.lines().count(), 2 * 25 + 4);
     let z = hooks.lines().find(|line| line.starts_with("blocks.1.attn.hook_z ")).unwrap();
@@ -377,16 +377,8 @@ fn structure_prints_either_tree() {
         "{z}"
     );
     assert!(hooks.lines().any(|line| line.contains("hook_resid_mid") && line.contains("derived")));
-    assert_eq!(hooks, stdout(&["structure", "--hooks", "--model", &micro()]));
 
-    let modules = stdout(&["structure", "--hf", "--model", &micro()]);
-    assert!(
-        modules.starts_with(
-            "GPTNeoXForCausalLM\n  gpt_neox: GPTNeoXModel\n    embed_in: Embedding\n      weight [96, 32]\n"
-        ),
-        "{modules}"
-    );
-    // every hook stands in one module
+    // every hook belongs to one module
     let json: Vec<Value> =
         serde_json::from_str(&stdout(&["structure", "--hf", "--json", "--model", &micro()])).unwrap();
     let mut placed: Vec<(String, String)> = json
@@ -409,7 +401,7 @@ fn structure_prints_either_tree() {
     assert_eq!(placed, named);
     // the weights are not read
     let dir = copy_of_micro(|dir| fs::remove_file(dir.join("model.safetensors")).unwrap());
-    assert_eq!(stdout(&["structure", "--model", dir.path().to_str().unwrap()]), hooks);
+    assert_eq!(stdout(&["structure", "--hooks", "--model", dir.path().to_str().unwrap()]), hooks);
     refused(&["structure", "--hf", "--hooks", "--model", "demo"], 2, "cannot be used with");
 }
 
@@ -448,7 +440,7 @@ fn an_experiment_runs_as_its_arguments_would() {
         "--json",
     ];
     assert_eq!(report(&["run", "--experiment", path, "--json"]), report(&spelt));
-    // what is given beside it goes before it; edits are added
+    // other arguments override the file; edits are appended
     let beside =
         report(&["run", "--experiment", path, "--tokens", "8,9,7", "--edit", "blocks.1.hook_mlp_out = 0", "--json"]);
     assert_eq!((beside["tokens"][0]["id"].as_u64(), beside["edits"].as_array().unwrap().len()), (Some(8), 2));
@@ -460,7 +452,7 @@ fn an_experiment_runs_as_its_arguments_would() {
         fs::write(&bad, text.replacen(from, to, 1)).unwrap();
         refused(&["run", "--experiment", bad.to_str().unwrap()], 2, expected);
     };
-    wrong("version = 1", "version = 2", "bad.toml, line 1, column 11: this experiment is of version 2");
+    wrong("version = 1", "version = 2", "bad.toml, line 1, column 11: this experiment has version 2");
     wrong("metric", "metrik", "line 7, column 1: unknown field `metrik`");
     wrong("head=1", "head=4", "line 10, column 8: `blocks.0.attn.hook_result[head=4] = patch`: head 4 is out of range");
     wrong(
@@ -468,7 +460,7 @@ fn an_experiment_runs_as_its_arguments_would() {
         "contrast-tokens = [5, 7]",
         "line 10, column 8: `blocks.0.attn.hook_result[head=1] = patch`: the contrast prompt has 2 tokens",
     );
-    wrong("hook_embed", "hook_embedd", "line 12, column 9: there is no hook `hook_embedd`; did you mean hook_embed?");
+    wrong("hook_embed", "hook_embedd", "line 12, column 9: there is no hook `hook_embedd`; did you mean `hook_embed`?");
     wrong("tokens = [5, 6, 7]", "tokens = [5, 6, 700]", "line 4, column 10");
     wrong("enable = [\"blocks.0.attn.hook_result\"]", "", "off by default");
     wrong("\"#4\"", "\"#400\"", "line 8, column 10");
@@ -476,7 +468,7 @@ fn an_experiment_runs_as_its_arguments_would() {
 }
 
 #[test]
-fn a_patching_map_wants_prompts_that_match() {
+fn a_patching_map_needs_matching_prompts() {
     let model = micro();
     let sweep = |rest: &[&str]| -> Vec<String> {
         let args = ["sweep", "--model", &model, "--tokens", "5,6,7", "--contrast-tokens"]
@@ -488,10 +480,10 @@ fn a_patching_map_wants_prompts_that_match() {
         let args = sweep(rest);
         refused(&args.iter().map(String::as_str).collect::<Vec<_>>(), 2, expected);
     };
-    // also where every position of the prompt is there in the other
+    // even if the other prompt has every position of this one
     refused_sweep(&["5,9,7,8", "--patch", "resid_pre"], "the contrast prompt has 4 tokens and the prompt 3");
     refused_sweep(&["5", "--patch", "resid_pre"], "the contrast prompt has 1 tokens and the prompt 3");
-    refused_sweep(&["5,6,7", "--patch", "resid_pre"], "nothing from 0 to 1");
+    refused_sweep(&["5,6,7", "--patch", "resid_pre"], "no scale between them");
     refused_sweep(&["5,9,7", "--patch", "nothing"], "there is no patching map `nothing`");
     let args = sweep(&["5,9,7", "--patch", "block_every", "--json"]);
     let maps: Value = serde_json::from_str(&stdout(&args.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
@@ -500,7 +492,7 @@ fn a_patching_map_wants_prompts_that_match() {
 }
 
 #[test]
-fn bench_measures_what_was_asked() {
+fn bench_measures_the_requested_lengths() {
     let model = micro();
     let report: Value =
         serde_json::from_str(&stdout(&["bench", "--model", &model, "--lengths", "2,3", "--repeats", "1", "--json"]))
@@ -512,7 +504,7 @@ fn bench_measures_what_was_asked() {
     refused(&["bench", "--model", &model, "--lengths", "2,9999"], 2, "expected 1 to 256");
 }
 
-/// A checkpoint whose embedding of token 3 is infinite, as a number too large for f16 is stored.
+/// A checkpoint in which the embedding of token 3 is infinite, as f16 stores a number out of its range.
 fn overflowing() -> tempfile::TempDir {
     copy_of_micro(|dir| {
         let path = dir.join("model.safetensors");
@@ -520,7 +512,7 @@ fn overflowing() -> tempfile::TempDir {
         let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         let json: Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
         let at = json["gpt_neox.embed_in.weight"]["data_offsets"][0].as_u64().unwrap() as usize;
-        // 32 numbers of 2 bytes a row
+        // a row is 32 numbers of 2 bytes
         for number in bytes[8 + header + at + 3 * 64..][..64].chunks_exact_mut(2) {
             number.copy_from_slice(&0x7c00u16.to_le_bytes());
         }
@@ -534,7 +526,7 @@ fn logits_that_are_nan_are_not_ranked() {
     let model = dir.path().to_str().unwrap();
     let run = |args: &[&str]| stdout(&[&["run", "--model", model], args].concat());
     let json = |args: &[&str]| -> Value { serde_json::from_str(&run(&[args, &["--json"]].concat())).unwrap() };
-    // at all positions: attention gives an earlier one 0 times what is not finite
+    // at all positions: earlier ones attend to it with weight 0, and 0 times infinity is NaN
     for position in json(&["--tokens", "5,9,3"])["positions"].as_array().unwrap() {
         assert_eq!((&position["kl"], &position["top"]), (&Value::Null, &Value::Array(vec![])));
     }
@@ -545,7 +537,7 @@ fn logits_that_are_nan_are_not_ranked() {
     let edited = json(&["--tokens", "5,9", "--edit", "blocks.0.hook_resid_post = inf"]);
     assert_eq!(edited["positions"][1]["top"], Value::Array(vec![]));
     assert!(edited["positions"][1]["kl"].is_null() && edited["edits"][0]["kl"].is_null(), "{edited}");
-    // nothing is the likeliest, so nothing is asked about
+    // with no likeliest token, there is no default target
     refused(&["sweep", "--model", model, "--tokens", "5,3"], 1, "name one with --target");
 }
 
@@ -564,7 +556,7 @@ fn an_infinite_logit_comes_first_and_has_no_probability() {
 }
 
 #[test]
-fn a_sweep_as_csv_has_labels_of_its_own_and_no_nan() {
+fn sweep_csv_has_unique_labels_and_no_nan() {
     let table = |args: &[&str]| -> Vec<Vec<String>> {
         let text = stdout(&[&["sweep", "--model", &micro(), "--csv", "--tokens", "5,9,7"], args].concat());
         let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());

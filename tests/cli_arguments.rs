@@ -1,4 +1,4 @@
-//! Arguments, experiments and settings: where they stand, how they are spelt, and what is wrong with them.
+//! Arguments, experiment files and settings: their positions, spellings and errors.
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
@@ -18,7 +18,7 @@ fn report(args: &[&str]) -> Value {
     report
 }
 
-/// A file that holds an experiment, in a directory of its own.
+/// An experiment file in its own directory.
 fn experiment(text: impl AsRef<[u8]>) -> (TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("experiment.toml");
@@ -27,7 +27,7 @@ fn experiment(text: impl AsRef<[u8]>) -> (TempDir, String) {
 }
 
 #[test]
-fn options_before_a_subcommand_are_its_own() {
+fn options_before_a_subcommand_belong_to_it() {
     let (edit, other) = ("blocks.0.attn.hook_z[head=3] = 0", "blocks.1.hook_mlp_out = 0");
     let behind = report(&["run", "--model", "demo", "--json", "--top", "2", "Two tokens", "--edit", edit]);
     for before in [
@@ -36,7 +36,7 @@ fn options_before_a_subcommand_are_its_own() {
     ] {
         assert_eq!(report(before), behind);
     }
-    // single values: the later one; those that can be repeated: all
+    // the last of several single values counts; repeatable values add up
     let both = report(&[
         "--model", "nothing", "--edit", edit, "--tokens", "5", "run", "--model", "demo", "--edit", other, "--tokens",
         "6,7", "--json",
@@ -55,7 +55,7 @@ fn options_before_a_subcommand_are_its_own() {
 }
 
 #[test]
-fn a_prompt_may_be_called_as_a_subcommand() {
+fn a_prompt_may_equal_the_name_of_a_subcommand() {
     refused(&["--model", "demo", "--", "run"], 2, "the explorer needs a terminal");
     refused(&["--", "models"], 2, "the explorer needs a terminal");
     let tokens = |args: &[&str]| report(&[args, &["--json"]].concat())["tokens"].clone();
@@ -66,9 +66,9 @@ fn a_prompt_may_be_called_as_a_subcommand() {
 }
 
 #[test]
-fn help_and_completions_know_both_places() {
+fn help_and_completions_work_before_and_after_the_subcommand() {
     let help = stdout(&["--help"]);
-    assert!(help.contains("pythia-tui [OPTIONS] <COMMAND>") && help.contains("behind `--`"), "{help}");
+    assert!(help.contains("pythia-tui [OPTIONS] <COMMAND>") && help.contains("after `--`"), "{help}");
     assert_eq!(stdout(&["--help", "run"]), help);
     assert!(stdout(&["--model", "demo", "run", "--help"]).contains("--export-python"));
     let ask = |words: &[&str]| {
@@ -82,7 +82,7 @@ fn help_and_completions_know_both_places() {
 }
 
 #[test]
-fn line_ends_and_a_byte_order_mark_change_nothing() {
+fn line_ends_and_a_byte_order_mark_do_not_change_an_experiment() {
     let text = "version = 1\nmodel = 'demo'\nprompt = \"\"\"\nTwo\ntokens\n\"\"\"\ncontrast = '''One\nword'''\n\
                 # a note\n[[edit]]\nline = 'hook_embed[pos=0] = 1'\n";
     let run = |text: &str| {
@@ -98,12 +98,12 @@ fn line_ends_and_a_byte_order_mark_change_nothing() {
     };
     let with_ids = text.replace("contrast =", &format!("tokens = {}\ncontrast =", json!(ids(&expected))));
     assert_eq!(run(&with_ids.replace('\n', "\r\n")), expected);
-    // what is escaped was written by the author
+    // escapes in the file are kept
     let escaped = run(&text.replace("Two\n", "Two\\r\n").replace('\n', "\r\n"));
     let spelt = report(&["run", "--model", "demo", "Two\r\ntokens\n", "--edit", "hook_embed[pos=0] = 1", "--json"]);
     assert_eq!(escaped["tokens"], spelt["tokens"]);
     assert_ne!(escaped["tokens"], expected["tokens"]);
-    // and places stay right
+    // and error positions stay right
     for text in [text.replace("pos=0", "pos=x"), text.replace("[[edit]]", "[[edits]]").replace("line =", "lime =")] {
         let message = |text: &str| {
             let (_dir, path) = experiment(text);
@@ -118,7 +118,7 @@ fn line_ends_and_a_byte_order_mark_change_nothing() {
 
 #[cfg(unix)]
 #[test]
-fn home_and_variables_are_replaced_in_paths() {
+fn tilde_and_variables_are_expanded_in_paths() {
     let home = tempfile::tempdir().unwrap();
     let model = home.path().join("model");
     fs::create_dir(&model).unwrap();
@@ -155,7 +155,7 @@ fn home_and_variables_are_replaced_in_paths() {
 
 #[cfg(unix)]
 #[test]
-fn the_cache_is_found_as_the_python_library_finds_it() {
+fn the_cache_directory_is_that_of_the_python_library() {
     let home = tempfile::tempdir().unwrap();
     for (variable, value, expected) in [
         ("HF_HUB_CACHE", "~/a", "a"),
@@ -175,7 +175,7 @@ fn the_cache_is_found_as_the_python_library_finds_it() {
 }
 
 #[test]
-fn a_prompt_that_does_not_fit_is_a_mistake_in_the_call_however_it_is_given() {
+fn an_unsuitable_prompt_is_a_usage_mistake_wherever_it_comes_from() {
     let long = "word ".repeat(3000);
     for (key, value, arguments, expected) in [
         ("prompt", json!(long), &[&*long][..], "context holds 512"),
@@ -196,7 +196,7 @@ fn a_prompt_that_does_not_fit_is_a_mistake_in_the_call_however_it_is_given() {
 }
 
 #[test]
-fn a_sweep_measures_what_the_file_says_else_what_suits_the_map() {
+fn a_sweep_uses_the_metric_of_the_file_else_the_default_of_its_map() {
     let metric = |lines: &str, arguments: &[&str]| {
         let (_dir, path) = experiment(format!(
             "version = 1\nmodel = {:?}\ntokens = [5, 6, 7]\ncontrast-tokens = [5, 9, 7]\n{lines}\n",
@@ -216,7 +216,7 @@ fn a_sweep_measures_what_the_file_says_else_what_suits_the_map() {
 }
 
 #[test]
-fn a_view_that_does_not_fit_is_a_mistake_also_where_nothing_is_shown() {
+fn an_unsuitable_view_is_a_usage_mistake_in_headless_commands_too() {
     for (line, column, view, expected) in [
         (5, 7, "tab = 'shapes'\nhook = 'hook_embed'", "there is no view `shapes`"),
         (4, 1, "tab = 'shape'", "missing field `hook`"),
@@ -230,27 +230,27 @@ fn a_view_that_does_not_fit_is_a_mistake_also_where_nothing_is_shown() {
             refused(&[command, "--experiment", &path], 2, &format!("line {line}, column {column}: {expected}"));
         }
     }
-    // a prompt that was given may be shorter than the one that was looked at
+    // the prompt may be shorter than the one that the view was saved with
     let view = "[view]\ntab = 'shape'\nhook = 'hook_embed'\nposition = 2";
     let (_dir, path) = experiment(format!("version = 1\nmodel = {:?}\ntokens = [5, 6, 7]\n{view}\n", micro()));
     stdout(&["run", "--experiment", &path, "--tokens", "5"]);
 }
 
 #[test]
-fn a_script_of_a_run_in_16_bits_is_a_mistake_in_the_call() {
+fn exporting_a_16_bit_run_is_a_usage_mistake() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("run.py");
     for dtype in ["f16", "bf16"] {
         let export = ["run", "--model", "demo", "x", "--dtype", dtype, "--export-python", path.to_str().unwrap()];
         refused(&export, 2, &format!("--export-python: a script repeats runs in f32, and this one is in {dtype}"));
         assert!(!path.exists());
-        // before minutes are spent on a download
+        // before the download
         refused(&[&export[..], &["--model", "/nonexistent/model"]].concat(), 2, "run it with --dtype f32");
     }
 }
 
 #[test]
-fn reasons_are_given_once_and_with_the_place() {
+fn errors_give_the_reason_once_and_its_position() {
     let once = |dir: &Path, reason: &str| {
         let output = program(&["run", "--model", dir.to_str().unwrap(), "--tokens", "1"]).output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
@@ -265,7 +265,7 @@ fn reasons_are_given_once_and_with_the_place() {
     refused(
         &["run", "--model", "demo", "--dtype", "f61", "x"],
         2,
-        "there is no type `f61`; there are f32, f16, bf16; did you mean `bf16`?",
+        "there is no type `f61`; expected one of f32, f16, bf16; did you mean `f16`?",
     );
     let output = program(&["run", "--model", "pythia-70", "x"]).output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
@@ -274,7 +274,7 @@ fn reasons_are_given_once_and_with_the_place() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_no_regular_file_is_named() {
+fn pipes_devices_and_directories_are_refused_by_kind() {
     use std::{os::unix::fs::symlink, process::Command};
     let replaced = |make: &dyn Fn(&Path)| {
         copy_of_micro(|dir| {
@@ -300,13 +300,13 @@ fn what_is_no_regular_file_is_named() {
     pipe(&fifo);
     refused(&["run", "--experiment", fifo.to_str().unwrap()], 2, "it is a pipe; expected a regular file");
     refused(&["run", "--experiment", "/dev/zero"], 2, "can't read /dev/zero: it is a device");
-    // a token is optional, and no pipe is waited for
+    // the token is optional, and a pipe in its place is not waited for
     let output = program(&["models"]).env("HF_TOKEN_PATH", &fifo).output().unwrap();
     assert!(output.status.success());
 }
 
 #[test]
-fn a_byte_order_mark_before_a_config_is_no_mistake() {
+fn a_config_may_begin_with_a_byte_order_mark() {
     let dir = copy_of_micro(|dir| {
         let text = fs::read_to_string(dir.join("config.json")).unwrap();
         fs::write(dir.join("config.json"), format!("\u{feff}{text}")).unwrap();
@@ -316,7 +316,7 @@ fn a_byte_order_mark_before_a_config_is_no_mistake() {
 }
 
 #[test]
-fn a_config_is_not_believed_before_the_weights_are_seen() {
+fn a_config_with_huge_sizes_is_checked_against_the_weights_first() {
     let config = |changes: Value| {
         copy_of_micro(|dir| {
             let path = dir.join("config.json");
@@ -334,9 +334,10 @@ fn a_config_is_not_believed_before_the_weights_are_seen() {
         "parameters; expected at most",
     );
     refused_model(config(json!({"rotary_pct": 1e-300})).path(), "rotary_pct 1e-300 of");
-    // as many layers as are believed are listed, and a context that no prompt fills takes nothing
+    // the largest number of layers is listed, and an unused context costs nothing
     let large = config(json!({"num_hidden_layers": 1024, "max_position_embeddings": 4_194_304}));
-    assert_eq!(stdout(&["structure", "--model", large.path().to_str().unwrap()]).lines().count(), 1024 * 25 + 4);
+    let listed = stdout(&["structure", "--hooks", "--model", large.path().to_str().unwrap()]);
+    assert_eq!(listed.lines().count(), 1024 * 25 + 4);
     let long = config(json!({"max_position_embeddings": 4_194_304}));
     let run = |model: &str| report(&["run", "--json", "--model", model, "--tokens", "5,6"])["positions"].clone();
     assert_eq!(run(long.path().to_str().unwrap()), run(&micro()));
@@ -357,7 +358,7 @@ fn a_config_is_not_believed_before_the_weights_are_seen() {
 }
 
 #[test]
-fn a_password_of_the_hub_is_not_repeated() {
+fn the_password_in_the_endpoint_is_not_printed() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
     for endpoint in ["http://user:hunter2@127.0.0.1:1", "user:hunter2@127.0.0.1:1", "http://user:hunter2@"] {

@@ -43,7 +43,7 @@ fn scores(engine: &mut Engine) -> Vec<Vec<HeadScores>> {
     all
 }
 
-/// Mean loss on the first occurrence and on the later ones.
+/// The mean loss on the first occurrence, and on later occurrences.
 fn losses(engine: &mut Engine, edits: &[&str]) -> (f64, f64) {
     let (rows, period) = rows();
     let (mut first, mut later) = (vec![], vec![]);
@@ -63,7 +63,7 @@ fn losses(engine: &mut Engine, edits: &[&str]) -> (f64, f64) {
 }
 
 #[test]
-fn it_has_a_previous_token_head_and_an_induction_head_that_matters() {
+fn it_has_a_previous_token_head_and_an_effective_induction_head() {
     let mut engine = engine("demo", Processing::Folded, &[]);
     let scores = scores(&mut engine);
     let heads =
@@ -84,7 +84,7 @@ fn it_has_a_previous_token_head_and_an_induction_head_that_matters() {
 }
 
 #[test]
-fn it_completes_indirect_objects_with_names_it_never_saw_together() {
+fn it_completes_indirect_objects_with_unseen_pairs_of_names() {
     let mut engine = engine("demo", Processing::Folded, &[]);
     let facts = facts();
     let pairs = facts["indirect_object"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! What holds for every edit, on random ones: resuming equals running from the start, and effects are what they say.
+//! Properties of random edits: a resumed run equals one from the start, and reported effects are correct.
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, clippy::float_cmp, reason = "a test fails by panicking")]
 
 mod common;
@@ -6,60 +6,17 @@ mod common;
 use std::cell::RefCell;
 
 use candle_core::DType;
-use common::{activations, engine, run, spec};
+use common::{activations, edits::any_edit, engine, run, spec};
 use proptest::prelude::*;
 use pythia_tui::{
-    engine::{Compare, Control, EditEffect, Engine, Look, Outcome, Question, Slice, Spec, Swept, WhichAttention},
-    hooks::{
-        ActivationCache, Axis, AxisSelection, BlockHook, Blocks, Capture, Edit, HookPoint, Interventions, Op, Plan,
-        References, Selection, Slot, Target, readers,
-    },
+    engine::{Compare, Control, EditEffect, Engine, Outcome, Question, Slice, Spec, Swept, WhichAttention},
+    hooks::{ActivationCache, Axis, BlockHook, Capture, Edit, HookPoint, Interventions, Plan, References, readers},
     model::{Processing, Start},
 };
 
 const TOKENS: [u32; 7] = [3, 14, 15, 92, 65, 35, 89];
 
-/// An edit of any hook that fires in `engine`, of any operation, with a selection that fits.
-fn any_edit(engine: &Engine) -> impl Strategy<Value = Edit> + use<> {
-    let schema = engine.schema.clone();
-    let points = schema.points();
-    let op = prop_oneof![
-        prop::sample::select(vec![0.0f32, 1.0, -2.5, f32::INFINITY, f32::NEG_INFINITY]).prop_map(Op::Set),
-        (-2.0f32..2.0).prop_map(Op::Scale),
-        (-2.0f32..2.0).prop_map(Op::Add),
-        Just(Op::Mean),
-        Just(Op::Freeze),
-        Just(Op::Patch),
-        (0.0f32..1.0, 0u64..9).prop_map(|(sd, seed)| Op::Noise { sd, seed }),
-    ];
-    (
-        0..points.len(),
-        any::<bool>(),
-        prop::collection::vec((any::<bool>(), any::<u16>(), any::<u16>(), any::<bool>()), 4),
-        op,
-    )
-        .prop_map(move |(at, everywhere, choices, op)| {
-            let point = points[at];
-            let target = match point.block_hook() {
-                Some(hook) if everywhere => Target::Block(Blocks::All, hook),
-                _ => point.into(),
-            };
-            let (axes, shape) = (schema.axes(point), schema.shape(point, TOKENS.len()));
-            let chosen =
-                axes.iter().zip(shape).zip(choices).filter(|((axis, _), (chosen, ..))| *chosen && **axis != Axis::One);
-            let selection = chosen
-                .map(|((axis, n), (_, a, b, slice))| {
-                    let n = i64::try_from(n).unwrap();
-                    let (a, b) = (i64::from(a) % n, i64::from(b) % n);
-                    let slot = if slice { Slot::Slice(Some(a.min(b)), Some(a.max(b) + 1)) } else { Slot::Index(a - n) };
-                    AxisSelection { axis: *axis, slots: vec![slot] }
-                })
-                .collect();
-            Edit { target, selection: Selection(selection), op }
-        })
-}
-
-/// The same run from the tokens on, in one pass, sharing nothing.
+/// The same run in one pass from the tokens, sharing nothing with other runs.
 fn from_scratch(engine: &Engine, spec: &Spec) -> (ActivationCache, Vec<f32>) {
     let pass = |edits: &[Edit], references: References<'_>, tokens: &[u32]| {
         let plan = Plan::resolve(edits, &engine.schema, tokens.len(), spec.contrast.as_ref().map(Vec::len)).unwrap();
@@ -71,7 +28,7 @@ fn from_scratch(engine: &Engine, spec: &Spec) -> (ActivationCache, Vec<f32>) {
     };
     let baseline = pass(&[], References::default(), &spec.tokens).0;
     let contrast = spec.contrast.as_ref().map(|tokens| pass(&[], References::default(), tokens).0);
-    pass(&spec.edits, References { baseline: Some(&baseline), contrast: contrast.as_ref() }, &spec.tokens)
+    pass(&spec.edits, References { baseline: Some(&baseline), contrast: contrast.as_ref(), corpus: None }, &spec.tokens)
 }
 
 fn same(a: &[f32], b: &[f32]) -> bool {
@@ -85,9 +42,9 @@ fn same_numbers(a: &[f64], b: &[f64]) -> bool {
 fn check(checkpoint: &str) {
     let load = || RefCell::new(engine(checkpoint, Processing::Folded, &[]));
     let engine = load();
-    // one that computes scores and patterns when they are looked at
+    // an engine that computes scores and patterns on demand
     let leaving_out = RefCell::new(load().into_inner().keeping_scores(0));
-    let edits = (prop::collection::vec(any_edit(&engine.borrow()), 1..4), 0..TOKENS.len());
+    let edits = (prop::collection::vec(any_edit(&engine.borrow(), TOKENS.len()), 1..4), 0..TOKENS.len());
     let mut config = ProptestConfig::with_cases(96);
     config.failure_persistence = None;
     let mut runner = proptest::test_runner::TestRunner::new(config);
@@ -109,7 +66,7 @@ fn check(checkpoint: &str) {
                 let value = value.flatten_all().unwrap().to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap();
                 prop_assert!(same(&found[&point.to_string()], &value), "{point}");
             }
-            // what was not asked for with the run is the same when it is asked for later
+            // logits requested after the run equal those of the run
             let cancel = std::sync::atomic::AtomicBool::new(false);
             let control = Control { cancel: &cancel, progress: &|_, _| {} };
             let part = engine.run(&spec, &Capture::All, first, control).unwrap();
@@ -119,8 +76,8 @@ fn check(checkpoint: &str) {
             prop_assert!(same_numbers(&part.kl, &outcome.kl[first..]));
             for (part, whole) in part.effects.iter().zip(&outcome.effects) {
                 prop_assert!(same_numbers(&part.kl, &whole.kl[first..]));
-                let told = |effect: &EditEffect| format!("{:?} {:?}", effect.effect, effect.idle);
-                prop_assert_eq!(told(part), told(whole));
+                let report = |effect: &EditEffect| format!("{:?} {:?}", effect.effect, effect.no_effect);
+                prop_assert_eq!(report(part), report(whole));
             }
             let mut other = leaving_out.borrow_mut();
             let without = run(&mut other, &spec).unwrap();
@@ -136,7 +93,7 @@ fn check(checkpoint: &str) {
             prop_assert_eq!(format!("{:?}", a.effects), format!("{:?}", b.effects));
             prop_assert_eq!((a.undefined_rows, a.changes.len()), (b.undefined_rows, b.changes.len()));
             for (a, b) in a.changes.iter().zip(&b.changes) {
-                // sums of f64 in another order
+                // the f64 sums have another order
                 let (x, y) = (a.relative, b.relative);
                 let close = x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= 1e-14 * y;
                 prop_assert!(a.point == b.point && close, "{a:?} {b:?}");
@@ -165,12 +122,12 @@ fn resuming_equals_running_from_the_start_in_sequential_blocks() {
     check("sequential-25");
 }
 
-/// Many edits as rows of few passes are measured as each is in a full run of its own, to rounding: rows are common up to
-/// the first edit, and the last block is computed at the last position only where nobody watches.
+/// Up to rounding, edits that share passes as rows measure the same as each in its own full run, although rows share
+/// everything up to the first edit, and unedited last blocks are computed at the last position only.
 fn check_sweep(checkpoint: &str, most_scores: usize) {
     let mut engine = engine(checkpoint, Processing::Folded, &[]).keeping_scores(most_scores);
-    let cells = prop::collection::vec(prop::collection::vec(any_edit(&engine), 1..3), 1..12);
-    let strategy = (prop::collection::vec(any_edit(&engine), 0..2), cells);
+    let cells = prop::collection::vec(prop::collection::vec(any_edit(&engine, TOKENS.len()), 1..3), 1..12);
+    let strategy = (prop::collection::vec(any_edit(&engine, TOKENS.len()), 0..2), cells);
     let contrast: Vec<u32> = TOKENS.iter().rev().copied().collect();
     let question = Question { target: 7, distractor: Some(11) };
     let engine = RefCell::new(&mut engine);
@@ -228,7 +185,7 @@ fn a_sweep_equals_one_run_after_another_in_sequential_blocks() {
 #[test]
 fn an_edit_that_changes_nothing_says_so() {
     let mut engine = engine("parallel-25", Processing::Folded, &[]);
-    // the future is masked already
+    // the mask already hides this cell
     let outcome = run(&mut engine, &spec(&TOKENS, &["blocks.1.attn.hook_pattern[query=0 key=1:] = 0"])).unwrap();
     let effect = outcome.effects[0].effect;
     assert_eq!((effect.touched, effect.changed, effect.delta_l2), (4 * 6, 0, 0.0));
@@ -236,7 +193,7 @@ fn an_edit_that_changes_nothing_says_so() {
 }
 
 #[test]
-fn each_edit_is_also_judged_alone() {
+fn each_edit_is_also_measured_alone() {
     let mut engine = engine("parallel-25", Processing::Folded, &[]);
     let lines = ["blocks.0.attn.hook_z[head=1] = 0", "blocks.1.hook_mlp_out = mean"];
     let both = run(&mut engine, &spec(&TOKENS, &lines)).unwrap();
@@ -257,7 +214,7 @@ fn rows_without_a_finite_score_become_zero_and_are_counted() {
 }
 
 #[test]
-fn what_an_edit_cannot_do_is_refused_with_what_was_expected() {
+fn an_impossible_edit_is_refused_with_what_was_expected() {
     let mut engine = engine("parallel-25", Processing::Folded, &["hook_tokens".to_string()]);
     for (line, expected) in [
         ("blocks.2.hook_mlp_out = 0", "blocks 0 to 1"),
@@ -280,23 +237,23 @@ fn what_an_edit_cannot_do_is_refused_with_what_was_expected() {
 }
 
 #[test]
-fn a_patch_pairs_places_in_the_order_written() {
+fn a_patch_pairs_positions_in_the_order_written() {
     let mut engine = engine("parallel-25", Processing::Folded, &[]);
     let mut patched = |lines: &[&str]| {
         let spec = Spec { contrast: Some(vec![5, 6, 7, 8, 9, 10]), ..spec(&[1, 2], lines) };
         run(&mut engine, &spec).map(|outcome| activations(&engine, &outcome)["logits"].clone())
     };
-    // from the end of each prompt and from its beginning: in the prompt the order is 0, 1, in the contrast prompt 4, 1
+    // counted from the end and from the beginning: positions 0, 1 in the prompt and 4, 1 in the contrast prompt
     let together = patched(&["blocks.1.hook_resid_post[pos=-2,1] = patch"]).unwrap();
     let apart =
         patched(&["blocks.1.hook_resid_post[pos=-2] = patch", "blocks.1.hook_resid_post[pos=1] = patch"]).unwrap();
     assert!(same(&together, &apart));
-    // -1 and 1 are one place here and two there
+    // -1 and 1 are the same position in one prompt and different ones in the other
     assert!(patched(&["blocks.1.hook_resid_post[pos=-1,1] = patch"]).is_err());
 }
 
 #[test]
-fn an_edit_without_effect_leaves_every_bit_with_opt_in_hooks_too() {
+fn an_edit_without_effect_changes_no_bit_with_opt_in_hooks_on() {
     let all = ["hook_tokens", "hook_attn_in", "hook_mlp_in", "attn.hook_result"].map(String::from);
     let mut engine = engine("parallel-25", Processing::Folded, &all);
     let enabled = engine.schema.enabled().clone();
@@ -322,7 +279,7 @@ fn a_patch_counts_from_the_end_of_each_prompt() {
 }
 
 #[test]
-fn what_reads_a_hook_is_what_an_edit_there_changes() {
+fn an_edit_changes_exactly_the_hooks_that_read_its_hook() {
     let opt_in = ["hook_attn_in", "hook_mlp_in", "attn.hook_result"];
     let split = ["hook_q_input", "hook_k_input", "hook_v_input", "attn.hook_result"];
     for checkpoint in ["parallel-25", "sequential-25"] {
@@ -331,11 +288,11 @@ fn what_reads_a_hook_is_what_an_edit_there_changes() {
             let mut engine = engine(checkpoint, Processing::Folded, &enable);
             let schema = engine.schema.clone();
             for point in schema.points().into_iter().filter(|point| !schema.is_unread(*point)) {
-                // everything that follows from it by way of what reads it, and so on
+                // its readers, their readers, and so on
                 let mut expected: std::collections::BTreeSet<_> = [point].into();
                 let mut open = vec![point];
                 while let Some(next) = open.pop() {
-                    // ln1 runs on each split input apart: what becomes of one goes into one projection only
+                    // ln1 runs on each split input separately, so each reaches one projection only
                     let through = match next {
                         HookPoint::Block(block, BlockHook::QInput) => vec![HookPoint::Block(block, BlockHook::Q)],
                         HookPoint::Block(block, BlockHook::KInput) => vec![HookPoint::Block(block, BlockHook::K)],
@@ -348,7 +305,7 @@ fn what_reads_a_hook_is_what_an_edit_there_changes() {
                 let changes = outcome.summary(1, &engine, &false.into()).unwrap().changes;
                 let changed: std::collections::BTreeSet<_> =
                     changes.iter().filter(|change| change.relative > 1e-6).map(|change| change.point).collect();
-                // what the cache keeps of ln1 behind split inputs is the values' application alone
+                // with split inputs, the cache holds ln1 of the value input only
                 let ln1_of_values =
                     |p: &HookPoint| schema.is_split(p.block().unwrap_or(0)) && p.short_name().starts_with("ln1.");
                 let differ: Vec<_> = changed
@@ -363,7 +320,7 @@ fn what_reads_a_hook_is_what_an_edit_there_changes() {
 }
 
 #[test]
-fn a_look_at_what_was_left_out_shows_what_was_kept() {
+fn scores_and_patterns_computed_on_demand_equal_stored_ones() {
     let load = |most| engine("parallel-25", Processing::Folded, &[]).keeping_scores(most);
     for edits in [&[][..], &["blocks.0.hook_mlp_out = 0"], &["blocks.1.attn.hook_attn_scores[head=1 key=0] = -inf"]] {
         let [kept, left_out] = [usize::MAX, 0].map(|most| {
@@ -371,19 +328,22 @@ fn a_look_at_what_was_left_out_shows_what_was_kept() {
             let outcome = run(&mut engine, &spec(&TOKENS, edits)).unwrap();
             assert_eq!(outcome.run.cache.is_left_out(HookPoint::Block(0, BlockHook::Pattern)), most == 0);
             let cancel = std::sync::atomic::AtomicBool::new(false);
-            let mut looks = vec![Look::Heads, Look::Hook(HookPoint::Block(1, BlockHook::AttnScores))];
+            // compared as text, since masked values are NaN
+            let mut seen = vec![
+                format!("{:?}", outcome.heads(&engine).unwrap()),
+                format!("{:?}", outcome.statistics(HookPoint::Block(1, BlockHook::AttnScores), &engine).unwrap()),
+                format!("{:?}", engine.measure(&outcome, &cancel).unwrap()),
+            ];
             for hook in [BlockHook::AttnScores, BlockHook::Pattern] {
                 let slice = Slice { rows: Axis::Key, columns: Axis::Query, fixed: Some((Axis::Head, 1)) };
-                looks.push(Look::Values { point: HookPoint::Block(1, hook), slice });
+                seen.push(format!("{:?}", outcome.matrix(HookPoint::Block(1, hook), slice, &engine).unwrap()));
             }
             for which in WhichAttention::ALL {
-                looks.push(Look::Attention { block: 1, head: 1, which });
-                looks.push(Look::Patterns { block: None, which, compare: Compare::Difference, side: 4 });
+                seen.push(format!("{:?}", outcome.head_attention(1, 1, which, &engine).unwrap()));
+                let shown = (which, Compare::Difference);
+                seen.push(format!("{:?}", outcome.thumbnails(&engine, 0..2, shown, 4, &cancel).unwrap()));
             }
-            // as text, since what is masked is NaN
-            let seen = |look| format!("{:?}", outcome.look(look, &engine, &cancel).unwrap());
-            let views: Vec<String> = looks.into_iter().map(seen).collect();
-            (views, format!("{:?}", engine.measure(&outcome, &cancel).unwrap()))
+            seen
         });
         assert_eq!(kept, left_out);
     }

@@ -1,7 +1,7 @@
-//! The script that repeats a run with the reference, run with the reference where that is installed.
+//! Exported scripts, run with TransformerLens where it is installed.
 //!
-//! Extra: wants a Python with transformer-lens 2.18.0, named by REFERENCE_PYTHON, and one with 4.3.0, named by
-//! REFERENCE_PYTHON_4; else `python3`. What it does not find is skipped.
+//! `REFERENCE_PYTHON` names a Python with transformer-lens 2.18.0, `REFERENCE_PYTHON_4` one with 4.3.0; the default is
+//! `python3`. Tests whose version is not installed are skipped and say so.
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
@@ -12,7 +12,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// The Python that a variable names, if it has this version of the reference; else a line on stderr says why not.
+/// The Python that a variable names, if it has this version of TransformerLens; otherwise stderr says why the test is
+/// skipped.
 fn reference(variable: &str, version: &str) -> Option<String> {
     let python = std::env::var(variable).unwrap_or_else(|_| "python3".into());
     let check = format!(
@@ -23,7 +24,7 @@ fn reference(variable: &str, version: &str) -> Option<String> {
         Ok(out) => String::from_utf8_lossy(&out.stderr).lines().last().unwrap_or_default().to_string(),
         Err(error) => error.to_string(),
     };
-    // past the capture of tests that succeed
+    // bypasses the captured output, which is hidden if the test passes
     let mut stderr = std::io::stderr();
     let wanted = format!("{variable} names no Python with transformer-lens {version}");
     writeln!(stderr, "skipped: exported scripts with {version}, because {wanted} ({python}: {why})").unwrap();
@@ -31,10 +32,14 @@ fn reference(variable: &str, version: &str) -> Option<String> {
 }
 
 fn export(model: &str, args: &[&str]) -> String {
+    export_of("run", model, args)
+}
+
+fn export_of(what: &str, model: &str, args: &[&str]) -> String {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.py");
     let mut command = Command::new(env!("CARGO_BIN_EXE_pythia-tui"));
-    command.args(["run", "--model", model, "--export-python", path.to_str().unwrap()]).args(args);
+    command.args([what, "--model", model, "--export-python", path.to_str().unwrap()]).args(args);
     let out = command.output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     std::fs::read_to_string(path).unwrap()
@@ -46,7 +51,7 @@ fn fixture(name: &str) -> String {
 
 const PROMPTS: [&str; 4] = ["--tokens", "5,17,3,88,41,9", "--contrast-tokens", "5,17,60,88,2,9"];
 
-/// Every operation, on every kind of selection.
+/// Every operation on every kind of selection.
 const EDITS: [&str; 11] = [
     "blocks.0.attn.hook_z[head=3] = 0",
     "blocks.*.attn.hook_z[head=0,2:4 pos=-1] *= -0.7",
@@ -61,7 +66,31 @@ const EDITS: [&str; 11] = [
     "ln_final.hook_normalized[d_model=0:8] *= 0.5",
 ];
 
-/// Every opt-in hook, some in one block alone.
+/// Paths to every receiver, several to one, and with edits of the hooks along the way.
+const PATHS: [&str; 9] = [
+    "blocks.0.hook_mlp_out += noise 0.3 seed 12",
+    "blocks.*.ln1.hook_scale *= 1.5",
+    "blocks.0.attn.hook_result[head=1] -> blocks.1.hook_q_input[head=2] = patch",
+    "blocks.0.hook_mlp_out[pos=2:] -> blocks.1.hook_q_input[head=1:3] *= -2",
+    "hook_embed -> blocks.1.hook_k_input[head=0] = mean",
+    "blocks.0.attn.hook_result -> blocks.1.hook_v_input[head=3 pos=-1] = 0",
+    "hook_embed -> blocks.*.hook_mlp_in[d_model=4:] = freeze",
+    "blocks.1.attn.hook_q[head=2 pos=3] += 0.5",
+    "blocks.1.attn.hook_result[head=2,3] -> blocks.1.hook_resid_post += 0.1",
+];
+
+/// Edits with vectors: of streams, heads and what a path sends.
+const STEERED: [&str; 5] = [
+    "blocks.0.hook_resid_post += 2 * out",
+    "blocks.1.hook_resid_pre[pos=1:] -= proj in",
+    "blocks.1.attn.hook_z[head=1:3] += 1.5 * out",
+    "blocks.1.attn.hook_v -= proj in",
+    "hook_embed -> blocks.1.hook_mlp_in += 0.5 * out",
+];
+
+const VECTORS: [&str; 4] = ["--vector", "out=unembed:#7", "--vector", "in=embed:#3"];
+
+/// Every opt-in hook, some of them in one block only.
 const OPT_IN: [(&str, &str); 4] = [
     ("hook_tokens", "hook_tokens[pos=1] = 11"),
     ("blocks.1.hook_mlp_in", "blocks.1.hook_mlp_in[pos=0] *= 2"),
@@ -69,7 +98,7 @@ const OPT_IN: [(&str, &str); 4] = [
     ("blocks.1.hook_k_input", "blocks.1.hook_k_input[head=1 pos=3:] += 0.5"),
 ];
 
-/// Edits that TransformerLens 4.3.0 can't repeat: the checkpoint, the hook to enable, the line, further arguments, and why not.
+/// Edits that TransformerLens 4.3.0 can't repeat: checkpoint, hook to enable, line, further arguments, and reason.
 const REFUSED: [(&str, &str, &str, &[&str], &str); 5] = [
     ("parallel-25", "", "blocks.0.attn.hook_rot_q[pos=2] = 0", &[], "it does not compute this value"),
     ("parallel-25", "hook_tokens", "hook_tokens[pos=1] = 11", &[], "it does not compute this value"),
@@ -90,14 +119,14 @@ const REFUSED: [(&str, &str, &str, &[&str], &str); 5] = [
     ),
 ];
 
-/// The arguments of a run on both prompts with these edits, each with the hook to enable for it, if any.
+/// The arguments of a run on both prompts with these edits; each edit comes with the hook to enable for it, or an empty name.
 fn arguments<'a>(edits: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<&'a str> {
     let enable = |hook: &'a str| if hook.is_empty() { vec![] } else { vec!["--enable", hook] };
     let edits = edits.into_iter().flat_map(|(hook, line)| [enable(hook), vec!["--edit", line]].concat());
     PROMPTS.into_iter().chain(edits).collect()
 }
 
-fn plain(lines: &[&'static str]) -> Vec<&'static str> {
+fn plain<'a>(lines: &[&'a str]) -> Vec<&'a str> {
     arguments(lines.iter().map(|line| ("", *line)))
 }
 
@@ -108,26 +137,41 @@ fn run_script(python: &str, script: &str) -> Output {
     Command::new(python).arg(&path).output().unwrap()
 }
 
-/// Export a run of the checkpoint in a directory, and repeat it.
+/// Export a run of the checkpoint in a directory, and run the script.
 fn holds(python: &str, model: &str, args: &[&str]) {
-    let out = run_script(python, &export(model, args));
+    passes(python, &export(model, args), model, args);
+}
+
+fn passes(python: &str, script: &str, model: &str, args: &[&str]) {
+    let out = run_script(python, script);
     let text = String::from_utf8_lossy(&out.stdout);
     let error = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success() && text.ends_with("equal\n"), "{model} {args:?}: {text}{error}");
 }
 
-/// What every version repeats. `unprocessed`: the edits to try without processing.
+/// Run the scripts that pass in every version. `unprocessed` are the edits to try without processing.
 fn hold(python: &str, opt_in: &[(&'static str, &'static str)], unprocessed: &[&'static str]) {
     holds(python, &fixture("parallel-25"), &plain(&EDITS));
     holds(python, &fixture("sequential-25"), &plain(&EDITS));
     holds(python, &fixture("parallel-100"), &arguments(opt_in.iter().copied()));
+    for model in ["parallel-25", "sequential-25"] {
+        holds(python, &fixture(model), &plain(&PATHS));
+        holds(python, &fixture(model), &[plain(&PATHS), vec!["--no-processing"]].concat());
+    }
+    holds(python, &fixture("parallel-25"), &[plain(&STEERED), VECTORS.to_vec()].concat());
+    holds(python, &fixture("sequential-25"), &[plain(&STEERED), VECTORS.to_vec(), vec!["--no-processing"]].concat());
+    let on = ["blocks.1.hook_q_input", "blocks.1.hook_k_input", "blocks.1.hook_v_input", "attn.hook_result"];
+    let unscaled: Vec<&str> =
+        PATHS.into_iter().filter(|line| !line.contains("ln1") && !line.contains("mlp_in")).collect();
+    let enabled = on.into_iter().flat_map(|hook| ["--enable", hook]);
+    holds(python, &fixture("parallel-25"), &plain(&unscaled).into_iter().chain(enabled).collect::<Vec<_>>());
     for (name, changes) in configs() {
         let directory = with_settings(name, &changes);
         let model = directory.path().to_str().unwrap();
         holds(python, model, &plain(&EDITS));
         holds(python, model, &[plain(unprocessed), vec!["--no-processing"]].concat());
     }
-    // and it does not hold when the run was another
+    // the script fails if the run was a different one
     let script = export(&fixture("parallel-25"), &plain(&EDITS));
     let changed = script.replacen("0.699999", "0.6", 1);
     assert_ne!(changed, script);
@@ -135,7 +179,7 @@ fn hold(python: &str, opt_in: &[(&'static str, &'static str)], unprocessed: &[&'
 }
 
 #[test]
-fn scripts_hold_with_the_reference() {
+fn scripts_pass_in_the_reference() {
     let Some(python) = reference("REFERENCE_PYTHON", "2.18.0") else { return };
     hold(&python, &OPT_IN, &EDITS);
     for (model, enable, line, args, _) in REFUSED {
@@ -144,7 +188,7 @@ fn scripts_hold_with_the_reference() {
 }
 
 #[test]
-fn scripts_hold_with_the_current_transformer_lens_or_say_why_not() {
+fn scripts_pass_in_the_current_transformer_lens_or_name_the_hook() {
     let Some(python) = reference("REFERENCE_PYTHON_4", "4.3.0") else { return };
     let refused =
         |line: &str| REFUSED.iter().any(|(.., other, _, _)| line.split('[').next() == other.split('[').next());
@@ -163,8 +207,75 @@ fn scripts_hold_with_the_current_transformer_lens_or_say_why_not() {
     }
 }
 
-/// Ways to write the settings of a micro checkpoint that the script can't take from `transformers`'s reading of them: fields
-/// to set, or with null to leave out.
+/// Edits that a circuit can have.
+const OF_COMPONENTS: [&str; 5] = [
+    "blocks.0.attn.hook_z[head=3] = 0",
+    "blocks.1.attn.hook_pattern[head=2 query=-1 key=0] += 0.25",
+    "blocks.0.mlp.hook_post[pos=2:] = freeze",
+    "blocks.1.attn.hook_v[pos=2:5 d_head=1] = patch",
+    "blocks.1.hook_mlp_out += noise 0.3 seed 12",
+];
+
+/// Scripts of circuits of every size, by every metric, with edits, and with the edges that a file lists.
+fn circuits_hold(python: &str) {
+    let measured: [&[&str]; 5] = [
+        &["--target", "#5", "--distractor", "#9"],
+        &["--target", "#5", "--pos", "3"],
+        &["--metric", "prob", "--target", "#5"],
+        &["--metric", "kl", "--method", "eap-ig"],
+        &["--metric", "loss"],
+    ];
+    for model in ["parallel-25", "sequential-25"] {
+        let model = &fixture(model);
+        for (number, metric) in measured.iter().enumerate() {
+            let top = ["0", "7", "40", "1000", "25"][number];
+            let args = [&PROMPTS[..], metric, &["--top", top]].concat();
+            passes(python, &export_of("circuit", model, &args), model, &args);
+        }
+        let edits: Vec<&str> = OF_COMPONENTS.iter().flat_map(|line| ["--edit", line]).collect();
+        for processing in [&[][..], &["--no-processing"]] {
+            let args = [&PROMPTS[..], measured[0], &["--top", "30"], &edits, processing].concat();
+            passes(python, &export_of("circuit", model, &args), model, &args);
+        }
+    }
+    // the script fails if the circuit was another one
+    let args = [&PROMPTS[..], measured[0], &["--top", "30"]].concat();
+    let script = export_of("circuit", &fixture("parallel-25"), &args);
+    let start = script.find("CIRCUIT = [\n    \"").unwrap() + "CIRCUIT = [\n    ".len();
+    let end = start + script[start..].find(", ").unwrap() + 2;
+    let changed = format!("{}{}", &script[..start], &script[end..]);
+    assert!(!run_script(python, &changed).status.success());
+}
+
+#[test]
+fn circuits_pass_in_the_reference() {
+    let Some(python) = reference("REFERENCE_PYTHON", "2.18.0") else { return };
+    circuits_hold(&python);
+}
+
+#[test]
+fn circuits_pass_in_the_current_transformer_lens() {
+    let Some(python) = reference("REFERENCE_PYTHON_4", "4.3.0") else { return };
+    circuits_hold(&python);
+}
+
+#[test]
+fn a_script_contains_the_circuit() {
+    let args = [&PROMPTS[..], &["--target", "#5", "--top", "8", "--edit", OF_COMPONENTS[0]]].concat();
+    let script = export_of("circuit", &fixture("parallel-25"), &args);
+    for part in [
+        "METRIC = \"logit-diff\", 5, 5, None",
+        "CIRCUIT = [\n    \"",
+        "->logits\"",
+        "\"blocks.0.attn.hook_z[head=3] = 0\", \"=\", 0.0",
+    ] {
+        assert!(script.contains(part), "{part}\n{script}");
+    }
+    let circuit = &script[script.find("CIRCUIT = [").unwrap()..script.find("METRIC").unwrap()];
+    assert_eq!(circuit.matches("->").count(), 8);
+}
+
+/// Config formats whose settings `transformers` reads differently: the fields to set, or to remove where null.
 fn configs() -> [(&'static str, Value); 7] {
     let rope = |base: f64, fraction: f64| json!({"rope_type": "default", "rope_theta": base, "partial_rotary_factor": fraction});
     [
@@ -181,7 +292,7 @@ fn configs() -> [(&'static str, Value); 7] {
     ]
 }
 
-/// A micro checkpoint with other settings.
+/// A micro checkpoint with these changes to its config.
 fn with_settings(name: &str, changes: &Value) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let config = std::fs::read(format!("{}/config.json", fixture(name))).unwrap();
@@ -199,7 +310,7 @@ fn with_settings(name: &str, changes: &Value) -> tempfile::TempDir {
 }
 
 #[test]
-fn a_script_states_the_settings_however_they_are_written() {
+fn a_script_states_the_settings_of_every_config_format() {
     let script = |at: usize| {
         let (name, changes) = &configs()[at];
         export(with_settings(name, changes).path().to_str().unwrap(), &PROMPTS)
@@ -221,12 +332,12 @@ fn a_script_states_the_settings_however_they_are_written() {
     stated(&script(2), &["eps=0.05,", "rotary_dim=8, rotary_base=777.25,"]);
     stated(&script(3), &["act_fn=\"gelu_new\"", "parallel_attn_mlp=False", "rotary_dim=6, rotary_base=2000.0,"]);
     stated(&script(5), &["act_fn=\"silu\"", "TIED = True"]);
-    // nothing is read again
+    // the script does not read the config
     assert!(!script(0).contains("hf.config") && !script(0).contains("getattr"));
 }
 
 #[test]
-fn a_script_holds_the_run() {
+fn a_script_contains_the_run() {
     let args: Vec<&str> =
         PROMPTS.into_iter().chain(["--edit", "blocks.1.attn.hook_v[pos=2:5 d_head=1] = patch"]).collect();
     let script = export(&fixture("parallel-25"), &args);

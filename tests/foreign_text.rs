@@ -1,4 +1,4 @@
-//! Text of files, arguments and servers reaches the terminal escaped, whatever it holds.
+//! Text from files, arguments and servers is escaped before it reaches the terminal.
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
@@ -13,10 +13,10 @@ use common::{
 use pythia_tui::printed::is_printable;
 use serde_json::Value;
 
-/// A title, a bell, C1's and C0's way to clear the screen, a reversed line, DEL, and a line of its own.
+/// Sets the title, rings the bell, clears the screen with C1 and C0 sequences, reverses text, and adds DEL and a line.
 const FOREIGN: &str = "a\u{1b}]0;x\u{7}\u{9b}2J\u{1b}[2J\u{202e}\u{2066}\u{2028}\u{7f}\r\u{61c}\nFORGED";
 
-/// What is printed steers nothing and forges no line.
+/// Check that output contains no control characters and no forged line.
 fn harmless(bytes: Vec<u8>, context: &str) -> String {
     let text = String::from_utf8(bytes).unwrap();
     assert!(text.chars().all(|c| c == '\n' || is_printable(c)), "{context}: {text:?}");
@@ -33,7 +33,7 @@ fn refusal(mut command: Command) -> String {
 }
 
 #[test]
-fn arguments_are_repeated_escaped() {
+fn arguments_are_quoted_escaped() {
     let option = format!("--{FOREIGN}");
     let (below, file) = (format!("/nonexistent/{FOREIGN}/file"), format!("/tmp/{FOREIGN}.txt"));
     let edit = format!("blocks.0.{FOREIGN} = 0");
@@ -86,7 +86,7 @@ fn arguments_are_repeated_escaped() {
 
 #[cfg(unix)]
 #[test]
-fn arguments_that_are_not_utf_8_are_refused_as_well() {
+fn arguments_that_are_not_utf_8_are_refused() {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
     for word in [&b"--model=\x1b[2J\xff"[..], b"--\x1b[2J\xff", b"--log=/nonexistent/\x1b[2J\xff"] {
         let mut command = program(&["run"]);
@@ -102,7 +102,7 @@ fn experiments_are_quoted_escaped() {
     let text = serde_json::to_string(FOREIGN).unwrap().replace('\u{7f}', "\\u007f");
     let path = file.to_str().unwrap();
     for (line, expected) in [
-        (format!("model = {text}"), "is no model"),
+        (format!("model = {text}"), "is not a model"),
         (format!("model = 'demo'\n{text} = 1"), "unknown field"),
         (format!("model = 'demo'\nprompt = 'x'\nmetric = {text}"), "there is no metric"),
         (format!("model = 'demo'\nprompt = 'x'\nprocessing = {text}"), "there is no processing"),
@@ -113,7 +113,7 @@ fn experiments_are_quoted_escaped() {
         (format!("model = 'demo'\nprompt = 'x'\n[view]\ntab = {text}\nhook = 'hook_embed'"), "there is no view"),
         (format!("model = 'demo'\nprompt = 'x'\n[view]\ntab = 'shape'\nhook = {text}"), "there is no hook"),
         (format!("model = 'demo'\nrevision = {text}"), "has no revisions"),
-        (format!("model = 'pythia-70m'\nrevision = {text}"), "is no revision"),
+        (format!("model = 'pythia-70m'\nrevision = {text}"), "is not a revision"),
         ("model = \u{9b}".into(), "experiment.toml, line 2"),
     ] {
         fs::write(&file, format!("version = 1\n{line}\n")).unwrap();
@@ -143,7 +143,7 @@ fn checkpoints_are_quoted_escaped() {
         fs::write(dir.join("model.safetensors.index.json"), index.to_string()).unwrap();
     }));
     broken.push(copy_of_micro(|dir| {
-        // a header that names a tensor and a type that do not exist
+        // a header with an unknown tensor and an unknown type
         let header = serde_json::json!({FOREIGN: {"dtype": FOREIGN, "shape": [1], "data_offsets": [0, 4]}}).to_string();
         let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 4]].concat();
         fs::write(dir.join("model.safetensors"), bytes).unwrap();
@@ -161,7 +161,7 @@ fn checkpoints_are_quoted_escaped() {
 
 #[cfg(unix)]
 #[test]
-fn names_of_directories_are_printed_escaped_and_kept_in_json() {
+fn directory_names_are_printed_escaped_and_unchanged_in_json() {
     let parent = tempfile::tempdir().unwrap();
     let name = FOREIGN.replace('/', "");
     let dir = parent.path().join(&name);
@@ -180,7 +180,7 @@ fn names_of_directories_are_printed_escaped_and_kept_in_json() {
 }
 
 #[test]
-fn tokens_are_printed_escaped_and_kept_in_json() {
+fn tokens_are_printed_escaped_and_unchanged_in_json() {
     let args = ["run", "--model", "demo", "\u{9b}\u{202e}\u{7f}\u{1b}"];
     harmless(stdout(&args).into(), "run");
     let json = harmless(stdout(&[&args[..], &["--json"]].concat()).into(), "run --json");
@@ -222,7 +222,7 @@ fn names_in_the_cache_are_printed_escaped() {
 }
 
 #[test]
-fn what_a_hub_answers_is_repeated_escaped() {
+fn answers_of_a_hub_are_quoted_escaped() {
     let server = FakeHub::start();
     server.publish("EleutherAI/pythia-14m", "main", &fixture("parallel-25"));
     server.rename_commits(FOREIGN);

@@ -1,4 +1,4 @@
-//! Every form in which checkpoints are written gives the very same model; damaged ones are refused with a reason.
+//! Every file format of checkpoints gives the same model; damaged files are refused with a reason.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
@@ -16,7 +16,7 @@ const FORMS: [&str; 8] =
     ["f32", "bf16", "f16-buffers", "f16-shards", "f16-bin", "bf16-bin", "f16-bin-shards-buffers", "f64-views-bin"];
 
 #[test]
-fn loading_stops_before_the_next_tensor_once_it_is_not_wanted() {
+fn loading_can_be_stopped_before_the_next_tensor() {
     use std::cell::Cell;
     let source = Source::Directory(fixture("parallel-25"));
     let tensors = Cell::new(0);
@@ -43,7 +43,7 @@ fn load(directory: &Path) -> Result<Engine, ModelError> {
 }
 
 #[test]
-fn every_form_gives_the_same_model() {
+fn every_file_format_gives_the_same_model() {
     let ran = |form: &str| {
         let mut engine = load(&fixture("formats").join(form)).unwrap();
         let outcome = run(&mut engine, &spec(&[3, 1, 4, 1, 5, 9, 2, 6], &[])).unwrap();
@@ -61,7 +61,7 @@ fn every_form_gives_the_same_model() {
 }
 
 #[test]
-fn tensors_that_are_not_used_are_noted() {
+fn unused_tensors_are_noted() {
     for form in FORMS {
         let loaded =
             Source::Directory(fixture("formats").join(form)).load(Processing::Folded, Placement::cpu()).unwrap();
@@ -73,7 +73,7 @@ fn tensors_that_are_not_used_are_noted() {
     }
 }
 
-/// Why a copy of a form is refused after `damage`.
+/// The error of loading a copy of a fixture after `damage`.
 fn refused(form: &str, damage: impl FnOnce(&Path)) -> String {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(fixture("formats").join(form)).unwrap() {
@@ -81,7 +81,7 @@ fn refused(form: &str, damage: impl FnOnce(&Path)) -> String {
         fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
     }
     damage(copy.path());
-    let error = load(copy.path()).err().unwrap_or_else(|| panic!("{form} was taken in spite of its damage"));
+    let error = load(copy.path()).err().unwrap_or_else(|| panic!("{form} was accepted in spite of its damage"));
     error.to_string().replace(&copy.path().display().to_string(), "DIR")
 }
 
@@ -107,7 +107,7 @@ fn truncated_files_are_refused() {
 }
 
 #[test]
-fn a_shard_that_is_missing_is_named() {
+fn a_missing_shard_is_named() {
     let message = refused("f16-bin-shards-buffers", |dir| {
         fs::remove_file(dir.join("pytorch_model-00003-of-00003.bin")).unwrap();
     });
@@ -121,12 +121,12 @@ fn a_shard_that_is_missing_is_named() {
     assert!(message.contains("is not a file name"), "{message}");
 }
 
-/// Whatever byte of the pickle or the archive's directory is another one, there is a message and no panic.
+/// A changed byte in the pickle or in the archive's directory causes an error and no panic.
 #[test]
 fn corrupted_pickles_are_refused() {
     let whole = fs::read(fixture("formats/f16-bin/pytorch_model.bin")).unwrap();
     let at = whole.windows(8).position(|w| w == b"data.pkl").unwrap();
-    // the pickle begins behind its name and padding
+    // the pickle begins after its name and padding
     let pickle = at + whole[at..].windows(2).position(|w| w == b"\x80\x02").unwrap();
     for place in (pickle..pickle + 400).step_by(37) {
         let message = refused("f16-bin", |dir| {
@@ -136,7 +136,7 @@ fn corrupted_pickles_are_refused() {
         });
         assert!(message.contains("pytorch_model.bin: not a readable file of weights"), "{message}");
     }
-    // what torch wrote before version 1.6, and what is no checkpoint at all
+    // the format of torch before version 1.6, and a file that is not a checkpoint
     for (bytes, what) in [
         (&b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."[..], "the format that PyTorch wrote before version 1.6"),
         (b"<html>404</html>", "it is a web page"),
@@ -151,9 +151,9 @@ fn corrupted_pickles_are_refused() {
     }
 }
 
-/// A header of JSON takes many times its size to read, so that its length is bounded.
+/// Parsing a JSON header takes many times its size, so its length is bounded.
 #[test]
-fn a_header_that_is_too_long_is_refused() {
+fn an_oversized_header_is_refused() {
     for (spaces, refusal) in [(1 << 20, None), (16 << 20, Some("header too large"))] {
         let copy = tempfile::tempdir().unwrap();
         fs::copy(fixture("formats/f32/config.json"), copy.path().join("config.json")).unwrap();
@@ -171,9 +171,9 @@ fn a_header_that_is_too_long_is_refused() {
     }
 }
 
-/// The safest form is taken where there are several.
+/// Where a directory has several formats, the safest is used.
 #[test]
-fn safetensors_go_before_pickles() {
+fn safetensors_are_preferred_to_pickles() {
     let copy = tempfile::tempdir().unwrap();
     for (form, file) in [("f32", "config.json"), ("f32", "model.safetensors")] {
         fs::copy(fixture("formats").join(form).join(file), copy.path().join(file)).unwrap();
@@ -182,16 +182,16 @@ fn safetensors_go_before_pickles() {
     assert!(load(copy.path()).is_ok());
 }
 
-/// A file that is whole, but whose pickle says what is not so: no panic, and nothing read outside of it.
+/// With a false pickle in an intact archive, nothing panics and nothing outside the file is read.
 #[test]
-fn pickles_that_lie_are_refused() {
+fn corrupted_pickles_with_valid_checksums_are_refused() {
     let whole = fs::read(fixture("formats/f16-bin/pytorch_model.bin")).unwrap();
     let find = |what: &[u8]| whole.windows(what.len()).position(|w| w == what).unwrap();
     let name = find(b"/data.pkl");
     let pickle = name + whole[name..].windows(2).position(|w| w == b"\x80\x02").unwrap();
     let end = pickle + whole[pickle..].windows(4).position(|w| w == b"PK\x07\x08" || w == b"PK\x03\x04").unwrap();
     let checksum = |bytes: &[u8]| {
-        // as the archive's directory and the entry's end have it: the polynomial of zip
+        // CRC-32, which the archive's directory and the end of the entry contain
         let mut crc = !0u32;
         for byte in bytes {
             crc ^= u32::from(*byte);
@@ -205,7 +205,7 @@ fn pickles_that_lie_are_refused() {
     let old = checksum(&whole[pickle..body_end]).to_le_bytes();
     let places: Vec<usize> =
         whole.windows(4).enumerate().filter(|(_, window)| *window == old).map(|(at, _)| at).collect();
-    assert!(!places.is_empty(), "the checksum stands somewhere");
+    assert!(!places.is_empty(), "the archive has no checksum");
     let mut refusals = 0;
     for place in (pickle + 2..body_end - 1).step_by(11) {
         let mut bytes = whole.clone();
@@ -219,5 +219,5 @@ fn pickles_that_lie_are_refused() {
         fs::write(copy.path().join("pytorch_model.bin"), bytes).unwrap();
         refusals += usize::from(load(copy.path()).is_err());
     }
-    assert!(refusals > 50, "{refusals} of them were noticed");
+    assert!(refusals > 50, "only {refusals} were refused");
 }

@@ -1,6 +1,6 @@
-//! A file that a full disk cuts off at any byte is an error, and what stood there before is untouched.
+//! Writing to a disk that fills up at any byte is an error and leaves the existing file untouched.
 //!
-//! In a process of its own: it limits the size of the files that it writes.
+//! The test runs in its own process, because it limits the size of the files that the process can write.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -13,6 +13,7 @@ use pythia_tui::{
     engine::{Array, save_cache, write_npz},
     fs::{Readers, write_atomic, write_text},
     model::Processing,
+    table::{self, Cell, Columns, Kind, Metadata},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -23,7 +24,7 @@ fn limit_files(bytes: Option<u64>) {
 
 type Writer<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
 
-/// Write a file with room for every number of bytes in its last kilobyte, and for all of it.
+/// Write a file with every size limit within its last kilobyte, and then without one.
 fn write_with_little_room(path: &Path, write: Writer<'_>) {
     write(path).unwrap();
     let whole = fs::read(path).unwrap();
@@ -47,7 +48,7 @@ fn write_with_little_room(path: &Path, write: Writer<'_>) {
 
 #[test]
 fn every_writer_notices_a_full_disk_at_every_byte() {
-    // the signal that comes with the error would end the process
+    // otherwise the signal that accompanies the error would end the process
     let caught = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, caught.clone()).unwrap();
     let mut engine = engine("parallel-25", Processing::Folded, &[]);
@@ -55,7 +56,21 @@ fn every_writer_notices_a_full_disk_at_every_byte() {
     let array = |name: &str, n: u8| Array { name: name.into(), shape: vec![n.into()], values: vec![0.5; n.into()] };
     let arrays = [array("values", 200), array("others", 3)];
     let text = "a line of text\n".repeat(200);
-    let writers: [(&str, Writer<'_>); 5] = [
+    let table = |path: &Path| {
+        let columns = Columns::new(&[("cell", Kind::Int), ("text", Kind::Text)]);
+        let row = |i: usize| vec![i.into(), Cell::Text(format!("text {i}"))];
+        let written =
+            table::write(path, &columns, &Metadata::new(), |sink| (0..300).try_for_each(|i| sink.push(row(i))));
+        written.map_err(|error| {
+            let message = error.to_string();
+            assert!(message.ends_with(": File too large"), "{message}");
+            message
+        })
+    };
+    let writers: [(&str, Writer<'_>); 8] = [
+        ("t.parquet", &table),
+        ("t.csv", &table),
+        ("t.jsonl", &table),
         ("c.npz", &|path| save_cache(&engine, &outcome.run, path).map_err(|e| e.to_string())),
         ("c.safetensors", &|path| save_cache(&engine, &outcome.run, path).map_err(|e| e.to_string())),
         ("view.npz", &|path| {
@@ -76,7 +91,7 @@ fn every_writer_notices_a_full_disk_at_every_byte() {
         write_with_little_room(&dir.path().join(name), write);
     }
     assert!(caught.load(std::sync::atomic::Ordering::Relaxed), "the limit was felt");
-    // writing goes on as usual afterwards
+    // afterwards, files can be written again
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"x").unwrap();
 }

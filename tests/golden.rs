@@ -1,4 +1,4 @@
-//! Every hook and edit against TransformerLens 2.18.0, as `tests/golden/generate.py` wrote it down.
+//! Every hook and edit against TransformerLens 2.18.0, from the files of `tests/golden/generate.py`.
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, clippy::float_cmp, reason = "a test fails by panicking")]
 
 mod common;
@@ -13,7 +13,7 @@ use common::{
 };
 use pythia_tui::{
     analysis::HeadScores,
-    engine::{Control, Engine, Filling, Look, Map, Metric, Patch, Question, Spec, View, WhichAttention, lens_points},
+    engine::{Control, Engine, Filling, LensQuestion, Map, Metric, Patch, Question, Spec, WhichAttention, lens_points},
     hooks::{Capture, Interventions, Op, Plan, References},
     model::{ACTIVATIONS, Config, Placement, Processing, Start, modules},
 };
@@ -28,7 +28,7 @@ fn run_tokens(engine: &mut Engine, tokens: Vec<u32>) -> HashMap<String, Vec<f32>
 }
 
 #[test]
-fn every_hook_of_every_form() {
+fn every_hook_of_every_checkpoint_equals_the_reference() {
     let mut worst = 0.0f64;
     for checkpoint in CHECKPOINTS {
         for (processing, kind) in PROCESSINGS {
@@ -49,8 +49,8 @@ fn every_hook_of_every_form() {
     println!("largest error {worst:.1e}");
 }
 
-/// In 16 bits both sides round at the same places, and where a sum falls on another side of a rounding it is one unit: 2^-11
-/// for f16, 2^-8 for bf16, some of them after two blocks. The largest errors measured are 2.3e-3 and 2.6e-2 of a tensor's scale.
+/// In 16 bits both sides round at the same points; a sum that rounds differently is off by one unit, 2^-11 for f16 and 2^-8
+/// for bf16, and two blocks add a few of these up. The largest errors measured are 2.3e-3 and 2.6e-2 of a tensor's scale.
 #[test]
 fn half_precision_is_rounded_where_the_reference_rounds() {
     for checkpoint in ["parallel-25", "sequential-25"] {
@@ -77,7 +77,7 @@ fn half_precision_is_rounded_where_the_reference_rounds() {
 }
 
 #[test]
-fn the_logit_lens_and_the_head_scores() {
+fn the_logit_lens_and_the_head_scores_equal_the_reference() {
     let mut worst = 0.0f64;
     for checkpoint in CHECKPOINTS {
         for (processing, kind) in PROCESSINGS {
@@ -91,8 +91,9 @@ fn the_logit_lens_and_the_head_scores() {
                 let error = error(&golden.tensors[&format!("lens/{layer}")], &found);
                 assert!(error <= TOLERANCE, "{checkpoint} {kind}: lens at {point} diverges by {error:.1e}");
                 worst = worst.max(error);
-                // a part of the positions, as the explorer asks for them
-                let columns = engine.lens(&lens, 3..9, &AtomicBool::new(false)).unwrap();
+                // some of the positions, as the explorer requests them
+                let question = LensQuestion { positions: 3..9, top: 20, target: None };
+                let columns = engine.lens(&engine.lenses[0], &lens, &question, &AtomicBool::new(false)).unwrap();
                 for (column, row) in columns.iter().zip(found.chunks(found.len() / 17).skip(3)) {
                     let most = row.iter().copied().fold(f32::MIN, f32::max);
                     assert_eq!(column.cells[layer].top[0].logit, most, "{checkpoint} {kind}: lens at {point}");
@@ -117,13 +118,13 @@ fn the_logit_lens_and_the_head_scores() {
 }
 
 #[test]
-fn attribution_and_the_value_weighted_pattern() {
+fn attribution_and_the_value_weighted_pattern_equal_the_reference() {
     const TARGET: (u32, u32) = (5, 9);
     let (mut worst, mut worst_sum) = (0.0f64, 0.0f64);
     for checkpoint in CHECKPOINTS {
         for (processing, kind) in PROCESSINGS {
             let golden = Golden::open(&format!("{checkpoint}-{kind}"));
-            // with hook_result on, heads are read from it; else they are computed from hook_z
+            // heads come from hook_result if it is on, otherwise from hook_z
             for enable in [vec![], vec!["attn.hook_result".to_string()]] {
                 let mut engine = engine(checkpoint, processing, &enable);
                 let outcome =
@@ -147,13 +148,7 @@ fn attribution_and_the_value_weighted_pattern() {
                 let found: Vec<f32> = (0..4)
                     .flat_map(|head| {
                         let which = WhichAttention::ValueWeighted;
-                        match outcome
-                            .look(Look::Attention { block: 1, head, which }, &engine, &AtomicBool::new(false))
-                            .unwrap()
-                        {
-                            View::Attention { values, .. } => values,
-                            other => panic!("{other:?}"),
-                        }
+                        outcome.head_attention(1, head, which, &engine).unwrap().run
                     })
                     .collect();
                 let error = error(&golden.tensors["value_weighted"], &found);
@@ -165,9 +160,9 @@ fn attribution_and_the_value_weighted_pattern() {
     println!("largest error {worst:.1e}, of a sum {worst_sum:.1e}");
 }
 
-/// The same weights with every other activation function.
+/// On the same weights.
 #[test]
-fn every_activation_function() {
+fn every_activation_function_equals_the_reference() {
     let config = std::fs::read_to_string(fixture("parallel-25").join("config.json")).unwrap();
     let mut worst = 0.0f64;
     for (processing, kind) in PROCESSINGS {
@@ -187,7 +182,7 @@ fn every_activation_function() {
             worst = worst.max(compare(&format!("{name}, {kind}"), &expected, &found));
             let class = golden.json("classes")[name].clone();
             assert!(modules(&engine.loaded.model.config).iter().any(|module| class == module.class), "{class}");
-            // the last position alone is another way through the MLP
+            // the last position alone takes another path through the MLP
             let last = forward_last(&engine, &ids(&golden.json("prompt")));
             let all = &found["logits"];
             let off = error(&all[all.len() - last.len()..], &last);
@@ -207,7 +202,7 @@ fn forward_last(engine: &Engine, tokens: &[u32]) -> Vec<f32> {
 }
 
 #[test]
-fn modules_are_those_of_hugging_face() {
+fn modules_equal_those_of_hugging_face() {
     for checkpoint in CHECKPOINTS {
         let json = |name: &str| -> Value {
             serde_json::from_str(&std::fs::read_to_string(fixture(checkpoint).join(name)).unwrap()).unwrap()
@@ -221,7 +216,7 @@ fn modules_are_those_of_hugging_face() {
     }
 }
 
-/// A map's values by the metric, in the order of its cells.
+/// A map, and its values by the metric in the order of its cells.
 fn sweep(engine: &mut Engine, spec: &Spec, map: Map, metric: Metric) -> (Filling, Vec<f32>) {
     let (cancel, question) = (AtomicBool::new(false), Question { target: 5, distractor: Some(9) });
     let control = Control { cancel: &cancel, progress: &|_, _| {} };
@@ -232,7 +227,7 @@ fn sweep(engine: &mut Engine, spec: &Spec, map: Map, metric: Metric) -> (Filling
 }
 
 #[test]
-fn patching_maps_and_ablation_sweeps() {
+fn patching_maps_and_ablation_sweeps_equal_the_reference() {
     let mut worst = 0.0f64;
     for checkpoint in ["parallel-25", "sequential-25"] {
         for (processing, kind) in PROCESSINGS {
@@ -249,7 +244,7 @@ fn patching_maps_and_ablation_sweeps() {
             let mut every = vec![];
             for patch in Patch::ALL {
                 let (filling, mut found) = sweep(&mut engine, &spec, Map::Patch(patch), Metric::LogitDiff);
-                // there, by_pos is [layer, pos, head], but for patterns
+                // there, by_pos is [layer, pos, head] except for patterns
                 if filling.grid.rows.len() == 8 && patch != Patch::HeadPatternByPos {
                     let n = tokens.len();
                     let at = |layer: usize, pos: usize, head: usize| found[(layer * 4 + head) * n + pos];
@@ -278,7 +273,7 @@ fn patching_maps_and_ablation_sweeps() {
 }
 
 #[test]
-fn every_opt_in_hook() {
+fn every_opt_in_hook_equals_the_reference() {
     let mut worst = 0.0f64;
     for checkpoint in ["parallel-25", "sequential-25"] {
         for (processing, kind) in PROCESSINGS {
@@ -297,7 +292,7 @@ fn every_opt_in_hook() {
 }
 
 #[test]
-fn every_edit() {
+fn every_edit_equals_the_reference() {
     let (mut worst, mut worst_effect) = (0.0f64, 0.0f64);
     for checkpoint in ["parallel-25", "sequential-25"] {
         for (processing, kind) in PROCESSINGS {
@@ -320,7 +315,7 @@ fn every_edit() {
                 let expected = golden.under(&number.to_string());
                 let (kl, tensors): (Vec<_>, Vec<_>) = expected.into_iter().partition(|(name, _)| name == "kl");
                 worst = worst.max(compare(&what, &tensors, &found));
-                // KL is a difference of log-probabilities, whose own rounding is what limits it
+                // KL is limited by the rounding of the log-probabilities it subtracts
                 for (pos, (a, b)) in kl[0].1.iter().zip(&found["kl"]).enumerate() {
                     assert!((a - b).abs() <= 1e-5 * (1.0 + a.abs()), "{what}: KL at {pos} is {b}, expected {a}");
                 }
@@ -337,10 +332,10 @@ fn every_edit() {
     println!("largest error {worst:.1e}, of an effect {worst_effect:.1e}");
 }
 
-/// What is summed up beside the forward pass is summed up in f32, also where the model has 16 bits.
+/// Sums outside the forward pass are computed in f32 even if the model has 16 bits.
 #[test]
-fn analyses_in_half_precision_are_those_in_f32_but_for_rounding() {
-    // twice what was measured; a mean summed up in 16 bits was off by 2e-3 and 2.5e-2
+fn analyses_in_half_precision_differ_from_f32_only_by_rounding() {
+    // twice the measured error; with means summed in 16 bits it was 2e-3 and 2.5e-2
     for (dtype, unit) in [(DType::F16, 1.0), (DType::BF16, 8.0)] {
         let mut wide = engine("parallel-25", Processing::Folded, &[]);
         let mut half = engine_at("parallel-25", Processing::Folded, &[], Placement { dtype, ..Placement::cpu() });
@@ -348,10 +343,9 @@ fn analyses_in_half_precision_are_those_in_f32_but_for_rounding() {
         let edits = ["blocks.0.hook_mlp_out = mean", "blocks.1.attn.hook_q[head=1] = mean"];
         let spec = common::spec(&tokens, &edits);
         let outcomes = [run(&mut wide, &spec).unwrap(), run(&mut half, &spec).unwrap()];
-        let [wide_look, half_look] = [(&wide, &outcomes[0]), (&half, &outcomes[1])].map(|(engine, outcome)| {
+        let [wide, half] = [(&wide, &outcomes[0]), (&half, &outcomes[1])].map(|(engine, outcome)| {
             let cancel = AtomicBool::new(false);
-            let look = Look::Attention { block: 1, head: 2, which: WhichAttention::ValueWeighted };
-            let Ok(View::Attention { values, .. }) = outcome.look(look, engine, &cancel) else { panic!("no view") };
+            let values = outcome.head_attention(1, 2, WhichAttention::ValueWeighted, engine).unwrap().run;
             let parts = engine.attribution(&outcome.run, 199, 5, Some(9)).unwrap().unwrap();
             let sum = parts.embed + parts.mlps.iter().sum::<f64>() + parts.heads.iter().flatten().sum::<f64>();
             let measured = engine.measure(outcome, &cancel).unwrap();
@@ -361,7 +355,7 @@ fn analyses_in_half_precision_are_those_in_f32_but_for_rounding() {
             [values, vec![sum as f32, parts.logit as f32], mean, norms]
         });
         let tolerances = [("pattern", 5e-3), ("attribution", 5e-3), ("mean", 8e-4), ("norms", 1e-4)];
-        for ((what, tolerance), (wide, half)) in tolerances.iter().zip(wide_look.iter().zip(&half_look)) {
+        for ((what, tolerance), (wide, half)) in tolerances.iter().zip(wide.iter().zip(&half)) {
             let scale = wide.iter().fold(0f32, |most, x| most.max(x.abs()));
             let off = wide.iter().zip(half).fold(0f32, |most, (a, b)| most.max((a - b).abs())) / scale;
             println!("{dtype:?} {what} {off:.1e}");

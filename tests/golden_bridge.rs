@@ -1,5 +1,5 @@
-//! The hooks against TransformerLens 4.3.0, whose `TransformerBridge` replaced `HookedTransformer`, as
-//! `tests/golden/bridge.py` wrote them down.
+//! The hooks against TransformerLens 4.3.0, whose `TransformerBridge` replaced `HookedTransformer`, from the file of
+//! `tests/golden/bridge.py`.
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
@@ -15,14 +15,14 @@ use pythia_tui::{engine::Spec, model::Processing};
 const TOLERANCE: f64 = 4e-6;
 
 #[test]
-fn every_hook_that_the_bridge_has_too() {
+fn every_hook_that_the_bridge_shares_equals_it() {
     let golden = Golden::open("parallel-25-bridge");
     let mut worst = 0.0f64;
     for (processing, kind) in [(Processing::Folded, "processed"), (Processing::None, "unprocessed")] {
         let mut engine = engine("parallel-25", processing, &[]);
         let outcome = run(&mut engine, &Spec { tokens: ids(&golden.json("prompt")), ..Spec::default() }).unwrap();
         let mut found = activations(&engine, &outcome);
-        // the bridge has no rotated queries and keys, and without processing it normalizes before weight and bias
+        // the bridge has no rotated queries and keys; without processing, its hook_normalized precedes weight and bias
         found.retain(|name, _| {
             let missing = name.ends_with("hook_rot_q") || name.ends_with("hook_rot_k");
             !missing && (kind == "processed" || !name.ends_with("hook_normalized"))

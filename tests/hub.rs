@@ -1,4 +1,4 @@
-//! Models from the hub: the real client against a server on loopback that speaks the hub's paths, well and badly.
+//! Downloads from the hub, against a loopback server that also simulates faults.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
@@ -59,12 +59,12 @@ impl Setting {
         self.client().cache.folder(NAME)
     }
 
-    /// What collects the bytes of the weights.
+    /// The partial download of the weights.
     fn partial(&self) -> PathBuf {
         self.folder().join("blobs").join(format!("{}.incomplete", sha256(&weights())))
     }
 
-    /// The ranges of the weights that were asked for, without the questions for their length.
+    /// The requested ranges of the weights, without requests for their length.
     fn ranges(&self) -> Vec<String> {
         let asked = self.server.requests().into_iter().filter(|r| r.starts_with("/cdn/") && r.contains(WEIGHTS));
         asked
@@ -94,13 +94,13 @@ fn is_right(source: &Source) {
 }
 
 #[test]
-fn a_model_comes_into_the_layout_of_the_python_library() {
+fn a_download_has_the_layout_of_the_python_library() {
     let setting = Setting::new();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let source = setting
         .client()
         .get(NAME, "main", &mut |progress| {
-            told.push(progress);
+            reported.push(progress);
             true
         })
         .unwrap();
@@ -110,13 +110,13 @@ fn a_model_comes_into_the_layout_of_the_python_library() {
     assert_eq!(fs::read_dir(folder.join("refs")).unwrap().count(), 1, "nothing else is named");
     let link = fs::read_link(folder.join("snapshots").join(commit).join(WEIGHTS)).unwrap();
     assert_eq!(link, Path::new("../../blobs").join(sha256(&weights())));
-    let Some(Progress { done, total, .. }) = told.last() else { panic!("nothing was told") };
+    let Some(Progress { done, total, .. }) = reported.last() else { panic!("nothing was reported") };
     assert_eq!(done, total);
-    assert!(*total > weights().len() as u64 && told.iter().is_sorted_by_key(|progress| progress.done));
-    // what a killed process left is no revision
+    assert!(*total > weights().len() as u64 && reported.iter().is_sorted_by_key(|progress| progress.done));
+    // a partial file of a killed process is not a revision
     fs::write(folder.join("refs/.77-0"), commit).unwrap();
     assert_eq!(setting.client().cache.revisions(NAME).len(), 1);
-    // from then on nobody is asked
+    // from then on, nothing is requested
     setting.server.requests();
     is_right(&setting.get().unwrap());
     let offline = Hub { offline: true, ..setting.client() };
@@ -130,7 +130,7 @@ fn a_model_comes_into_the_layout_of_the_python_library() {
 }
 
 #[test]
-fn what_another_revision_has_is_not_fetched_again() {
+fn files_shared_with_another_revision_are_not_fetched_again() {
     let setting = Setting::new();
     setting.get().unwrap();
     setting.ranges();
@@ -142,7 +142,7 @@ fn what_another_revision_has_is_not_fetched_again() {
 }
 
 #[test]
-fn shards_and_pickles_come_as_well() {
+fn shards_and_pickles_are_fetched() {
     for form in ["f16-shards", "f16-bin", "f16-bin-shards-buffers"] {
         let setting = Setting::with(&format!("formats/{form}"));
         setting.get().unwrap().load(Processing::Folded, Placement::cpu()).unwrap();
@@ -150,7 +150,7 @@ fn shards_and_pickles_come_as_well() {
 }
 
 #[test]
-fn what_is_not_there_is_told_apart() {
+fn a_missing_repository_and_a_missing_revision_are_distinct_errors() {
     let setting = Setting::new();
     let get = |name: &str, revision: &str| setting.client().get(name, revision, &mut |_| true).unwrap_err().to_string();
     let message = get("EleutherAI/pythia-160m-dedupd", "main");
@@ -162,7 +162,7 @@ fn what_is_not_there_is_told_apart() {
     assert!(message.contains("HF_TOKEN is not set"), "{message}");
     let message = get(NAME, "step3");
     assert!(message.contains("no revision `step3`") && message.contains("step1000"), "{message}");
-    assert!(fs::read_dir(setting.folder()).is_err(), "nothing is left of what does not exist");
+    assert!(fs::read_dir(setting.folder()).is_err(), "a missing repository or revision leaves nothing behind");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn private_models_need_their_token() {
 }
 
 #[test]
-fn a_busy_hub_is_asked_again_and_then_reported() {
+fn a_busy_hub_is_retried_and_then_reported() {
     for (status, says) in [(429, "429"), (503, "status 503")] {
         let setting = Setting::new();
         setting.server.plan("/api/", Fault::Status(status), 2);
@@ -194,11 +194,11 @@ fn a_busy_hub_is_asked_again_and_then_reported() {
 }
 
 #[test]
-fn a_hub_that_is_not_there_is_noticed_at_once() {
+fn an_unreachable_hub_fails_fast() {
     let setting = Setting::new();
     let began = Instant::now();
-    let nobody = Hub { endpoint: "http://127.0.0.1:1".into(), ..setting.client() };
-    let error = nobody.get(NAME, "main", &mut |_| true).unwrap_err();
+    let unreachable = Hub { endpoint: "http://127.0.0.1:1".into(), ..setting.client() };
+    let error = unreachable.get(NAME, "main", &mut |_| true).unwrap_err();
     assert!(error.to_string().contains("can't reach the hub at http://127.0.0.1:1"), "{error}");
     assert!(matches!(error, ModelError::Hub(why) if why.is_unreachable()));
     assert!(began.elapsed() < Duration::from_secs(5));
@@ -207,17 +207,17 @@ fn a_hub_that_is_not_there_is_noticed_at_once() {
 }
 
 #[test]
-fn a_connection_that_is_cut_is_taken_up_where_it_broke() {
+fn a_cut_connection_resumes_where_it_broke() {
     let setting = Setting::new();
     setting.server.plan("/cdn/", Fault::Cut(20_000), 2);
     is_right(&setting.get().unwrap());
     assert_eq!(setting.ranges(), ["bytes=0-", "bytes=20000-", "bytes=40000-"]);
-    // and after the program ended, too
+    // after a restart of the program, too
     let setting = Setting::new();
     setting.server.plan("/cdn/", Fault::Cut(20_000), 1);
     setting.server.plan("/cdn/", Fault::Status(500), 3);
     setting.refused(&["status 500"]);
-    assert!(setting.client().cache.find(NAME, "main").is_err(), "a part is no model");
+    assert!(setting.client().cache.find(NAME, "main").is_err(), "a partial download is not a model");
     assert_eq!(fs::metadata(setting.partial()).unwrap().len(), 20_000);
     setting.ranges();
     is_right(&setting.get().unwrap());
@@ -228,22 +228,25 @@ fn a_connection_that_is_cut_is_taken_up_where_it_broke() {
 fn a_connection_that_is_always_cut_is_given_up() {
     let setting = Setting::new();
     setting.server.plan("/cdn/", Fault::Cut(0), usize::MAX);
-    setting.refused(&["model.safetensors broke off after 0 B of 57.82 kB", "the next try goes on"]);
+    setting.refused(&[
+        "the download of model.safetensors was interrupted after 0 B of 57.82 kB",
+        "the next attempt resumes there",
+    ]);
 }
 
 #[test]
-fn remains_that_do_not_fit_are_not_gone_on_with() {
-    let whole = weights();
-    for remains in [vec![7; 1000], vec![7; whole.len()], vec![7; whole.len() + 5], whole.clone()] {
+fn stale_partial_files_are_discarded() {
+    let complete = weights();
+    for stale in [vec![7; 1000], vec![7; complete.len()], vec![7; complete.len() + 5], complete.clone()] {
         let setting = Setting::new();
         fs::create_dir_all(setting.partial().parent().unwrap()).unwrap();
-        fs::write(setting.partial(), &remains).unwrap();
+        fs::write(setting.partial(), &stale).unwrap();
         is_right(&setting.get().unwrap());
     }
 }
 
 #[test]
-fn a_server_without_ranges_serves_the_whole() {
+fn a_server_that_ignores_ranges_restarts_the_file() {
     let setting = Setting::new();
     fs::create_dir_all(setting.partial().parent().unwrap()).unwrap();
     fs::write(setting.partial(), &weights()[..1000]).unwrap();
@@ -252,25 +255,25 @@ fn a_server_without_ranges_serves_the_whole() {
 }
 
 #[test]
-fn what_comes_otherwise_than_listed_is_not_kept() {
-    for (fault, says) in [(Fault::Short(100), "bytes instead of 57816"), (Fault::Changed, "another checksum")] {
+fn a_file_that_differs_from_the_listing_is_discarded() {
+    for (fault, says) in [(Fault::Short(100), "bytes instead of 57816"), (Fault::Changed, "its checksum differs")] {
         let setting = Setting::new();
         setting.server.plan("/cdn/", fault.clone(), 1);
         is_right(&setting.get().unwrap());
         let setting = Setting::new();
         setting.server.plan("/cdn/", fault, 2);
-        setting.refused(&["model.safetensors did not come as the hub lists it", says]);
+        setting.refused(&["model.safetensors is not as the hub lists it", says]);
         assert!(setting.client().cache.find(NAME, "main").is_err());
         is_right(&setting.get().unwrap());
     }
 }
 
 #[test]
-fn slow_bytes_are_waited_for_and_silence_is_not() {
+fn a_slow_connection_is_kept_and_a_silent_one_given_up() {
     let setting = Setting::new();
     setting.server.plan("/cdn/", Fault::Slow(8_000, Duration::from_millis(300)), 1);
     is_right(&setting.get().unwrap());
-    // a connection that went silent is given up, and the rest asked for on another
+    // a silent connection is given up, and the rest is requested on another
     let setting = Setting::new();
     let short = || Hub { patience: Duration::from_millis(700), ..setting.client() };
     setting.server.plan("/cdn/", Fault::Silence(8_000), 1);
@@ -281,31 +284,31 @@ fn slow_bytes_are_waited_for_and_silence_is_not() {
     let began = Instant::now();
     let hub = Hub { patience: Duration::from_millis(500), ..setting.client() };
     let message = hub.get(NAME, "main", &mut |_| true).unwrap_err().to_string();
-    assert!(message.contains("broke off after 0 B of 57.82 kB: nothing came for 0.5 s"), "{message}");
+    assert!(message.contains("interrupted after 0 B of 57.82 kB: no data for 0.5 s"), "{message}");
     assert!(began.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
-fn whoever_wants_something_else_by_now_is_let_go() {
+fn the_progress_callback_can_stop_a_download() {
     let setting = Setting::new();
     setting.server.plan("/cdn/", Fault::Slow(4_000, Duration::from_millis(100)), 1);
     let stopped = setting.client().get(NAME, "main", &mut |progress| progress.done < 20_000);
     assert!(matches!(stopped, Err(ModelError::Hub(HubError::Stopped))), "{stopped:?}");
-    assert!(fs::metadata(setting.partial()).unwrap().len() > 10_000, "what came is kept");
+    assert!(fs::metadata(setting.partial()).unwrap().len() > 10_000, "the partial download is kept");
     is_right(&setting.get().unwrap());
 }
 
-/// Nothing that a hub sends leads out of the cache.
+/// A name from the hub can't lead out of the cache.
 #[test]
-fn names_that_are_no_hashes_are_refused() {
+fn a_commit_that_is_not_a_hash_is_refused() {
     let setting = Setting::new();
     setting.server.rename_commits("../../../../escaped");
-    setting.refused(&["does not answer as the hub does", "its commit is"]);
+    setting.refused(&["did not answer as a Hugging Face hub does", "its commit is"]);
     assert!(!setting.cache.path().join("../escaped").exists());
 }
 
 #[test]
-fn a_tokenizer_that_somebody_left_out_is_fetched() {
+fn a_missing_tokenizer_is_fetched_later() {
     let setting = Setting::with("../../assets/demo");
     let Source::Snapshot { directory, .. } = setting.get().unwrap() else { panic!() };
     fs::remove_file(directory.join("tokenizer.json")).unwrap();
@@ -314,7 +317,7 @@ fn a_tokenizer_that_somebody_left_out_is_fetched() {
 }
 
 #[test]
-fn two_at_once_do_no_harm() {
+fn two_concurrent_downloads_fetch_once() {
     let setting = Setting::new();
     setting.server.plan("/cdn/", Fault::Slow(20_000, Duration::from_millis(700)), 1);
     thread::scope(|scope| {
@@ -323,12 +326,12 @@ fn two_at_once_do_no_harm() {
             is_right(&one.join().unwrap().unwrap());
         }
     });
-    assert_eq!(setting.ranges(), ["bytes=0-"], "it came once");
+    assert_eq!(setting.ranges(), ["bytes=0-"], "it is fetched once");
     is_right(&setting.get().unwrap());
 }
 
 #[test]
-fn what_is_no_model_for_this_program_is_noticed_before_its_weights_come() {
+fn an_unsupported_model_is_refused_before_its_weights_are_fetched() {
     let publish = |files: &[(&str, &str)]| {
         let setting = Setting::new();
         let files: BTreeMap<_, _> =
@@ -345,7 +348,7 @@ fn what_is_no_model_for_this_program_is_noticed_before_its_weights_come() {
 }
 
 #[test]
-fn a_cache_that_can_not_be_written_is_named() {
+fn a_cache_that_cannot_be_written_is_named() {
     let setting = Setting::new();
     let file = setting.cache.path().join("file");
     fs::write(&file, "").unwrap();
@@ -369,7 +372,7 @@ fn program(setting: &Setting, args: &[&str]) -> Command {
 }
 
 #[test]
-fn the_program_fetches_what_is_named() {
+fn the_program_fetches_a_named_model_once() {
     let setting = Setting::new();
     let run = ["run", "--model", "pythia-14m", "--tokens", "1,2", "--json"];
     let output = program(&setting, &run).output().unwrap();
@@ -391,18 +394,18 @@ fn the_program_fetches_what_is_named() {
 }
 
 #[test]
-fn the_structure_of_a_model_costs_no_weights() {
+fn structure_fetches_no_weights() {
     let setting = Setting::new();
-    let output = program(&setting, &["structure", "--model", "pythia-14m"]).output().unwrap();
+    let output = program(&setting, &["structure", "--hooks", "--model", "pythia-14m"]).output().unwrap();
     assert!(output.status.success() && String::from_utf8(output.stdout).unwrap().contains("blocks.1.attn.hook_z"));
     assert!(setting.ranges().is_empty());
-    assert!(setting.client().cache.find(NAME, "main").is_err(), "a config is no model");
+    assert!(setting.client().cache.find(NAME, "main").is_err(), "a config is not a model");
     is_right(&setting.get().unwrap());
 }
 
-/// Killed in the middle, as by Ctrl-C.
+/// The process is killed in the middle of the download.
 #[test]
-fn a_killed_download_is_gone_on_with() {
+fn a_killed_download_resumes() {
     let setting = Setting::new();
     setting.server.plan("/cdn/", Fault::Slow(8_000, Duration::from_millis(200)), 1);
     let run = ["run", "--model", "pythia-14m", "--tokens", "1,2"];
@@ -417,14 +420,14 @@ fn a_killed_download_is_gone_on_with() {
     setting.ranges();
     let output = program(&setting, &run).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(setting.ranges().iter().all(|range| range != "bytes=0-"), "it began anew");
+    assert!(setting.ranges().iter().all(|range| range != "bytes=0-"), "it started over");
 }
 
-/// Both ways: what the Python library reads of ours, and we of what it wrote.
+/// The Python library reads a cache of this program, and this program one of the library.
 #[test]
 fn the_cache_is_shared_with_the_python_library() {
     let Some(python) = std::env::var_os("REFERENCE_PYTHON") else {
-        eprintln!("skipped: REFERENCE_PYTHON names no Python that has huggingface_hub");
+        eprintln!("skipped: REFERENCE_PYTHON names no Python with huggingface_hub");
         return;
     };
     let setting = Setting::new();

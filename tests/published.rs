@@ -1,5 +1,5 @@
-//! Numbers that others published of the real weights. They are downloaded (1.4 GB, into the usual cache) only if
-//! `PYTHIA_TUI_NETWORK` is set: `PYTHIA_TUI_NETWORK=1 cargo test --release --test published -- --nocapture`
+//! Published numbers of the real weights, which are downloaded (1.4 GB, into the usual cache) only if `PYTHIA_TUI_NETWORK`
+//! is set: `PYTHIA_TUI_NETWORK=1 cargo test --release --test published -- --nocapture`
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
@@ -12,7 +12,7 @@ use pythia_tui::{
     model::{Hub, ModelError, Placement, Processing},
 };
 
-/// The model, or why it is skipped.
+/// The model; None, with the reason on stderr, if the test is skipped.
 fn model(name: &str) -> Option<Engine> {
     if std::env::var_os("PYTHIA_TUI_NETWORK").is_none() {
         eprintln!("skipped: PYTHIA_TUI_NETWORK is not set, so {name} is not downloaded");
@@ -32,7 +32,7 @@ fn model(name: &str) -> Option<Engine> {
     }
 }
 
-/// Tokens of a text, with the beginning-of-sequence token before them.
+/// The tokens of a text, after the beginning-of-sequence token.
 fn tokens(engine: &Engine, text: &str) -> Vec<u32> {
     let ids = engine.loaded.tokenizer.encode(text).unwrap();
     [&[engine.loaded.model.config.bos], ids.as_slice()].concat()
@@ -50,9 +50,9 @@ fn percent(engine: &Engine, row: &[f32], token: &str) -> f64 {
 
 const MILK: &str = "After John and Mary went to the store, John gave a bottle of milk to";
 
-/// curt-tigges/circuits-over-time, the notebook on 410M.
+/// From the 410M notebook of curt-tigges/circuits-over-time.
 #[test]
-fn next_tokens_of_410m() {
+fn next_tokens_of_410m_are_as_published() {
     let Some(mut engine) = model("EleutherAI/pythia-410m") else { return };
     let ids = tokens(&engine, MILK);
     let last = logits(&mut engine, ids).pop().unwrap();
@@ -62,9 +62,9 @@ fn next_tokens_of_410m() {
     }
 }
 
-/// The same repository, the notebooks on 160M: a prompt, and the mean logit difference of eight.
+/// From the 160M notebooks of the same repository: one prompt, and the mean logit difference over eight.
 #[test]
-fn indirect_objects_of_160m() {
+fn indirect_object_logit_difference_of_160m_is_as_published() {
     let Some(mut engine) = model("EleutherAI/pythia-160m") else { return };
     let ids = tokens(&engine, MILK);
     let last = logits(&mut engine, ids).pop().unwrap();
@@ -93,11 +93,11 @@ fn indirect_objects_of_160m() {
     assert!((mean - 4.7132).abs() < 2e-3, "{mean}");
 }
 
-/// skydancerosel's preprint: induction heads L8H2 and L5H0, previous-token head L3H2, of 160m.
+/// From skydancerosel's preprint: 160m has induction heads L8H2 and L5H0, and previous-token head L3H2.
 #[test]
-fn heads_of_160m() {
+fn head_roles_of_160m_are_as_published() {
     let Some(mut engine) = model("EleutherAI/pythia-160m") else { return };
-    // 50 tokens drawn without order, twice
+    // 50 random tokens, twice
     let half: Vec<u32> = (1..=50u32).map(|i| 1000 + (i * 7919) % 40_000).collect();
     let ids = [&[engine.loaded.model.config.bos], half.as_slice(), half.as_slice()].concat();
     let outcome = run(&mut engine, &Spec { tokens: ids, ..Spec::default() }).unwrap();
@@ -114,9 +114,9 @@ fn heads_of_160m() {
     assert!(previous.contains(&(3, 2)), "{previous:?}");
 }
 
-/// `TransformerLens`'s acceptance tests; whether a beginning-of-sequence token stood there is not said.
+/// From the acceptance tests of `TransformerLens`, which do not say whether BOS was prepended.
 #[test]
-fn loss_of_70m() {
+fn loss_of_70m_is_as_published() {
     let Some(mut engine) = model("EleutherAI/pythia-70m") else { return };
     let ids = tokens(&engine, "Hello world!");
     let mut loss = |ids: Vec<u32>| {

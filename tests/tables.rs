@@ -1,37 +1,51 @@
-//! The table of every view, of a real run: that it reads back, and that what is no number is not written as one.
+//! The tables of every view of a real run read back, and a NaN is not written as a number.
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{cell::RefCell, collections::BTreeSet, sync::Arc};
 
 use common::engine;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use pythia_tui::{
-    app::{Effect, Event, Keymap, ModelInfo, Opening, Setup, State, Tab, Table, Training, update},
-    engine::{Answer, Live, Stop},
-    experiment::{EditLine, Token},
+    engine::{Serve, Session, Stop},
+    experiment::{EditLine, ResultPrompt, ResultRow, Results, Token},
+    explorer::{Effect, Event, Opening, Setup, State, draw, update},
     model::{Dtype, Processing, TrainingStep, modules},
-    ui::{self, ColorDepth, Theme},
+    paint::{ColorDepth, Theme},
+    views::{Checkpoints, ModelInfo, Tab, Table, keymap},
 };
 use ratatui::{Terminal, backend::TestBackend};
 
 const SIZE: (u16, u16) = (120, 50);
 
-/// Tokens that a reader of tables may take for something else, or for one another.
+/// Tokens that a CSV reader may misread or confuse.
 const TOKENS: [&str; 14] =
     ["NA", " null", "NaN", "the", "the", "the", " the", "\n", "a\tb", "7", "", "\"", "\\n", "3 \"x\""];
 
-/// The words that pandas reads as missing.
+/// Words that pandas reads as missing values.
 const MISSING: [&str; 17] = [
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "<NA>", "N/A", "NA", "NULL", "NaN",
     "None", "nan", "null",
 ];
 
+/// A table of effects with texts that a CSV reader may misread.
+fn results() -> Results {
+    let prompt = |text: &&str| ResultPrompt { text: (*text).into(), ..ResultPrompt::default() };
+    let row = |prompt: usize| ResultRow { model: 0, prompt, revision: None, baseline: 1.0, value: prompt as f64 };
+    Results {
+        metric: "kl".into(),
+        models: vec!["demo".into()],
+        prompts: TOKENS.iter().map(prompt).collect(),
+        rows: (0..TOKENS.len()).map(row).collect(),
+        ..Results::default()
+    }
+}
+
 /// The explorer on a micro checkpoint.
 struct Explorer {
     state: State,
-    live: Live,
+    session: Session,
 }
 
 impl Explorer {
@@ -56,15 +70,16 @@ impl Explorer {
             model,
             schema: engine.schema.clone(),
             modules: modules(&config),
-            training: Training::new(steps, Some("step0"), false),
-            keys: Keymap::default(),
+            checkpoints: Checkpoints::new(steps, Some("step0"), false),
+            keys: keymap(),
             halves: true,
             setup: Setup { prompt: (TOKENS.concat(), tokens), edits, ..Setup::default() },
             size: SIZE,
         });
-        state.training.at = Some(0);
-        let mut explorer = Self { state, live: Live::new(engine) };
-        explorer.event(Event::Resize(SIZE.0, SIZE.1));
+        state.scene.checkpoints.at = Some(0);
+        state.keep_results(Arc::new(results()));
+        let mut explorer = Self { state, session: Session::new(engine) };
+        explorer.event(Event::Start);
         explorer
     }
 
@@ -72,7 +87,7 @@ impl Explorer {
         for effect in update(&mut self.state, event) {
             if let Effect::Post(want) = effect {
                 let reports = RefCell::new(vec![]);
-                self.live.answer(&want, &Stop::default(), &|report| reports.borrow_mut().push(report)).unwrap();
+                self.session.serve(&want, &Stop::default(), &|report| reports.borrow_mut().push(report)).unwrap();
                 for report in reports.into_inner() {
                     self.event(Event::Report(report));
                 }
@@ -84,12 +99,17 @@ impl Explorer {
         self.event(Event::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
     }
 
-    /// Every view that has a table, with it.
+    /// The tables of all views that have one.
     fn tables(&mut self) -> Vec<(Tab, Table)> {
         let mut all = vec![];
-        for (tab, key) in Tab::ALL.into_iter().zip('1'..) {
+        for tab in Tab::ALL.iter().copied() {
+            let view = self.state.views.get(tab);
+            if view.unavailable(&self.state.scene).is_some() {
+                continue;
+            }
+            let key = view.about().key.unwrap();
             self.key(key);
-            // what the first answer made known may be asked about
+            // an answer may lead to further requests
             self.event(Event::Resize(SIZE.0, SIZE.1));
             let table = self.state.table().unwrap_or_else(|| panic!("{tab} has no table"));
             all.push((tab, table));
@@ -99,15 +119,15 @@ impl Explorer {
 
     fn screen(&self) -> String {
         let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
-        let theme = Theme { depth: ColorDepth::True, ascii: false, light: false };
-        terminal.draw(|frame| drop(ui::draw(frame, &self.state, theme))).unwrap();
+        let theme = Theme { depth: ColorDepth::True, ascii: false, light: false, pixels: None };
+        terminal.draw(|frame| drop(draw(frame, &self.state, theme))).unwrap();
         let buffer = terminal.backend().buffer();
         let line = |y| (0..SIZE.0).map(|x| buffer[(x, y)].symbol()).collect::<String>();
         (0..SIZE.1).map(|y| line(y) + "\n").collect()
     }
 }
 
-/// A table written and read again.
+/// The records of a table after writing it as CSV and reading it back.
 fn read_back(table: &Table) -> Vec<Vec<String>> {
     let mut out = csv::Writer::from_writer(vec![]);
     for record in std::iter::once(&table.header).chain(&table.rows) {
@@ -118,22 +138,27 @@ fn read_back(table: &Table) -> Vec<Vec<String>> {
     reader.records().map(|record| record.unwrap().iter().map(String::from).collect()).collect()
 }
 
-/// Position and text of a label.
+/// The position and the token text of a label.
 fn position(label: &str) -> (usize, String) {
     let (pos, text) = label.split_once(' ').unwrap();
     (pos.parse().unwrap(), serde_json::from_str(text).unwrap())
 }
 
 #[test]
-fn every_table_reads_back_with_labels_of_its_own() {
+fn every_table_reads_back_with_unique_labels() {
     let mut explorer = Explorer::open(&["blocks.0.attn.hook_z[head=1] = 0"]);
     for (tab, table) in explorer.tables() {
         let lines = read_back(&table);
         assert_eq!((&lines[0], &lines[1..]), (&table.header, table.rows.as_slice()), "{tab}");
         let header: BTreeSet<&String> = table.header.iter().collect();
         assert_eq!(header.len(), table.header.len(), "{tab}: {:?}", table.header);
-        // a row is named by two cells where those are a block and a head, or a stream and a position
-        let named_by = if matches!(tab, Tab::Lens | Tab::Heads) { 2 } else { 1 };
+        // two cells name a row that is a block and a head, or a stream and a position
+        let named_by = match tab {
+            Tab::Lens | Tab::Heads => 2,
+            // a direction, its side, and the rank of a token there
+            Tab::Weights => 3,
+            _ => 1,
+        };
         let names: BTreeSet<&[String]> = table.rows.iter().map(|row| &row[..named_by]).collect();
         assert_eq!(names.len(), table.rows.len(), "{tab}");
         assert!(!table.rows.is_empty(), "{tab}");
@@ -141,7 +166,7 @@ fn every_table_reads_back_with_labels_of_its_own() {
         for label in labels {
             assert!(!MISSING.contains(&label.as_str()), "{tab}: {label:?}");
         }
-        // one line a row, also where tabs are what is between cells
+        // one line per row, with tabs between cells too
         let copied = table.tab_separated();
         assert_eq!(copied.lines().count(), lines.len(), "{tab}");
         for (line, row) in copied.lines().zip(&lines) {
@@ -151,7 +176,7 @@ fn every_table_reads_back_with_labels_of_its_own() {
 }
 
 #[test]
-fn tokens_are_told_apart_in_every_table() {
+fn equal_tokens_have_distinct_labels_in_every_table() {
     let mut explorer = Explorer::open(&[]);
     let expected: Vec<(usize, String)> = TOKENS.iter().map(|text| text.to_string()).enumerate().collect();
     for (tab, table) in explorer.tables() {
@@ -163,7 +188,7 @@ fn tokens_are_told_apart_in_every_table() {
                 assert_eq!((columns, rows()), (expected.clone(), expected.clone()));
             }
             Tab::Values => assert_eq!(rows(), expected),
-            Tab::Logits | Tab::Lens => {
+            Tab::Logits | Tab::Lens | Tab::Weights => {
                 for name in ["token", "after"].into_iter().filter_map(column) {
                     for row in &table.rows {
                         assert!(serde_json::from_str::<String>(&row[name]).is_ok(), "{tab}: {row:?}");
@@ -171,15 +196,26 @@ fn tokens_are_told_apart_in_every_table() {
                 }
                 assert!(column("token").is_some());
             }
-            // without tokens
-            Tab::Shape | Tab::Attribution | Tab::Heads | Tab::Sweep | Tab::Training => {}
+            // these have no tokens
+            Tab::Diagram
+            | Tab::Shape
+            | Tab::Attribution
+            | Tab::Continue
+            | Tab::Heads
+            | Tab::Features
+            | Tab::Sweep
+            | Tab::Circuit
+            | Tab::Doses
+            | Tab::Why
+            | Tab::Training
+            | Tab::Corpus => {}
         }
     }
 }
 
-/// As TransformerLens's `accumulated_resid` with `apply_ln` on the cache of the edited run, which equals the unedited one's.
+/// TransformerLens does the same: `accumulated_resid` with `apply_ln` on the edited cache equals that on the unedited one.
 #[test]
-fn the_lens_leaves_out_edits_of_the_final_norm_and_says_so() {
+fn the_lens_ignores_edits_of_the_final_norm_and_says_so() {
     let edit = "ln_final.hook_scale *= 0.5";
     let [mut plain, mut edited] = [&[][..], &[edit]].map(Explorer::open);
     let lens = |explorer: &mut Explorer| explorer.tables().into_iter().find(|(tab, _)| *tab == Tab::Lens).unwrap().1;
@@ -188,14 +224,14 @@ fn the_lens_leaves_out_edits_of_the_final_norm_and_says_so() {
         assert_eq!(before[..6], after[..6]);
         assert_eq!((after[7].as_str(), after[8].as_str()), ("0", edit));
     }
-    // what the logits made of it is seen in how far the last stream is from them
+    // the effect on the logits shows in their distance from the last stream
     let from_final = |table: &Table| table.rows.last().unwrap()[6].parse::<f64>().unwrap();
     assert!(from_final(&before) < 1e-9 && from_final(&after) > 1e-2, "{after:?}");
     for (explorer, says) in [(&mut plain, false), (&mut edited, true)] {
         explorer.key('5');
         assert_eq!(explorer.screen().contains("without the edits of ln_final"), says);
     }
-    // the baseline has none
+    // the baseline has no edits
     edited.key('d');
     edited.key('d');
     assert!(!edited.screen().contains("without the edits of ln_final"));
@@ -203,7 +239,7 @@ fn the_lens_leaves_out_edits_of_the_final_norm_and_says_so() {
 }
 
 #[test]
-fn what_is_no_number_is_no_cell_and_said_on_the_screen() {
+fn nan_is_an_empty_cell_and_named_on_the_screen() {
     let mut explorer = Explorer::open(&["hook_embed[pos=-1] = inf"]);
     // after the last position, where everything is NaN
     for _ in TOKENS {
@@ -218,7 +254,7 @@ fn what_is_no_number_is_no_cell_and_said_on_the_screen() {
         }
         explorer.key('d');
     }
-    // the lens keeps its rows, the unembedding what it can't rank
+    // the lens keeps its rows although their logits can't be ranked
     let table = explorer.tables().into_iter().find(|(tab, _)| *tab == Tab::Lens).unwrap().1;
     let last: Vec<&Vec<String>> = table.rows.iter().filter(|row| row[1] == (TOKENS.len() - 1).to_string()).collect();
     assert!(!last.is_empty() && last.iter().all(|row| row[3..].iter().all(String::is_empty)), "{last:?}");

@@ -1,4 +1,4 @@
-//! What happens to the terminal, and from it: sizes and keys at once, broken sequences, stops, closed windows, faults.
+//! The program and its terminal: resizes, broken input sequences, suspension, closed windows, faults.
 #![cfg(unix)]
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -10,18 +10,18 @@ use common::session::{Session, send};
 
 fn explorer() -> Session {
     let session = Session::start(&["--model", "demo", "Two tokens"], &[]);
-    session.wait_for("L2 norm");
+    session.wait_for(" ms");
     session
 }
 
-/// As often as `PYTHIA_TUI_RESIZES` says.
+/// Repeated `PYTHIA_TUI_RESIZES` times, by default 20.
 #[test]
-fn a_key_beside_a_change_of_size_is_read() {
+fn a_key_during_a_resize_is_read() {
     let times = std::env::var("PYTHIA_TUI_RESIZES").map_or(20, |times| times.parse().unwrap());
     let mut session = explorer();
     for time in 0..times {
         let (rows, cols) = [(24, 80), (30, 100), (40, 132)][time % 3];
-        // before, beside and after it
+        // once before the key, once after it
         if time % 2 == 0 {
             session.resize(rows, cols);
             session.press("?");
@@ -38,7 +38,7 @@ fn a_key_beside_a_change_of_size_is_read() {
 }
 
 #[test]
-fn ctrl_c_ends_the_program_whatever_came_before() {
+fn ctrl_c_quits_after_any_input() {
     for broken in ["\x1b", "\x1b[", "\x1b[?", "\x1b[200~abc", "\x1bO", "\x1b[M", "\x1b[<0;1", "\x1b]11;rgb"] {
         let mut session = explorer();
         session.press(broken);
@@ -48,16 +48,16 @@ fn ctrl_c_ends_the_program_whatever_came_before() {
 }
 
 #[test]
-fn a_broken_sequence_is_given_up() {
+fn a_broken_sequence_times_out() {
     let mut session = explorer();
     for broken in ["\x1b[?", "\x1b[200~abc"] {
         session.press(broken);
-        // what follows at once may be taken for a part of the sequence, what follows later is not
+        // a key that follows immediately may be read as part of the sequence; a later one is not
         while !session.text().contains("the next hook of the forward pass") {
             session.press("?");
             std::thread::sleep(std::time::Duration::from_millis(1200));
         }
-        session.press("q");
+        session.press("?");
         session.wait_until("the help stays", || !session.text().contains("the next hook of the forward pass"));
     }
     session.press("q");
@@ -65,15 +65,15 @@ fn a_broken_sequence_is_given_up() {
 }
 
 #[test]
-fn a_closed_window_is_an_ordinary_way_out() {
+fn closing_the_window_saves_and_exits_with_0() {
     let dir = tempfile::tempdir().unwrap();
     let env = [("XDG_STATE_HOME", dir.path().to_str().unwrap())];
     let mut session = Session::start(&["--model", "demo", "Two tokens"], &env);
-    session.wait_for("L2 norm");
+    session.wait_for(" ms");
     session.press("a");
     session.wait_for("1 edit");
     session.press("a");
-    session.wait_for("took back");
+    session.wait_for("no longer ablated");
     session.press("a");
     session.wait_for("touched");
     assert!(session.close().success());
@@ -88,14 +88,14 @@ fn is_stopped(pid: u32) -> bool {
     state.stdout.starts_with(b"T")
 }
 
-/// Stopped from outside or by its key, and continued: the shell has the terminal, then the explorer again.
+/// Suspended by a signal or its key, the explorer gives the terminal to the shell; resumed, it takes it back.
 #[test]
-fn it_is_stopped_and_goes_on() {
+fn the_explorer_can_be_suspended_and_resumed() {
     const SCRIPT: &str =
         r#""$0" --model demo "Two tokens" & echo "pid $!."; fg; echo "stopped."; read line; fg; echo "ended.""#;
     for stop in [Some(libc::SIGTSTP), Some(libc::SIGSTOP), None] {
         let mut session = Session::shell(SCRIPT, &[]);
-        session.wait_for("L2 norm");
+        session.wait_for(" ms");
         let raw = session.raw();
         let pid: u32 = raw.split("pid ").nth(1).unwrap().split('.').next().unwrap().parse().unwrap();
         match stop {
@@ -113,19 +113,19 @@ fn it_is_stopped_and_goes_on() {
         session.wait_until("it goes on in the background", || is_stopped(pid));
         assert_eq!(session.raw()[before..].trim(), "", "it draws in the background");
         session.press("\n");
-        // only the wider screen has room for this hint
-        session.wait_for("x delete");
+        // only the wider screen has room for this hint, beside the offer of the tour
+        session.wait_for("} next block");
         session.wait_until("the terminal is cooked", || !session.cooked());
         session.press("?");
         session.wait_for("the next hook of the forward pass");
-        session.press("qq");
+        session.press("?q");
         session.wait_until("it does not end", || session.raw().contains("ended."));
         assert!(session.status().success());
     }
 }
 
 #[test]
-fn faults_and_foreign_signals_give_the_terminal_back() {
+fn faults_and_other_signals_restore_the_terminal() {
     for signal in [libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS, libc::SIGUSR1, libc::SIGXCPU] {
         let mut session = explorer();
         session.signal(signal);
@@ -135,11 +135,11 @@ fn faults_and_foreign_signals_give_the_terminal_back() {
 }
 
 #[test]
-fn a_signal_ends_it_also_where_the_terminal_does_not_read() {
+fn a_signal_ends_the_program_even_if_the_terminal_does_not_read() {
     for signal in [libc::SIGTERM, libc::SIGHUP] {
         let mut session = explorer();
         session.deaf.store(true, Ordering::SeqCst);
-        // more than a terminal takes without reading
+        // more than the terminal buffers
         for _ in 0..100 {
             session.press("123456789");
         }
@@ -150,13 +150,13 @@ fn a_signal_ends_it_also_where_the_terminal_does_not_read() {
     }
 }
 
-/// A file that can't be written is an error, and no end.
+/// A failed write is an error and does not end the program.
 #[test]
-fn a_file_size_limit_is_told() {
+fn a_file_size_limit_is_reported() {
     let mut session = Session::shell(r#"ulimit -f 0; exec "$0" --model demo "Two tokens""#, &[]);
-    session.wait_for("L2 norm");
+    session.wait_for(" ms");
     session.press("a");
-    session.wait_for("this session can't be kept");
+    session.wait_for("this session can't be saved");
     session.press("q");
     session.is_given_back();
     assert!(session.status().success());
@@ -164,7 +164,7 @@ fn a_file_size_limit_is_told() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_others_print_is_kept_off_the_screen_and_printed_at_the_end() {
+fn foreign_output_is_held_back_and_printed_at_the_end() {
     use std::io::Write;
     for fatal in [false, true] {
         let mut session = explorer();
@@ -185,12 +185,12 @@ fn what_others_print_is_kept_off_the_screen_and_printed_at_the_end() {
 }
 
 #[test]
-fn what_can_not_be_opened_is_refused_at_once() {
+fn files_that_cannot_be_opened_are_refused_at_once() {
     let dir = tempfile::tempdir().unwrap();
     assert!(std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap().success());
     std::fs::File::create(dir.path().join("large")).unwrap().set_len(3 << 30).unwrap();
     let mut session = Session::start_in(dir.path(), &["--model", "demo", "Two tokens"], &[]);
-    session.wait_for("L2 norm");
+    session.wait_for(" ms");
     for name in ["pipe", "large", "/dev/zero", "/dev/tty"] {
         session.press(&format!(":open {name}\r"));
         session.wait_for(&format!("can't read {name}: it is"));
@@ -200,7 +200,7 @@ fn what_can_not_be_opened_is_refused_at_once() {
 }
 
 #[test]
-fn a_large_paste_is_taken_and_refused_without_delay() {
+fn a_large_paste_is_refused_without_delay() {
     let mut session = explorer();
     session.press("p");
     session.wait_for("contrast >");
@@ -218,14 +218,14 @@ fn a_large_paste_is_taken_and_refused_without_delay() {
 }
 
 #[test]
-fn colours_are_left_out_where_no_color_says_something() {
+fn no_color_turns_colours_off_unless_empty() {
     for (value, args, coloured) in [
         ("", &["--model", "demo"][..], true),
         ("1", &["--model", "demo"], false),
         ("1", &["--model", "demo", "--color", "truecolor"], true),
     ] {
         let mut session = Session::start(args, &[("NO_COLOR", value)]);
-        session.wait_for("L2 norm");
+        session.wait_for(" ms");
         assert_eq!(session.raw().contains("\x1b[38;2;"), coloured, "NO_COLOR={value} {args:?}");
         session.press("q");
         session.ends_clean();

@@ -1,9 +1,9 @@
-//! The worker with a stand-in engine that waits at gates: newest wins, stale, cancelled, panicked.
+//! The worker with a stand-in engine that waits at gates: the newest request wins; cancellation; panics.
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, clippy::float_cmp, reason = "a test fails by panicking")]
 
 use std::{
     sync::{
-        atomic::Ordering,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     thread,
@@ -11,23 +11,23 @@ use std::{
 };
 
 use pythia_tui::{
-    engine::{Answer, Look, Report, Spec, Stop, Want, Worker},
+    engine::{Ask, Finished, Needs, Reads, Report, Request, Serve, Spec, Stop, Unseen, Want, Worker},
     hooks::RunError,
 };
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// Says when it begins a run, and goes on when told to, or when cancelled.
+/// Reports the beginning of a run, and continues when its gate opens or it is cancelled.
 struct Gated {
     begun: Sender<u64>,
     gate: Receiver<()>,
 }
 
-impl Answer for Gated {
-    fn answer(&mut self, want: &Want, stop: &Stop, report: &dyn Fn(Report)) -> Result<(), RunError> {
+impl Serve for Gated {
+    fn serve(&mut self, want: &Want, stop: &Stop, report: &dyn Fn(Report)) -> Result<(), RunError> {
         self.begun.send(want.run).unwrap();
         loop {
-            let stopped = if want.look.is_some() { &stop.look } else { &stop.run };
+            let stopped = if !want.requests.is_empty() { &stop.request } else { &stop.run };
             if stopped.load(Ordering::Relaxed) {
                 return Err(RunError::Cancelled);
             }
@@ -38,6 +38,36 @@ impl Answer for Gated {
         }
         assert!(want.run != 13, "run 13");
         report(Report::Progress { run: want.run, block: 1, blocks: 1 });
+        Ok(())
+    }
+}
+
+/// A request that the stand-in never answers.
+#[derive(Debug, PartialEq)]
+struct Nothing;
+
+impl Ask for Nothing {
+    type Answer = ();
+
+    fn needs(&self) -> Needs {
+        Needs::Nothing
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::Anything
+    }
+
+    fn both(
+        &self,
+        _: &mut Finished<'_>,
+        _: &mut Finished<'_>,
+        _: &AtomicBool,
+        _: &mut dyn FnMut(()),
+    ) -> Result<(), Unseen> {
+        Ok(())
+    }
+
+    fn answer(&self, _: &mut Finished<'_>, _: &AtomicBool, _: &mut dyn FnMut(())) -> Result<(), Unseen> {
         Ok(())
     }
 }
@@ -58,7 +88,7 @@ fn setting() -> Setting {
 }
 
 fn want(run: u64) -> Want {
-    Want { run, spec: Spec::default(), look: None, measure: false }
+    Want { run, spec: Spec::default(), requests: vec![], measure: false, hold: None }
 }
 
 fn finished(report: Report) -> u64 {
@@ -76,8 +106,8 @@ fn the_newest_request_wins_and_the_running_one_is_cancelled() {
     for run in 2..=5 {
         s.worker.post(want(run));
     }
-    // without the gate being opened, run 1 ends by cancellation, and 2 to 4 are not begun: they come faster than runs
-    // settle (and one that was begun all the same, on a machine that stood still, is cancelled too)
+    // with the gate closed, run 1 ends by cancellation, and 2 to 4 do not begin, since they arrive faster than runs
+    // end (on a stalled machine one may begin, and is cancelled too)
     let mut latest = 1;
     while latest != 5 {
         latest = s.begun.recv_timeout(LONG).unwrap();
@@ -88,7 +118,7 @@ fn the_newest_request_wins_and_the_running_one_is_cancelled() {
 }
 
 #[test]
-fn another_look_at_the_same_run_does_not_cancel_it() {
+fn another_view_request_for_the_same_run_does_not_cancel_the_run() {
     let s = setting();
     s.worker.post(want(1));
     assert_eq!(s.begun.recv_timeout(LONG).unwrap(), 1);
@@ -101,11 +131,11 @@ fn another_look_at_the_same_run_does_not_cancel_it() {
 }
 
 #[test]
-fn another_look_cancels_the_look_that_is_under_way() {
+fn another_view_request_cancels_the_current_one() {
     let s = setting();
-    s.worker.post(Want { look: Some(Look::Heads), ..want(1) });
+    s.worker.post(Want { requests: vec![Request::new(Nothing)], ..want(1) });
     assert_eq!(s.begun.recv_timeout(LONG).unwrap(), 1);
-    // the gate stays shut: only cancellation ends the first
+    // the gate stays closed, so only cancellation ends the first
     s.worker.post(want(1));
     assert_eq!(s.begun.recv_timeout(LONG).unwrap(), 1);
     s.open.send(()).unwrap();
@@ -140,7 +170,7 @@ fn a_panic_is_reported_and_the_worker_lives_on() {
 }
 
 #[test]
-fn dropping_it_cancels_and_joins() {
+fn dropping_the_worker_cancels_and_joins() {
     let s = setting();
     s.worker.post(want(1));
     assert_eq!(s.begun.recv_timeout(LONG).unwrap(), 1);

@@ -1,4 +1,4 @@
-//! A `config.json`, and what is derived from it before weights are read.
+//! A `config.json`, and the sizes derived from it before weights are read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

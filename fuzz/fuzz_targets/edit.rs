@@ -1,4 +1,4 @@
-//! A line of the edit grammar, its canonical form, where its errors point, and what it selects in a model.
+//! A line of the edit grammar: its canonical form, the position of its errors, and its selection in a model.
 #![no_main]
 
 use std::sync::OnceLock;
@@ -10,7 +10,7 @@ use pythia_tui::{
 };
 use pythia_tui_fuzz::{checked, set_up};
 
-/// The demo's.
+/// The schema of the demo.
 fn schema() -> &'static Schema {
     static SCHEMA: OnceLock<Schema> = OnceLock::new();
     SCHEMA.get_or_init(|| Schema::new(Source::Demo.config().expect("the demo's config").dims()))

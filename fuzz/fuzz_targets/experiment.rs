@@ -1,8 +1,8 @@
-//! An experiment file, and what is written of it.
+//! An experiment file, which must survive being written and read again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pythia_tui::app::Experiment;
+use pythia_tui::explorer::Experiment;
 use pythia_tui_fuzz::{checked, set_up};
 
 fuzz_target!(init: set_up(), |text: &str| {

@@ -1,4 +1,4 @@
-//! The `data.pkl` of a `pytorch_model.bin` whose archive and storages are right.
+//! The `data.pkl` of a `pytorch_model.bin` with a valid archive and valid storages.
 #![no_main]
 
 use std::{
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use pythia_tui_fuzz::{checked, fixture, load, put, set_up};
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
-/// The entries of an archive that `torch.save` wrote, but for the pickle.
+/// The entries of an archive written by `torch.save`; the pickle is replaced.
 fn entries() -> &'static [(String, Vec<u8>)] {
     static ENTRIES: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
     ENTRIES.get_or_init(|| {

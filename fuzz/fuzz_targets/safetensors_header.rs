@@ -1,10 +1,10 @@
-//! The header of a `model.safetensors` that is as long as it says, with data behind it.
+//! The header of a `model.safetensors` with its correct length, followed by data.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use pythia_tui_fuzz::{checked, load, put, set_up};
 
-/// As many bytes as the fixtures in f32 have.
+/// About the size of the f32 fixtures.
 const DATA: usize = 23_000;
 
 fuzz_target!(init: set_up(), |header: &[u8]| {

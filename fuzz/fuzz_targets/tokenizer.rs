@@ -1,4 +1,4 @@
-//! A `tokenizer.json`; behind its last NUL, if it has one, a text to encode.
+//! A `tokenizer.json`; if it contains a NUL, the text after the last one is encoded.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! What the targets share: panics that count, and a checkpoint directory whose files are the input.
+//! Shared by the targets: panic handling, and a checkpoint directory whose files are the input.
 
 use std::{
     fs,
@@ -12,8 +12,8 @@ use pythia_tui::model::{Loaded, ModelError, Placement, Processing, Source};
 
 static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
 
-/// Call it in a target's `init`. The program turns some panics of its libraries into errors, so a panic counts only if it
-/// leaves [`checked`]; libFuzzer's own hook would end the process at every panic.
+/// Replace libFuzzer's panic hook, which would end the process at every panic; to be called in a target's `init`. The
+/// program turns some panics of its libraries into errors, so only a panic that leaves [`checked`] is a finding.
 pub fn set_up() {
     std::panic::set_hook(Box::new(|info| {
         let trace = std::backtrace::Backtrace::force_capture();
@@ -21,7 +21,7 @@ pub fn set_up() {
     }));
 }
 
-/// Run a target's body; a panic that leaves it is printed and ends the process, which libFuzzer reports as a crash.
+/// Run the body of a target. A panic in it is printed and aborts the process, which libFuzzer reports as a crash.
 pub fn checked(body: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(body)).is_err() {
         eprintln!("{}", LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner));
@@ -34,7 +34,7 @@ pub fn fixture(name: &str) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// This process's directory, in memory where there is such a place, with the config of the fixtures in `tests/fixtures/formats`.
+/// A directory of this process, in memory if possible, with the config of the fixtures in `tests/fixtures/formats`.
 fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {
@@ -47,7 +47,7 @@ fn directory() -> &'static Path {
     })
 }
 
-/// Write a file of the checkpoint directory.
+/// Write a file into the checkpoint directory.
 pub fn put(name: &str, bytes: &[u8]) {
     fs::write(directory().join(name), bytes).expect("a file of the checkpoint");
 }
@@ -55,7 +55,7 @@ pub fn put(name: &str, bytes: &[u8]) {
 /// Load the checkpoint directory.
 pub fn load() -> Result<Loaded, ModelError> {
     let loaded = Source::Directory(directory().into()).load(Processing::Folded, Placement::cpu());
-    // an error that can't be printed is no answer
+    // printing the error must not panic either
     if let Err(error) = &loaded {
         let _ = error.to_string();
     }

@@ -10,7 +10,25 @@ pub struct Ranked {
     pub prob: f64,
 }
 
-/// `ln Σ exp(logits)`, in f64. NaN where there is no softmax: if a logit is NaN or +inf, or none is above -inf.
+/// Where a token stands among all at one position.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TokenRank {
+    /// How many tokens have a larger logit.
+    pub rank: usize,
+    pub logit: f32,
+    /// NaN where the softmax is [`undefined`].
+    pub prob: f64,
+}
+
+/// A token's rank, logit and probability; None if there is no such token.
+#[must_use]
+pub fn token_rank(logits: &[f32], id: u32) -> Option<TokenRank> {
+    let logit = *logits.get(usize::try_from(id).ok()?)?;
+    let rank = logits.iter().filter(|other| **other > logit).count();
+    Some(TokenRank { rank, logit, prob: (f64::from(logit) - log_normaliser(logits)).exp() })
+}
+
+/// `ln Σ exp(logits)`, in f64. NaN if the softmax is undefined: a logit is NaN or +inf, or none is above -inf.
 #[must_use]
 pub fn log_normaliser(logits: &[f32]) -> f64 {
     let max = largest(logits);
@@ -20,7 +38,7 @@ pub fn log_normaliser(logits: &[f32]) -> f64 {
     f64::from(max) + sum_exp(logits, max).ln()
 }
 
-/// Why logits give no probabilities, in words; None where they do.
+/// Why these logits give no probabilities; None if they do.
 #[must_use]
 pub fn undefined(logits: &[f32]) -> Option<String> {
     let (all, nan) = (logits.len(), logits.iter().filter(|x| x.is_nan()).count());
@@ -34,7 +52,7 @@ pub fn undefined(logits: &[f32]) -> Option<String> {
     }
 }
 
-/// The largest of the numbers there are; -inf if there are none.
+/// The largest number, NaN ignored; -inf if there is none.
 fn largest(x: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; 16];
     let parts = x.chunks_exact(lanes.len());
@@ -49,8 +67,8 @@ fn largest(x: &[f32]) -> f32 {
 
 /// KL(baseline || edited) in nats between the next-token distributions of two rows of logits `[vocab]`.
 ///
-/// `Σ_v p(v) (ln p(v) − ln q(v))` with p of the baseline (Kullback and Leibler, 1951); exactly 0 for equal rows, infinite where
-/// the edited row rules out what the baseline does not, and NaN where either has no softmax.
+/// `Σ_v p(v) (ln p(v) − ln q(v))` with p of the baseline (Kullback and Leibler, 1951). Exactly 0 for equal rows,
+/// infinite if the edited row rules out what the baseline does not, NaN if either softmax is undefined.
 #[must_use]
 pub fn kl_divergence(baseline: &[f32], edited: &[f32]) -> f64 {
     let (most_p, most_q) = (largest(baseline), largest(edited));
@@ -67,8 +85,8 @@ pub fn kl_divergence(baseline: &[f32], edited: &[f32]) -> f64 {
     if kl < 0.0 { 0.0 } else { kl }
 }
 
-/// The `k` likeliest tokens of a row of logits `[vocab]`, best first; ties by id. What is NaN has no rank and is left out, so
-/// there may be fewer, or none; +inf comes first.
+/// The `k` likeliest tokens of a row of logits `[vocab]`, best first, ties by id. NaN logits are left out, so the list
+/// may be shorter, or empty; +inf comes first.
 #[must_use]
 pub fn top_k(logits: &[f32], k: usize) -> Vec<Ranked> {
     // adding 0 makes both zeros one
@@ -95,7 +113,7 @@ pub fn descending(a: f64, b: f64) -> Ordering {
     a.is_nan().cmp(&b.is_nan()).then(b.total_cmp(&a))
 }
 
-/// How far values moved. Equal infinities, such as masked scores, do not count; NaN where one side has NaN.
+/// How far values moved. Equal infinities, such as masked scores, do not count; NaN if one side is NaN.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Change {
     /// `‖after − before‖²`
@@ -118,7 +136,7 @@ impl Change {
     }
 }
 
-/// Of values beside each other.
+/// The change of two sets of values together.
 impl Add for Change {
     type Output = Self;
 
@@ -135,7 +153,8 @@ pub fn short_number(x: f64) -> String {
         return "NaN".into();
     }
     if x.fract() == 0.0 && size <= 1.0 {
-        return format!("{x:.0}");
+        // a zero has no sign here
+        return format!("{:.0}", x + 0.0);
     }
     if x.is_infinite() {
         return if x > 0.0 { "inf".into() } else { "-inf".into() };
@@ -159,6 +178,23 @@ pub fn exact_number(value: f32) -> String {
     }
 }
 
+/// Spearman's rank correlation of two lists; ties get their mean rank. NaN for fewer than two pairs, or if all values
+/// of one list are equal.
+#[must_use]
+#[allow(clippy::cast_precision_loss, reason = "ranks")]
+pub fn rank_correlation(pairs: &[(f64, f64)]) -> f64 {
+    let ranks = |of: &dyn Fn(&(f64, f64)) -> f64| -> Vec<f64> {
+        let all: Vec<f64> = pairs.iter().map(of).collect();
+        let below = |x: f64| all.iter().filter(|y| **y < x).count() as f64;
+        let same = |x: f64| all.iter().filter(|y| y.total_cmp(&x).is_eq()).count() as f64;
+        all.iter().map(|x| below(*x) + (same(*x) - 1.0) / 2.0).collect()
+    };
+    let (a, b) = (ranks(&|pair| pair.0), ranks(&|pair| pair.1));
+    let mean = (pairs.len() as f64 - 1.0) / 2.0;
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| (x - mean) * (y - mean)).sum::<f64>();
+    product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt()
+}
+
 #[cfg(test)]
 #[allow(clippy::float_cmp, reason = "exact by construction")]
 mod tests {
@@ -166,7 +202,7 @@ mod tests {
 
     #[test]
     #[allow(clippy::cast_possible_truncation)]
-    fn kl_is_that_of_the_definition() {
+    fn kl_equals_its_definition() {
         let (p, q) = ([0.5f64, 0.25, 0.25], [0.25f64, 0.25, 0.5]);
         let logits = |d: [f64; 3], shift: f64| d.map(|x| (x.ln() + shift) as f32);
         let expected: f64 = p.iter().zip(q).map(|(p, q)| p * (p / q).ln()).sum();
@@ -186,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_not_ranked() {
+    fn nan_is_not_ranked() {
         let (nan, inf) = (f32::NAN, f32::INFINITY);
         let ids = |logits: &[f32]| top_k(logits, 3).iter().map(|t| t.id).collect::<Vec<_>>();
         assert!(top_k(&[nan, -nan, nan], 2).is_empty());
@@ -196,7 +232,7 @@ mod tests {
         for logits in [[nan, 1.0], [inf, 1.0], [-inf, -inf]] {
             assert!(top_k(&logits, 2).iter().all(|t| t.prob.is_nan()), "{logits:?}");
             assert!(undefined(&logits).is_some());
-            // nor is there a divergence from itself
+            // not even the divergence from itself is defined
             for (p, q) in [(logits, logits), (logits, [0.0, 1.0]), ([0.0, 1.0], logits)] {
                 assert!(kl_divergence(&p, &q).is_nan(), "{p:?} {q:?}");
             }
@@ -206,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn nan_comes_last_and_is_no_cell() {
+    fn nan_comes_last_and_is_an_empty_cell() {
         let mut all = [f64::NAN, 1.0, -f64::NAN, f64::INFINITY, -2.0];
         all.sort_by(|a, b| descending(*a, *b));
         assert_eq!(all[..3], [f64::INFINITY, 1.0, -2.0]);
@@ -222,5 +258,16 @@ mod tests {
         let relative = |before: &[f32], after: &[f32]| Change::between(before, after).relative();
         assert_eq!(relative(&[1.0, inf], &[1.0, inf]), 0.0);
         assert!((relative(&[3.0, 4.0, inf], &[3.0, 4.5, inf]) - 0.1).abs() < 1e-12);
+    }
+
+    #[test]
+    #[allow(clippy::float_cmp, reason = "exact by construction")]
+    fn ranks_agree_disagree_and_tie() {
+        assert_eq!(rank_correlation(&[(1.0, 10.0), (2.0, 20.0), (3.0, 1000.0)]), 1.0);
+        assert_eq!(rank_correlation(&[(1.0, 3.0), (2.0, 2.0), (3.0, 1.0)]), -1.0);
+        // scipy.stats.spearmanr([1, 2, 2, 4], [1, 3, 2, 4])
+        let tied = rank_correlation(&[(1.0, 1.0), (2.0, 3.0), (2.0, 2.0), (4.0, 4.0)]);
+        assert!((tied - 0.948_683_298_050_513_8).abs() < 1e-12, "{tied}");
+        assert!(rank_correlation(&[(1.0, 1.0)]).is_nan());
     }
 }

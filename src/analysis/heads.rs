@@ -1,11 +1,11 @@
-//! Scores of attention heads: one row for each, which says what it measures and how.
+//! Scores of attention heads: a table with one row for each, which says what it measures and how.
 
 use std::ops::Range;
 
-/// Declares the scores from one list, so that nothing which goes through all of them forgets one.
+/// Declares the scores from one list, so that whatever goes through all of them is complete.
 macro_rules! scores {
     ($($(#[$doc:meta])* $score:ident $field:ident,)*) => {
-        /// How much of a head's attention goes where known kinds of head send it.
+        /// How much of a head's attention follows each of the known patterns.
         #[derive(Clone, Copy, Debug, Default, PartialEq)]
         pub struct HeadScores {
             $($(#[$doc])* pub $field: f64),*
@@ -64,11 +64,11 @@ struct Row {
     /// In the field's notation: A is the pattern, q and k count queries and keys, t is the tokens.
     formula: &'static str,
     source: Option<&'static str>,
-    /// The sum over the pattern that its unit divides.
+    /// The numerator: a sum over the pattern, which the unit divides.
     sum: fn(&Attention<'_>) -> f64,
 }
 
-/// What a score counts in.
+/// The unit of a score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScoreUnit {
     /// A share of all the head's attention, from 0 to 1.
@@ -145,18 +145,18 @@ impl Score {
     }
 }
 
-/// The scores as a table of the documentation.
+/// The table of scores for the documentation, in Markdown.
 #[must_use]
 pub fn score_table() -> String {
     let row = |score: &Score| {
         let Row { title, about, formula, source, .. } = score.row();
         format!("| {title} | {about} | {formula} | {} |\n", source.unwrap_or("this program"))
     };
-    "| score | what it measures | formula | after |\n|---|---|---|---|\n".to_string()
+    "| score | what it measures | formula | source |\n|---|---|---|---|\n".to_string()
         + &Score::ALL.iter().map(row).collect::<String>()
 }
 
-/// The pattern of a head.
+/// The attention pattern of a head.
 struct Attention<'a> {
     pattern: &'a [f32],
     tokens: &'a [u32],
@@ -191,29 +191,45 @@ impl Attention<'_> {
     }
 }
 
-/// Scores of one head; the shares as TransformerLens's `head_detector.detect_head` has them with `error_measure="mul"`: the
-/// part of all attention that falls on the detection pattern. A query without attention (an edit can make one) has
-/// entropy 0; a head without any has shares of 0. Where the attention is not finite, all are NaN.
+/// The scores of one head. Shares are those of TransformerLens's `head_detector.detect_head` with
+/// `error_measure="mul"`: the fraction of all attention that falls on the detection pattern. A query without attention
+/// (an edit can cause this) has entropy 0; a head without any has shares of 0. If the attention is not finite, all
+/// scores are NaN.
 ///
 /// # Shapes
 /// `pattern`: `[query, key]`, row-major; `tokens`: `[pos]`.
 #[must_use]
-#[allow(clippy::cast_precision_loss, reason = "a number of positions")]
 pub fn head_scores(pattern: &[f32], tokens: &[u32]) -> HeadScores {
     let attention = Attention { pattern, tokens };
     let total = attention.sum(|a| a);
-    if !total.is_finite() {
-        return HeadScores::each(|_| f64::NAN);
+    HeadScores::each(|score| score.with(&attention, total))
+}
+
+impl Score {
+    /// This score of one head; see [`head_scores`].
+    ///
+    /// # Shapes
+    /// `pattern`: `[query, key]`, row-major; `tokens`: `[pos]`.
+    #[must_use]
+    pub fn of_pattern(self, pattern: &[f32], tokens: &[u32]) -> f64 {
+        let attention = Attention { pattern, tokens };
+        self.with(&attention, attention.sum(|a| a))
     }
-    HeadScores::each(|score| {
-        let row = score.row();
-        let sum = (row.sum)(&attention);
+
+    /// Of a head whose attention sums to `total`.
+    #[allow(clippy::cast_precision_loss, reason = "a number of positions")]
+    fn with(self, attention: &Attention<'_>, total: f64) -> f64 {
+        if !total.is_finite() {
+            return f64::NAN;
+        }
+        let row = self.row();
+        let sum = (row.sum)(attention);
         match row.unit {
             _ if total == 0.0 => sum,
             ScoreUnit::Share => sum / total,
-            ScoreUnit::Nats => sum / tokens.len() as f64,
+            ScoreUnit::Nats => sum / attention.tokens.len() as f64,
         }
-    })
+    }
 }
 
 #[cfg(test)]
@@ -228,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn each_score_counts_its_own_places() {
+    fn each_score_sums_its_own_cells() {
         // two tokens, twice: query 2 is token 1 again, query 3 token 2
         let tokens = [1, 2, 1, 2];
         let at = |query: usize, key: usize| {

@@ -1,4 +1,4 @@
-/// Summary statistics of an activation. Moments and norm are over the finite values, NaN where there are none.
+/// Summary statistics of an activation. Moments and norm are over the finite values, NaN if there are none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stats {
     pub count: usize,
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_skip_what_is_not_finite() {
+    fn moments_skip_non_finite_values() {
         let s = stats(&[1.0, f32::NEG_INFINITY, 3.0, f32::NAN, 0.0, 4.0], 4);
         assert_eq!((s.count, s.nan, s.infinite, s.zeros), (6, 1, 1, 1));
         assert_eq!((s.min, s.max), (Some((0.0, 4)), Some((4.0, 5))));

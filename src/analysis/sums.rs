@@ -1,4 +1,5 @@
-//! Sums over a vocabulary or an activation, in f64, many at a time: rankings, divergences and changes are made of them.
+//! Sums over a vocabulary or an activation, in f64 and vectorised: rankings, divergences and changes are computed from
+//! them.
 
 #![allow(
     clippy::inline_always,
@@ -7,7 +8,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Sums that are kept beside each other, so that they need not wait for one another.
+/// Partial sums that are kept side by side, so that no addition waits for the one before.
 const LANES: usize = 16;
 
 /// `Σ exp(x - most)`
@@ -20,7 +21,7 @@ pub(super) fn exponentials(p: &[f32], most_p: f32, q: &[f32], most_q: f32) -> [f
     Arch::new().dispatch(Sums { p, q, most_p: most_p.into(), most_q: most_q.into() })
 }
 
-/// `Σ (after - before)²` where they are not equal, and `Σ before²` where that is finite.
+/// `Σ (after - before)²` over the values that are not equal, and `Σ before²` over the finite ones.
 pub(super) fn moved(before: &[f32], after: &[f32]) -> [f64; 2] {
     Arch::new().dispatch(Moved { before, after })
 }
@@ -125,7 +126,7 @@ fn exp(x: f64) -> f64 {
     const LOWEST: f64 = -708.0;
     // ln 2 in two parts, the first exact in few bits
     const LN_2: (f64, f64) = (0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10);
-    // a sum with it has the nearest whole number in its lowest bits
+    // adding it moves the nearest whole number to the lowest bits
     const WHOLE: f64 = 6_755_399_441_055_744.0;
     let bound = x.max(LOWEST);
     let shifted = bound.mul_add(std::f64::consts::LOG2_E, WHOLE);
@@ -167,7 +168,7 @@ mod tests {
 
     #[test]
     #[allow(clippy::float_cmp)]
-    fn the_exponential_is_the_libraries() {
+    fn the_exponential_equals_the_standard_librarys() {
         for i in 0..100_000 {
             let x = -f64::from(i) * 0.007_123;
             let (ours, theirs) = (exp(x), x.exp());

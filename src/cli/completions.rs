@@ -1,4 +1,4 @@
-//! What shells complete. Their scripts ask the program itself, which knows what is in the cache.
+//! Shell completions. The scripts ask the program itself, so cached models are completed too.
 
 use std::{ffi::OsStr, io::Write};
 
@@ -14,7 +14,7 @@ use crate::{
     printed::is_printable,
 };
 
-/// The variable by which a shell's script asks.
+/// The environment variable with which a shell's script asks for completions.
 const ASKED: &str = "PYTHIA_TUI_COMPLETE";
 
 /// Write the script for a shell.
@@ -28,15 +28,15 @@ pub(super) fn main(shell: Shell) -> Result<()> {
     Ok(())
 }
 
-/// If a shell asks, answer it, and end.
+/// Answer and exit if a shell asks for completions.
 pub(super) fn answer(command: fn() -> clap::Command) {
     CompleteEnv::with_factory(command).var(ASKED).complete();
 }
 
-fn those(all: impl Iterator<Item = (String, String)>, typed: &OsStr) -> Vec<CompletionCandidate> {
+fn matching(all: impl Iterator<Item = (String, String)>, typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
-    let fits = all.filter(|(name, _)| name.starts_with(&*typed));
-    fits.map(|(name, help)| CompletionCandidate::new(name).help(Some(help.into()))).collect()
+    let matching = all.filter(|(name, _)| name.starts_with(&*typed));
+    matching.map(|(name, help)| CompletionCandidate::new(name).help(Some(help.into()))).collect()
 }
 
 /// For `--model`: the known sizes, what is in the cache, directories.
@@ -51,10 +51,10 @@ pub(super) fn models() -> ArgValueCompleter {
         let cached = cache.models().into_keys().map(|repository| (repository, "in the cache".to_string()));
         let full = pythia::models().map(|name| (format!("EleutherAI/{name}"), String::new()));
         let full = full.filter(|_| typed.to_string_lossy().contains('/'));
-        let mut all = those(std::iter::once(demo).chain(known).chain(full).chain(cached), typed);
+        let mut all = matching(std::iter::once(demo).chain(known).chain(full).chain(cached), typed);
         all.dedup_by(|a, b| a.get_value() == b.get_value());
         all.extend(PathCompleter::dir().complete(typed));
-        // the shell would print them as they are
+        // the shell prints candidates unescaped
         all.retain(|candidate| candidate.get_value().to_string_lossy().chars().all(is_printable));
         all
     })
@@ -63,7 +63,7 @@ pub(super) fn models() -> ArgValueCompleter {
 /// For `--device` and `--dtype`.
 pub(super) fn words(words: &'static [&'static str]) -> ArgValueCompleter {
     ArgValueCompleter::new(move |typed: &OsStr| {
-        those(words.iter().map(|word| ((*word).to_string(), String::new())), typed)
+        matching(words.iter().map(|word| ((*word).to_string(), String::new())), typed)
     })
 }
 
@@ -71,6 +71,6 @@ pub(super) fn words(words: &'static [&'static str]) -> ArgValueCompleter {
 pub(super) fn revisions() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         let steps = pythia::steps().map(|step| (format!("step{step}"), String::new()));
-        those(std::iter::once(("main".into(), "the end of the training".into())).chain(steps), typed)
+        matching(std::iter::once(("main".into(), "the end of the training".into())).chain(steps), typed)
     })
 }

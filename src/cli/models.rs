@@ -1,4 +1,4 @@
-//! The models that are known, and what of them is in the Hugging Face cache.
+//! The known models, and which revisions of them are cached.
 
 use std::io::Write;
 
@@ -12,9 +12,9 @@ use crate::{
     printed::{self, escaped},
 };
 
-/// A model of the list.
+/// A row of the list.
 struct Known {
-    /// As `--model` takes it.
+    /// What `--model` takes.
     name: String,
     n_layers: usize,
     d_model: usize,
@@ -53,14 +53,14 @@ pub(super) fn main(args: &ModelsArgs) -> Result<()> {
     Ok(())
 }
 
-/// The demo, the published sizes, and whatever else is in the cache.
+/// The demo, the published sizes, and every other model in the cache.
 fn known(cache: &Cache) -> Result<Vec<Known>> {
     let mut cached = cache.models();
-    let of = |name: &str, config: &Config, cached: Vec<Cached>| {
+    let row = |name: &str, config: &Config, cached: Vec<Cached>| {
         let (n_layers, d_model, n_heads) = (config.n_layers, config.d_model, config.n_heads);
         Known { name: name.into(), n_layers, d_model, n_heads, parameters: config.parameters(), cached }
     };
-    let mut all = vec![of("demo", &Source::Demo.config()?, vec![])];
+    let mut all = vec![row("demo", &Source::Demo.config()?, vec![])];
     for size in pythia::SIZES {
         all.extend(size.models().map(|name| Known {
             cached: cached.remove(&format!("EleutherAI/{name}")).unwrap_or_default(),
@@ -75,7 +75,7 @@ fn known(cache: &Cache) -> Result<Vec<Known>> {
         if let Some(first) = cached.first() {
             let config = Source::Directory(first.directory.clone()).config()?;
             let name = repository.strip_prefix("EleutherAI/").unwrap_or(&repository);
-            all.push(of(name, &config, cached));
+            all.push(row(name, &config, cached));
         }
     }
     Ok(all)

@@ -1,4 +1,4 @@
-//! The bar that a download moves.
+//! The progress bar of a download.
 
 use std::io::IsTerminal;
 
@@ -9,7 +9,7 @@ use crate::{
     printed::{self, escaped},
 };
 
-/// Drawn on a terminal; elsewhere one line says what is fetched.
+/// A bar on a terminal; elsewhere, one line that says what is downloaded.
 pub(super) struct Bar {
     target: Option<ProgressDrawTarget>,
     bar: Option<ProgressBar>,
@@ -20,20 +20,20 @@ impl Bar {
         Self { target: std::io::stderr().is_terminal().then(ProgressDrawTarget::stderr), bar: None }
     }
 
-    /// On the terminal that the explorer is about to take.
+    /// On the terminal that the explorer will take.
     pub fn on_stdout() -> Self {
         Self { target: Some(ProgressDrawTarget::stdout()), bar: None }
     }
 
-    /// What a download reports to.
-    pub fn tell(mut self) -> impl FnMut(Progress) -> bool {
+    /// The callback of a download, which never stops it.
+    pub fn into_callback(mut self) -> impl FnMut(Progress) -> bool {
         move |progress| {
             self.show(&progress);
             true
         }
     }
 
-    fn show(&mut self, progress: &Progress) {
+    pub fn show(&mut self, progress: &Progress) {
         let Progress { repository, revision, done, total, waiting } = progress;
         let bar = self.bar.get_or_insert_with(|| {
             let bar = if let Some(target) = self.target.take() {
@@ -43,14 +43,14 @@ impl Bar {
                 printed::note(format_args!("fetching {} ({}, {size})", escaped(repository), escaped(revision)));
                 ProgressBar::hidden()
             };
-            // of what was here before, nobody measures the speed
+            // bytes of an earlier attempt do not count for the speed
             bar.set_position(*done);
             bar.reset_eta();
             bar.set_message(escaped(&format!("{repository} {revision}")).into_owned());
             bar
         });
         let rest = match waiting {
-            Waiting::ForOther => "another process fetches it".into(),
+            Waiting::ForOther => "another process is downloading it".into(),
             Waiting::ForHub(left) => format!("the hub asks to wait {} s", left.as_secs() + 1),
             Waiting::Nothing => "{decimal_bytes_per_sec}, {eta} left".to_string(),
         };
@@ -66,7 +66,7 @@ impl Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
-            // what comes next on the terminal begins on a line of its own
+            // leaves the cursor at the beginning of a line
             bar.finish_and_clear();
         }
     }

@@ -1,31 +1,51 @@
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::args::StructureArgs;
 use crate::{
+    diagram::{Picture, Subject},
     experiment::ModelChoice,
     hooks::{HookPoint, Schema},
-    model::{Config, Module, module_of, modules},
+    model::{Config, Module, hooked_transformer, hugging_face, module_of, modules},
     printed,
 };
 
-/// Print the module tree of TransformerLens or of Hugging Face, each with where the hooks lie in it.
+/// Print the module tree of TransformerLens or of Hugging Face, the hooks, or a block's diagram.
 pub(super) fn main(args: &StructureArgs) -> Result<()> {
-    let config = ModelChoice::from(&args.model).config()?;
+    let choice = ModelChoice::from(&args.model);
+    let config = choice.config()?;
     let mut out = printed::stdout();
-    match (args.hf, args.json) {
-        (false, true) => writeln!(out, "{}", serde_json::to_string_pretty(&hooks_json(&config))?)?,
-        (true, true) => writeln!(out, "{}", serde_json::to_string_pretty(&modules_json(&config))?)?,
-        (false, false) => print_hooks(&mut out, &config)?,
-        (true, false) => print_modules(&mut out, &modules(&config))?,
+    if args.diagram {
+        out.write_all(diagram(&config, args).as_bytes())?;
+    } else {
+        match (args.hf, args.json) {
+            (false, true) => writeln!(out, "{}", serde_json::to_string_pretty(&hooks_json(&config))?)?,
+            (true, true) => writeln!(out, "{}", serde_json::to_string_pretty(&modules_json(&config))?)?,
+            (false, false) if args.hooks => print_hooks(&mut out, &config)?,
+            (false, false) => writeln!(out, "{}", hooked_transformer(&config, choice.processing))?,
+            (true, false) => writeln!(out, "{}", hugging_face(&config))?,
+        }
     }
     out.flush()?;
     Ok(())
 }
 
-/// A hook's shape with the names of its axes, positions unknown.
+/// The diagram of one block, which represents all, no wider than the terminal.
+fn diagram(config: &Config, args: &StructureArgs) -> String {
+    /// The width if stdout is not a terminal; every hook then has its full name and its shape.
+    const COLUMNS: u16 = 110;
+    /// The rows of a sequential block at that width.
+    const ROWS: usize = 38;
+    let terminal = || if std::io::stdout().is_terminal() { crossterm::terminal::size().ok() } else { None };
+    let columns = args.width.or_else(|| terminal().map(|(columns, _)| columns)).unwrap_or(COLUMNS);
+    let schema = Schema::new(config.dims());
+    let subject = Subject { schema: &schema, block: 0, folded: true, positions: None };
+    Picture::of(&subject, (columns.into(), ROWS), args.ascii, None).text()
+}
+
+/// A hook's shape with the names of its axes and without the number of positions.
 fn shape(point: HookPoint, schema: &Schema) -> String {
     let size = |axis: &crate::hooks::Axis| match axis.is_position() {
         true => axis.name().to_string(),
@@ -35,7 +55,7 @@ fn shape(point: HookPoint, schema: &Schema) -> String {
     format!("[{}]", schema.axes(point).iter().map(size).collect::<Vec<_>>().join(", "))
 }
 
-/// Whether it is off by default, or never computed.
+/// `opt-in` for a hook that is off by default, `derived` for one that is never computed.
 fn note(point: HookPoint, schema: &Schema) -> &'static str {
     match point {
         point if schema.is_derived(point) => "derived",
@@ -80,21 +100,6 @@ fn print_hooks(out: &mut impl Write, config: &Config) -> Result<()> {
         let (module, role) = module_of(point);
         let (name, shape, note) = (point.to_string(), shape(point, &schema), note(point, &schema));
         writeln!(out, "{name:widest$}  {shape:shapes$}  {note:7}  {module} ({role})")?;
-    }
-    Ok(())
-}
-
-fn print_modules(out: &mut impl Write, modules: &[Module]) -> Result<()> {
-    for module in modules {
-        let indent = "  ".repeat(module.depth());
-        let class = if module.path.is_empty() { String::new() } else { format!(": {}", module.class) };
-        writeln!(out, "{indent}{}{class}", module.name())?;
-        for (name, shape) in &module.parameters {
-            writeln!(out, "{indent}  {name} {shape:?}")?;
-        }
-        for point in &module.hooks {
-            writeln!(out, "{indent}  <- {point} ({})", module_of(*point).1)?;
-        }
     }
     Ok(())
 }

@@ -1,23 +1,24 @@
-//! Scores and patterns as they are looked at: kept by a run, or computed again from its queries and keys.
+//! Scores and patterns on demand: kept by a run, or recomputed from its queries and keys.
 
 use std::{ops::Range, sync::atomic::AtomicBool};
 
 use candle_core::{D, DType, Tensor};
 
 use super::{
-    Compare, Engine, Outcome, Run, View,
-    changes::{each, go_on},
-    effects::values,
+    Compare, Engine, Numbers, Outcome, Run, Unseen, WithBaseline,
+    control::{each, go_on},
+    finished::Finished,
+    host::values,
 };
 use crate::hooks::{BlockHook, HookPoint, RunError};
 
-/// Which of a head's square matrices.
+/// One of a head's square matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhichAttention {
     Pattern,
     Scores,
-    /// The pattern times the L2 norm of each key's value vector (`hook_v`): how much is moved, not only how much is looked
-    /// at. After Kobayashi et al., "Attention is Not Only a Weight" (2020), whose norm is taken behind `W_O`.
+    /// The pattern times the L2 norm of each key's value vector (`hook_v`): how much a head moves, and not only where
+    /// it attends. After Kobayashi et al., "Attention is Not Only a Weight" (2020), who take the norm after `W_O`.
     ValueWeighted,
 }
 
@@ -33,7 +34,13 @@ impl WhichAttention {
         }
     }
 
-    /// The hook that holds it, or that it is made from.
+    /// Every hook that it is computed from.
+    pub fn hooks(self) -> impl Iterator<Item = BlockHook> {
+        let values = (self == Self::ValueWeighted).then_some(BlockHook::V);
+        [self.hook()].into_iter().chain(values)
+    }
+
+    /// The hook that holds it, or that it is computed from.
     #[must_use]
     pub fn hook(self) -> BlockHook {
         match self {
@@ -43,7 +50,8 @@ impl WhichAttention {
     }
 }
 
-/// Heads' matrices, pooled: each cell is the largest of `pool` x `pool` values, or of a difference the one furthest from 0.
+/// Pooled matrices of heads: each cell is the largest of `pool` x `pool` values or, for a difference, the one furthest
+/// from 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thumbnails {
     /// Rows and columns of each.
@@ -54,61 +62,183 @@ pub struct Thumbnails {
 }
 
 impl Outcome {
-    pub(super) fn look_at_head(
+    /// One head's matrix, row-major `[query, key]`.
+    ///
+    /// # Errors
+    /// The run did not keep what is needed; tensor errors.
+    pub fn head_attention(
         &self,
         block: usize,
         head: usize,
         which: WhichAttention,
         engine: &Engine,
-    ) -> Result<View, RunError> {
+    ) -> Result<WithBaseline<Vec<f32>>, Unseen> {
         let one = |run: &Run| -> Result<Option<Vec<f32>>, RunError> {
             engine.matrix(run, block, which, head)?.map(|t| values(&t)).transpose()
         };
-        let baseline = self.unedited().map(one).transpose()?.flatten();
-        Ok(match one(&self.run)? {
-            Some(values) => View::Attention { values, baseline },
-            None => View::Nothing(format!("{} was not kept in this run", HookPoint::Block(block, which.hook()))),
-        })
+        let missing = || Unseen::Nothing(format!("{} was not kept in this run", HookPoint::Block(block, which.hook())));
+        let run = one(&self.run)?.ok_or_else(missing)?;
+        Ok(WithBaseline { run, baseline: self.unedited().map(one).transpose()?.flatten() })
     }
 
-    pub(super) fn thumbnails(
+    /// Every head of some blocks, each max-pooled to at most `side` rows and columns.
+    ///
+    /// # Errors
+    /// Cancellation, tensor errors.
+    pub fn thumbnails(
         &self,
         engine: &Engine,
-        blocks: std::ops::Range<usize>,
+        blocks: Range<usize>,
         (which, compare): (WhichAttention, Compare),
         side: usize,
         cancel: &AtomicBool,
-    ) -> Result<View, RunError> {
-        let n = self.spec.tokens.len();
-        let pool = n.div_ceil(side.max(1)).max(1);
-        let side = n.div_ceil(pool);
+    ) -> Result<Thumbnails, RunError> {
         let compare = if self.spec.edits.is_empty() { Compare::Edited } else { compare };
+        thumbnails((engine, &*self.run), (engine, &*self.baseline), blocks, (which, compare), side, cancel)
+    }
+}
+
+/// Every head of some blocks of two runs, compared and max-pooled to at most `side` rows and columns.
+fn thumbnails(
+    now: (&Engine, &Run),
+    before: (&Engine, &Run),
+    blocks: Range<usize>,
+    (which, compare): (WhichAttention, Compare),
+    side: usize,
+    cancel: &AtomicBool,
+) -> Result<Thumbnails, RunError> {
+    let n = now.1.tokens.len();
+    let pool = n.div_ceil(side.max(1)).max(1);
+    let side = n.div_ceil(pool);
+    let mut all = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        go_on(cancel)?;
+        let thumbnail = |head: usize| -> Result<Option<Vec<f32>>, RunError> {
+            let of = |(engine, run): (&Engine, &Run)| -> Result<Option<Vec<f32>>, RunError> {
+                engine.matrix(run, block, which, head)?.map(|t| values(&t)).transpose()
+            };
+            let now = if compare == Compare::Baseline { None } else { of(now)? };
+            let before = if compare == Compare::Edited { None } else { of(before)? };
+            if now.is_none() && before.is_none() {
+                return Ok(None);
+            }
+            let at = |matrix: &Option<Vec<f32>>, i: usize| matrix.as_ref().map_or(0.0, |m| m[i]);
+            let value = |i| compare.of(at(&now, i), at(&before, i));
+            Ok(Some(pooled(n, pool, compare == Compare::Difference, value)))
+        };
+        let heads = each(now.0.schema.dims.n_heads, now.1.logits.device().is_cpu(), thumbnail)?;
+        all.push(heads.into_iter().flatten().collect());
+    }
+    Ok(Thumbnails { side, pool, heads: all })
+}
+
+impl Finished<'_> {
+    /// One head's matrix, or the gradients with respect to it, row-major `[query, key]`.
+    ///
+    /// # Errors
+    /// As [`Outcome::head_attention`], and what [`Finished::numbers`] refuses.
+    pub fn head_attention(
+        &mut self,
+        block: usize,
+        head: usize,
+        (which, numbers): (WhichAttention, Numbers),
+        cancel: &AtomicBool,
+    ) -> Result<WithBaseline<Vec<f32>>, Unseen> {
+        if numbers == Numbers::Values {
+            return self.outcome.head_attention(block, head, which, self.engine);
+        }
+        let WithBaseline { run, baseline } = self.attention_gradients(block, which, numbers, cancel)?;
+        let of = |tensor: Tensor| values(&tensor.narrow(1, head, 1)?);
+        Ok(WithBaseline { run: of(run)?, baseline: baseline.map(of).transpose()? })
+    }
+
+    /// Every head of some blocks, as in [`Outcome::thumbnails`], or the gradients; for gradients, each cell is the
+    /// value furthest from 0.
+    ///
+    /// # Errors
+    /// Cancellation, what [`Finished::numbers`] refuses, tensor errors.
+    pub fn thumbnails(
+        &mut self,
+        blocks: Range<usize>,
+        (which, numbers, compare): (WhichAttention, Numbers, Compare),
+        side: usize,
+        cancel: &AtomicBool,
+    ) -> Result<Thumbnails, Unseen> {
+        if numbers == Numbers::Values {
+            return Ok(self.outcome.thumbnails(self.engine, blocks, (which, compare), side, cancel)?);
+        }
+        self.pooled_gradients(None, blocks, (which, numbers, compare), side, cancel)
+    }
+
+    /// The same for this model beside another.
+    ///
+    /// # Errors
+    /// As [`Self::thumbnails`].
+    pub fn thumbnails_of_two(
+        &mut self,
+        that: &mut Finished<'_>,
+        blocks: Range<usize>,
+        (which, numbers, compare): (WhichAttention, Numbers, Compare),
+        side: usize,
+        cancel: &AtomicBool,
+    ) -> Result<Thumbnails, Unseen> {
+        if numbers == Numbers::Values {
+            let of = |finished: &Finished<'_>| finished.outcome.run.clone();
+            let (this_run, that_run) = (of(self), of(that));
+            let (now, before) = ((&*self.engine, &*this_run), (&*that.engine, &*that_run));
+            return Ok(thumbnails(now, before, blocks, (which, compare), side, cancel)?);
+        }
+        self.pooled_gradients(Some(that), blocks, (which, numbers, compare), side, cancel)
+    }
+
+    /// Gradients, each cell the value furthest from 0; beside those of the baseline, or of another model.
+    fn pooled_gradients(
+        &mut self,
+        mut that: Option<&mut Finished<'_>>,
+        blocks: Range<usize>,
+        (which, numbers, compare): (WhichAttention, Numbers, Compare),
+        side: usize,
+        cancel: &AtomicBool,
+    ) -> Result<Thumbnails, Unseen> {
+        let n = self.outcome.spec.tokens.len();
+        let pool = n.div_ceil(side.max(1)).max(1);
         let mut all = Vec::with_capacity(blocks.len());
         for block in blocks {
-            go_on(cancel)?;
-            let thumbnail = |head: usize| -> Result<Option<Vec<f32>>, RunError> {
-                let of = |run: &Run| -> Result<Option<Vec<f32>>, RunError> {
-                    engine.matrix(run, block, which, head)?.map(|t| values(&t)).transpose()
-                };
-                let now = if compare == Compare::Baseline { None } else { of(&self.run)? };
-                let before = if compare == Compare::Edited { None } else { of(&self.baseline)? };
-                if now.is_none() && before.is_none() {
-                    return Ok(None);
-                }
-                let at = |matrix: &Option<Vec<f32>>, i: usize| matrix.as_ref().map_or(0.0, |m| m[i]);
-                let value = |i| compare.of(at(&now, i), at(&before, i));
-                Ok(Some(pooled(n, pool, compare == Compare::Difference, value)))
+            let WithBaseline { run, baseline } = self.attention_gradients(block, which, numbers, cancel)?;
+            let baseline = match &mut that {
+                Some(that) => Some(that.attention_gradients(block, which, numbers, cancel)?.run),
+                None => baseline,
             };
-            let heads = each(engine.schema.dims.n_heads, self.run.logits.device().is_cpu(), thumbnail)?;
-            all.push(heads.into_iter().flatten().collect());
+            let baseline = baseline.as_ref().map(values).transpose()?;
+            let shown = WithBaseline { run: values(&run)?, baseline }.compared(compare);
+            let heads = shown.chunks(n * n).map(|head| pooled(n, pool, true, |at| head[at]));
+            all.push(heads.collect());
         }
-        Ok(View::Patterns(Thumbnails { side, pool, heads: all }))
+        Ok(Thumbnails { side: n.div_ceil(pool), pool, heads: all })
+    }
+
+    /// Gradients with respect to every head's matrix, `[1, head, query, key]`.
+    fn attention_gradients(
+        &mut self,
+        block: usize,
+        which: WhichAttention,
+        numbers: Numbers,
+        cancel: &AtomicBool,
+    ) -> Result<WithBaseline<Tensor>, Unseen> {
+        match which {
+            WhichAttention::Pattern | WhichAttention::Scores => {
+                self.numbers(HookPoint::Block(block, which.hook()), numbers, cancel)
+            }
+            WhichAttention::ValueWeighted => {
+                Err(Unseen::Nothing("the value-weighted pattern is made of two hooks, and has no gradient".into()))
+            }
+        }
     }
 }
 
 impl Engine {
-    /// Scores or pattern of a block: kept, or computed again; None if it is neither. Of all heads and queries, or of some
-    /// queries of one head with the keys up to the last of them.
+    /// The scores or the pattern of a block, kept or recomputed; None if neither is possible. Returns all heads and
+    /// queries, or some queries of one head, with the keys up to the last of these.
     ///
     /// # Shapes
     /// Returns `[1, head, query, key]`.
@@ -142,7 +272,7 @@ impl Engine {
         Ok(Some(self.loaded.model.attn_scores(&q, &k)?))
     }
 
-    /// A head's matrix `[query, key]`; None if it was not kept.
+    /// A head's matrix `[query, key]`; None if it can't be computed.
     fn matrix(&self, run: &Run, block: usize, which: WhichAttention, head: usize) -> Result<Option<Tensor>, RunError> {
         let part = Some((head, 0..run.tokens.len()));
         let Some(found) = self.attention(run, block, which.hook(), part)? else { return Ok(None) };

@@ -1,10 +1,10 @@
 use candle_core::{DType, Tensor};
 
-use super::{Engine, Run, effects::values};
+use super::{Engine, Outcome, Run, Unseen, WithBaseline, host::values};
 use crate::hooks::{BlockHook, HookPoint, RunError};
 
-/// Direct logit attribution: the part of a logit (or of a difference of two) that each component of the residual stream
-/// gives, through the final LayerNorm with its divisor held fixed (Elhage et al., "A Mathematical Framework for
+/// Direct logit attribution: what each component of the residual stream contributes to a logit (or to a difference of
+/// two), through the final LayerNorm with its divisor held fixed (Elhage et al., "A Mathematical Framework for
 /// Transformer Circuits", 2021).
 ///
 /// Equal to TransformerLens's `logit_attrs` on `get_full_resid_decomposition(expand_neurons=False)`.
@@ -17,32 +17,52 @@ pub struct Attribution {
     pub mlps: Vec<f64>,
     /// Every layer's `b_O`.
     pub bias: f64,
-    /// What the logit has without any input: the unembedding's bias, and what the final LayerNorm's bias makes of it.
+    /// The part of the logit that does not depend on the input: the biases of the unembedding and of the final
+    /// LayerNorm.
     pub constant: f64,
-    /// The run's logit, or difference of logits, that the parts are of.
+    /// The run's logit, or difference of logits, that is split into the parts.
     pub logit: f64,
 }
 
 impl Attribution {
-    /// Of all components of the residual stream.
+    /// The sum over all components of the residual stream.
     #[must_use]
     pub fn sum(&self) -> f64 {
         self.embed + self.heads.iter().flatten().sum::<f64>() + self.mlps.iter().sum::<f64>() + self.bias
     }
 
-    /// What is left of the logit: rounding; or, with edits, what they put into the stream past its components.
+    /// The rest of the logit: rounding and, with edits, what they add to the stream outside its components.
     #[must_use]
     pub fn remainder(&self) -> f64 {
         self.logit - self.sum() - self.constant
     }
 }
 
-impl Engine {
-    /// The attribution of `target`'s logit at a position, less `distractor`'s where there is one; None if the run did not
-    /// keep what it takes.
+impl Outcome {
+    /// The attribution of `target`'s logit at a position, minus `distractor`'s if there is one.
     ///
     /// # Errors
-    /// Tensor errors, a token outside the vocabulary among them.
+    /// The run did not keep what is needed; tensor errors, including a token outside the vocabulary.
+    pub fn attribution(
+        &self,
+        pos: usize,
+        target: u32,
+        distractor: Option<u32>,
+        engine: &Engine,
+    ) -> Result<WithBaseline<Attribution>, Unseen> {
+        let parts = |run: &Run| engine.attribution(run, pos, target, distractor);
+        let missing = || Unseen::Nothing("this run did not keep what attribution needs".into());
+        let run = parts(&self.run)?.ok_or_else(missing)?;
+        Ok(WithBaseline { run, baseline: self.unedited().map(parts).transpose()?.flatten() })
+    }
+}
+
+impl Engine {
+    /// The attribution of `target`'s logit at a position, minus `distractor`'s if there is one; None if the run did not
+    /// keep what is needed.
+    ///
+    /// # Errors
+    /// Tensor errors, including a token outside the vocabulary.
     pub fn attribution(
         &self,
         run: &Run,
@@ -77,7 +97,7 @@ impl Engine {
             let (through, bias) = model.through_output(block, &direction)?;
             parts.bias += bias / scale;
             parts.mlps.push(along(mlp)?);
-            // what went on from hook_result may have been edited
+            // hook_result may have been edited
             parts.heads.push(if let Some(result) = kept(at(BlockHook::Result)) {
                 let all = values(&result.get(0)?.get(pos)?)?;
                 all.chunks(host.len()).map(|head| dot(head, &host) / scale).collect()

@@ -1,14 +1,14 @@
 //! How far the edits moved every activation.
 
-use std::{
-    ops::Range,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{ops::Range, sync::atomic::AtomicBool};
 
 use candle_core::{DType, Tensor};
-use rayon::prelude::*;
 
-use super::{Engine, Outcome, effects::with_values, measure::finite_square};
+use super::{
+    Engine, Outcome,
+    control::{each, go_on},
+    host::{finite_square, values, with_values},
+};
 use crate::{
     analysis::Change,
     hooks::{ActivationCache, BlockHook, HookPoint, RunError},
@@ -22,11 +22,11 @@ pub struct HookChange {
     pub relative: f64,
 }
 
-/// Queries whose scores are computed at once where they were left out.
+/// The number of queries whose left-out scores are recomputed at once.
 const QUERIES: usize = 256;
 
 impl Outcome {
-    /// The relative change at every hook point that both runs kept, or left out.
+    /// The relative change at every hook point that both runs kept, or both left out.
     ///
     /// # Errors
     /// Cancellation, tensor errors.
@@ -52,6 +52,26 @@ impl Outcome {
         Ok(changes)
     }
 
+    /// The relative change of an activation with the axes `[pos, ..]` at each position from `first` on: 0 where the edited run resumed
+    /// after it. Empty if the baseline did not keep it.
+    ///
+    /// # Errors
+    /// Tensor errors.
+    pub fn changes_by_position(&self, engine: &Engine, point: HookPoint, first: usize) -> Result<Vec<f64>, RunError> {
+        let (baseline, run) = (engine.activation(&self.baseline, point)?, engine.activation(&self.run, point)?);
+        let n = self.spec.tokens.len().saturating_sub(first);
+        let (before, after) = match (baseline, run) {
+            (Some(before), Some(after)) => (before, after),
+            (Some(_), None) => return Ok(vec![0.0; n]),
+            (None, _) => return Ok(vec![]),
+        };
+        let from = |value: &Tensor| value.narrow(1, first, value.dim(1)?.saturating_sub(first));
+        let (before, after) = (values(&from(&before)?)?, values(&from(&after)?)?);
+        let width = (before.len() / n.max(1)).max(1);
+        let pairs = before.chunks(width).zip(after.chunks(width));
+        Ok(pairs.map(|(before, after)| Change::between(before, after).relative()).collect())
+    }
+
     fn change(&self, engine: &Engine, point: HookPoint, cancel: &AtomicBool) -> Result<Change, RunError> {
         go_on(cancel)?;
         let between = |before: &Tensor, after: &Tensor| -> Result<Change, RunError> {
@@ -67,7 +87,7 @@ impl Outcome {
         // left out: some queries of one head at a time, and the keys they see
         let (n_pos, heads) = (self.spec.tokens.len(), engine.schema.dims.n_heads);
         let left_out = |hook| [baseline, run].iter().all(|cache| cache.is_left_out(HookPoint::Block(block, hook)));
-        // an edit may have opened what comes after a query: then all keys are looked at
+        // an edit may have unmasked later keys, so all keys are compared
         let together = if left_out(hook) && left_out(BlockHook::AttnScores) { QUERIES } else { n_pos };
         let parts: Vec<(usize, Range<usize>)> = (0..heads)
             .flat_map(|head| {
@@ -84,22 +104,7 @@ impl Outcome {
     }
 }
 
-/// # Errors
-/// Cancellation.
-pub(super) fn go_on(cancel: &AtomicBool) -> Result<(), RunError> {
-    if cancel.load(Ordering::Relaxed) { Err(RunError::Cancelled) } else { Ok(()) }
-}
-
-/// `work` on each of `n` numbers, in parallel if so: on another device one after the other.
-pub(super) fn each<T: Send>(
-    n: usize,
-    parallel: bool,
-    work: impl Fn(usize) -> Result<T, RunError> + Sync + Send,
-) -> Result<Vec<T>, RunError> {
-    if parallel { (0..n).into_par_iter().map(work).collect() } else { (0..n).map(work).collect() }
-}
-
-/// The squared change and the squared norm of an activation, where it lies: `[2]`.
+/// The squared change and the squared norm of an activation, on its device: `[2]`.
 fn sums(before: &Tensor, after: &Tensor) -> candle_core::Result<Tensor> {
     let (before, after) = (before.to_dtype(DType::F32)?.contiguous()?, after.to_dtype(DType::F32)?.contiguous()?);
     let moved = before.ne(&after)?.where_cond(&(&after - &before)?, &before.zeros_like()?)?;
@@ -115,7 +120,7 @@ fn relative_of(sums: &[Tensor]) -> candle_core::Result<Vec<f64>> {
     Ok(sums.iter().map(|sums| Change { moved: sums[0].into(), norm: sums[1].into() }.relative()).collect())
 }
 
-/// Whether two runs share the very same tensor at a hook point, or if both left it out, what it is made of.
+/// Whether two runs share the same tensor at a hook point or, if both left it out, the tensors it is computed from.
 fn unmoved(a: &ActivationCache, b: &ActivationCache, point: HookPoint) -> bool {
     let same = |point| a.get(point).zip(b.get(point)).is_some_and(|(a, b)| a.id() == b.id());
     let HookPoint::Block(block, hook) = point else { return same(point) };
@@ -135,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_the_same_where_the_activations_lie() {
+    fn changes_are_the_same_on_the_device_and_on_the_host() {
         let inf = f32::INFINITY;
         let befores = [
             vec![1.0, -2.0, 3.0, 0.5],

@@ -3,14 +3,14 @@ import numpy as np, torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 VERSION = importlib.metadata.version("transformer-lens")
-HOOKED = int(VERSION.split(".")[0]) < 4      # 4.0 replaced HookedTransformer by TransformerBridge
+HOOKED = int(VERSION.split(".")[0]) < 4      # 4.0 replaced HookedTransformer with TransformerBridge
 if HOOKED:
     from transformer_lens import HookedTransformer, HookedTransformerConfig
     from transformer_lens.pretrained.weight_conversions import convert_neox_weights
 else:
     from transformer_lens.model_bridge import TransformerBridge
 
-# ---- what pythia-tui ran, and what came of it ------------------------------------------------------------------------
+# ---- what pythia-tui ran, and its results -----------------------------------------------------------------------------
 #{facts}
 
 # ---- the same with TransformerLens -----------------------------------------------------------------------------------
@@ -20,10 +20,10 @@ FLAGS = {#{flags}}
 def load(name):
     """TransformerLens's model of a checkpoint on the hub, or of a directory that holds one."""
     if (LOCAL or name != MODEL) and not pathlib.Path(name).is_dir():
-        sys.exit(f"{name} is no directory: give that of the checkpoint as the argument")
+        sys.exit(f"{name} is not a directory: give the checkpoint's directory as the argument")
     revision = REVISION if name == MODEL else None
     hf = GPTNeoXForCausalLM.from_pretrained(name, revision=revision, config=hf_config()).float()
-    if TIED:      # transformers 5 leaves them apart where the checkpoint has both
+    if TIED:      # transformers 5 does not tie them if the checkpoint has both
         hf.get_output_embeddings().weight = torch.nn.Parameter(hf.get_input_embeddings().weight.detach().clone())
     return (hooked(hf) if HOOKED else bridged(hf, name, revision)).eval()
 
@@ -62,7 +62,7 @@ def bridged(hf, name, revision):
     """TransformerLens 4's model, with the names and the processing of TransformerLens 2."""
     model = TransformerBridge.boot_transformers(name, hf_model=hf, revision=revision, device="cpu")
     model.enable_compatibility_mode(disable_warnings=True, no_processing=not PROCESSED)
-    hooks = [hook for *_, where in EDITS for hook, _, _ in where]
+    hooks = [hook for *_, where in EDITS for hook, _, _, *path in where if not path or hook in ENABLED]
     flags = {flag for name, flag in FLAGS.items() for hook in hooks if hook.endswith(name)}
     for hook in hooks:
         if hook.endswith("hook_resid_mid"):
@@ -77,7 +77,7 @@ def bridged(hf, name, revision):
 
 
 def refuse(hook, why):
-    """Ends the script, where TransformerLens would compute something else than pythia-tui."""
+    """Ends the script if TransformerLens would not compute the same as pythia-tui."""
     sys.exit(f"TransformerLens {VERSION} can't repeat the edit of {hook}: {why}.\n"
              "Use 2.18.0: pip install transformer-lens==2.18.0 'transformers<5'")
 
@@ -98,13 +98,19 @@ def noise(hook, seed, shape):
     return torch.from_numpy(np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v)).reshape(shape)
 
 
+def vector(name, hook, x):
+    """A vector at a hook, in the shape of what is there at a position; one of a single axis is that of each head."""
+    v = torch.tensor(VECTORS[name, hook])
+    return v.reshape(x.shape[1:]) if v.numel() == x[0].numel() else v
+
+
 def places(x, along):
-    """The index of what is selected, a list of indices along each axis; None is all of it."""
+    """The index of a selection: a list of indices along each axis, or None for the whole axis."""
     return tuple(torch.from_numpy(i) for i in np.ix_(*[np.arange(n) if a is None else a for n, a in zip(x.shape, along)]))
 
 
 def edit(name, op, number, seed, here, there, unedited, contrast):
-    """A hook function that does one edit at the hook of this name."""
+    """A hook function that applies one edit at the hook of this name."""
     def change(value, hook):
         x = value[0].float()
         at = places(x, here)
@@ -115,26 +121,79 @@ def edit(name, op, number, seed, here, there, unedited, contrast):
     return change
 
 
-def main():
-    model = load(sys.argv[1] if len(sys.argv) > 1 else MODEL)
-    with torch.no_grad():
-        unedited, cache = model.run_with_cache(torch.tensor([TOKENS]))
-        for hook in (hook for *_, where in EDITS for hook, _, _ in where if hook not in cache):
-            refuse(hook, "it does not compute this value")      # an edit of a hook that never fires would do nothing
-        contrast = model.run_with_cache(torch.tensor([CONTRAST]))[1] if CONTRAST else None
-        hooks = [(hook, edit(hook, op, number, seed, here, there, cache, contrast))
-                 for _, op, number, seed, where in EDITS for hook, here, there in where]
-        edited = model.run_with_hooks(torch.tensor([TOKENS]), fwd_hooks=hooks)
-    p, q = (logits[0, -1].double().log_softmax(-1) for logits in (unedited, edited))
-    kl = float((p.exp() * (p - q)).sum())
-    print(f"KL(unedited || edited) after the last position: {kl:.6g} here, {KL:.6g} in pythia-tui")
-    for what, logits, expected in [("unedited", unedited, UNEDITED), ("edited", edited, EDITED)]:
-        here, there = logits[0, -1, list(expected)].numpy(), np.float32(list(expected.values()))
-        largest = max(1, np.abs(there[np.isfinite(there)]).max(initial=0))
-        np.testing.assert_allclose(here, there, rtol=0, atol=TOLERANCE * largest, err_msg=f"{what}: logits differ")
-        print(f"{what}: the logits differ by at most {np.nanmax(np.abs(here - there), initial=0) / largest:.1e} of the largest")
-    np.testing.assert_allclose(kl, KL, rtol=1e-3, atol=1e-5, err_msg="KL differs")
-    print("equal")
+def wrote(model, name, values):
+    """What a sender writes; if hook_result is off, from hook_z."""
+    if name in values:
+        return values[name]
+    block, z = name.removesuffix("attn.hook_result"), name.replace("hook_result", "hook_z")
+    return torch.einsum("bphd,hdm->bphm", values[z], model.blocks[int(block.split(".")[1])].attn.W_O)
 
 
-main()
+def path(model, change, receiver, here, sender, now, own):
+    """The hook and the function that add to a reader's input what the sender would write after `change`, minus what it writes."""
+    def delta():
+        w = wrote(model, sender, now)
+        d = change(w, None) - w
+        d = d.sum(2) if d.dim() == 4 else d
+        at = places(d[0], [here[0], here[-1]])
+        seen = torch.zeros_like(d)
+        seen[0][at] = d[0][at]
+        return seen
+    _, number, name = receiver.split(".", 2)
+    block, stream = model.blocks[int(number)], f"blocks.{number}.hook_resid_pre"
+    chosen = lambda n: range(n) if here[1] is None else here[1]
+
+    def add(x, hook):
+        x = x.clone()
+        if x.dim() == 3:
+            return x + delta()
+        for head in chosen(x.shape[2]):
+            x[:, :, head] += delta()
+        return x
+    if receiver in ENABLED or name == "hook_resid_post":
+        return receiver, None, add
+    if name == "hook_mlp_in":
+        stream = stream if CONFIG["parallel_attn_mlp"] else f"blocks.{number}.hook_resid_mid"
+
+        def neurons(x, hook):
+            own[receiver] = own.get(receiver, now[stream]) + delta()
+            return block.ln2(own[receiver]) @ block.mlp.W_in + block.mlp.b_in
+        return f"blocks.{number}.mlp.hook_pre", stream, neurons
+    letter = name[len("hook_")]
+    weight, bias = (operator.attrgetter(f"attn.{what}_{letter.upper()}")(block) for what in "Wb")
+
+    def vectors(x, hook):
+        x = x.clone()
+        for head in chosen(x.shape[2]):
+            own[receiver, head] = own.get((receiver, head), now[stream]) + delta()
+            x[:, :, head] = block.ln1(own[receiver, head]) @ weight[head] + bias[head]
+        return x
+    return f"blocks.{number}.attn.hook_{letter}", stream, vectors
+
+
+def hooks(model, unedited, contrast):
+    """Every hook function of the edited run."""
+    first, edits, last, now, own = [], [], [], {}, {}
+
+    def keep(name):
+        def see(x, hook):
+            now[name] = x
+        if name is not None and all(name != known for known, _ in last):
+            last.append((name, see))
+    for _, op, number, seed, where in EDITS:
+        for hook, here, there, *start in where:
+            if not start:
+                edits.append((hook, edit(hook, op, number, seed, here, there, unedited, contrast)))
+                continue
+            sender, along = start[0]
+            of = lambda cache: {sender: wrote(model, sender, cache)} if cache else None
+            change = edit(sender, op, number, seed, along, there, of(unedited), of(contrast))
+            place, stream, function = path(model, change, hook, here, sender, now, own)
+            # a path into a reader's input comes before the edits of what is computed from it; a path starts from edited values
+            (edits if place == hook else first).append((place, function))
+            keep(stream)
+            keep(sender if sender in unedited else sender.replace("hook_result", "hook_z"))
+    return first + edits + last
+
+
+#{main}

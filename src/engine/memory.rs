@@ -1,16 +1,16 @@
-//! Whether a run can fit in memory: without it, the system ends the process, with no chance to say why.
+//! Checks whether a run can fit in memory; without this check, the system would end the process without an explanation.
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 
 use crate::{
     hooks::{BlockHook, Capture, HookPoint, RunError, Schema},
     model::Model,
 };
 
-/// Refuse a pass over `n_pos` positions from a block on that would certainly keep more than there is memory for.
+/// Refuse a pass over `n_pos` positions, from a block on, that certainly does not fit in memory.
 ///
-/// What it keeps is counted from below, and what is left from above, so that nothing that fits is refused: of what this
-/// process holds, only the weights are known to be needed.
+/// What it keeps is a lower bound and what is free an upper bound, so that nothing that fits is refused: of this
+/// process's memory, only the weights are known to be needed.
 ///
 /// # Errors
 /// [`RunError::TooLarge`].
@@ -22,7 +22,7 @@ pub(super) fn check(
     n_pos: usize,
     leaving_out: bool,
 ) -> Result<(), RunError> {
-    /// Less than this is not worth asking for what is left.
+    /// Below this size, the free memory is not looked up.
     const SMALL: u64 = 256 << 20;
     if !matches!(model.place().device, Device::Cpu) {
         return Ok(());
@@ -48,7 +48,55 @@ pub(super) fn check(
     }
 }
 
-/// The most memory that this process could still come by, beside the weights; None where the system does not tell.
+/// Refuse to keep the gradients at every hook if they do not fit in free memory beside the runs.
+///
+/// # Errors
+/// [`RunError::TooLarge`].
+pub(super) fn room_for_gradients(
+    model: &Model,
+    schema: &Schema,
+    n_pos: usize,
+    leaving_out: bool,
+) -> Result<(), RunError> {
+    if !matches!(model.place().device, Device::Cpu) {
+        return Ok(());
+    }
+    let left_out = |point: &HookPoint| {
+        leaving_out && matches!(point.block_hook(), Some(BlockHook::AttnScores | BlockHook::Pattern))
+    };
+    let count = |point: HookPoint| schema.shape(point, n_pos).into_iter().map(|n| n as u64).product::<u64>();
+    let kept = schema.points().into_iter().filter(|point| !left_out(point));
+    let needed = kept.map(count).sum::<u64>() * DType::F32.size_in_bytes() as u64;
+    match free() {
+        Some(left) if needed > left => Err(RunError::TooLarge { needed, left }),
+        _ => Ok(()),
+    }
+}
+
+/// Refuse what certainly does not fit in free memory.
+///
+/// # Errors
+/// [`RunError::TooLarge`].
+pub fn room_for(bytes: u64) -> Result<(), RunError> {
+    match free() {
+        Some(left) if bytes > left => Err(RunError::TooLarge { needed: bytes, left }),
+        _ => Ok(()),
+    }
+}
+
+/// The memory that this process can still get; None if the system does not say.
+#[cfg(target_os = "linux")]
+fn free() -> Option<u64> {
+    let system = std::fs::read_to_string("/proc/meminfo").ok()?;
+    kibibytes(&system, "MemAvailable")
+}
+
+#[cfg(not(target_os = "linux"))]
+fn free() -> Option<u64> {
+    None
+}
+
+/// The most memory that this process could have for anything but the weights; None if the system does not say.
 #[cfg(target_os = "linux")]
 fn left(weights: u64) -> Option<u64> {
     use rustix::process::{Resource, getrlimit};
@@ -65,7 +113,7 @@ fn left(_weights: u64) -> Option<u64> {
     None
 }
 
-/// The bytes that a line of `/proc` tells, such as `MemAvailable:   123 kB`.
+/// The bytes that a line of `/proc` states, such as `MemAvailable:   123 kB`.
 #[cfg(target_os = "linux")]
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
@@ -77,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_is_read_from_the_system() {
+    fn free_memory_is_read_from_the_system() {
         let text = "MemTotal:       100 kB\nMemAvailable:   12 kB\nSwapFree: x kB\n";
         assert_eq!(kibibytes(text, "MemAvailable"), Some(12 << 10));
         assert_eq!((kibibytes(text, "Mem"), kibibytes(text, "SwapFree")), (None, None));

@@ -6,14 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use serde_json::json;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::{Engine, Run};
+use super::{Control, Engine, Gradients, Run, host};
 use crate::{
     fs::{self, Readers},
-    hooks::RunError,
+    hooks::{HookPoint, RunError},
     printed,
 };
 
@@ -26,7 +26,7 @@ pub enum SaveError {
     Write { path: PathBuf, reason: String },
 }
 
-/// Whether a cache's file name asks for npz, or for safetensors.
+/// Whether the file name of a cache asks for npz rather than safetensors.
 ///
 /// # Errors
 /// It asks for neither.
@@ -38,17 +38,60 @@ pub fn check_cache_name(path: &Path) -> Result<bool, SaveError> {
     }
 }
 
-/// Write every activation that the run kept, or that can be made of what it kept, under its TransformerLens name, without the batch axis, and `logits` `[pos, vocab]`,
-/// all f32: as safetensors, or as npz where the name ends so. The file appears whole or not at all.
+/// Write every activation that the run kept, or that can be computed from those, and `logits` `[pos, vocab]`, all f32,
+/// under TransformerLens's names and without the batch axis: as safetensors, or as npz if the name says so. The file is
+/// written completely or not at all.
 ///
 /// # Errors
-/// Another ending, or a file that can't be written; what stood there before is then untouched.
+/// Another extension, or a file that can't be written; an existing file then stays unchanged.
 pub fn save_cache(engine: &Engine, run: &Run, path: &Path) -> Result<(), SaveError> {
-    let npz = check_cache_name(path)?;
+    let points: Vec<HookPoint> = run.cache.points().into_iter().collect();
+    let n_pos = run.tokens.len();
+    let header = |point: &HookPoint| Header { name: point.to_string(), shape: engine.schema.shape(*point, n_pos) };
+    let logits = Header { name: "logits".into(), shape: vec![n_pos, engine.schema.dims.d_vocab] };
+    save(path, points.iter().map(header).chain([logits]).collect(), &mut |number| match points.get(number) {
+        Some(point) => engine.activation(run, *point),
+        None => engine.logits(run, 0..n_pos).map(Some),
+    })
+}
+
+/// Write every gradient under the name of its hook, as [`save_cache`] writes activations.
+///
+/// # Errors
+/// Another extension, cancellation, or a file that can't be written; an existing file then stays unchanged.
+pub fn save_gradients(
+    engine: &Engine,
+    gradients: &Gradients,
+    path: &Path,
+    control: Control<'_>,
+) -> Result<(), SaveError> {
+    let points: Vec<HookPoint> = gradients.cache.points().into_iter().collect();
+    let n_pos = gradients.run.tokens.len();
+    let header = |point: &HookPoint| Header { name: point.to_string(), shape: engine.schema.shape(*point, n_pos) };
+    save(path, points.iter().map(header).collect(), &mut |number| match points.get(number) {
+        Some(point) => engine.gradient(gradients, *point, control),
+        None => Ok(None),
+    })
+}
+
+/// Write tensors `[1, ...]` in the order of their names, each computed when its turn comes.
+fn save(
+    path: &Path,
+    headers: Vec<Header>,
+    tensor: &mut dyn FnMut(usize) -> Result<Option<Tensor>, RunError>,
+) -> Result<(), SaveError> {
+    let write = if check_cache_name(path)? { npz } else { safetensors };
+    let mut headers: Vec<(usize, Header)> = headers.into_iter().enumerate().collect();
+    headers.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+    let (numbers, headers): (Vec<usize>, Vec<Header>) = headers.into_iter().unzip();
+    let mut values = |at: usize| -> io::Result<Vec<f32>> {
+        let failed = |error: RunError| io::Error::other(plain(&error));
+        let tensor = tensor(numbers[at]).map_err(failed)?.ok_or_else(|| io::Error::other("a value was not kept"))?;
+        host::values(&tensor).map_err(failed)
+    };
     let failed = |reason: String| SaveError::Write { path: path.to_path_buf(), reason };
-    let tensors = tensors(engine, run).map_err(|e| failed(plain(&e)))?;
-    let write = if npz { write_npz } else { write_safetensors };
-    fs::write_atomic(path, Readers::AsBefore, |file| write(file, &tensors)).map_err(|e| failed(fs::plain(&e.source)))
+    fs::write_atomic(path, Readers::AsBefore, |file| write(file, &headers, &mut values))
+        .map_err(|e| failed(fs::plain(&e.source)))
 }
 
 /// An f32 array with the name and shape it is written with.
@@ -58,43 +101,60 @@ pub struct Array {
     pub values: Vec<f32>,
 }
 
+/// The name and shape of an array whose values are computed when they are written, so that only one is in memory at a
+/// time.
+struct Header {
+    name: String,
+    shape: Vec<usize>,
+}
+
+/// Makes the values of an array by its number.
+type Values<'a> = dyn FnMut(usize) -> io::Result<Vec<f32>> + 'a;
+
 /// Arrays as `numpy.savez` writes them: an uncompressed zip archive of `NAME.npy`, format 1.0 (NEP 1).
 ///
 /// # Errors
 /// The file can't be written whole.
 pub fn write_npz(file: &mut File, arrays: &[Array]) -> io::Result<()> {
+    let header = |array: &Array| Header { name: array.name.clone(), shape: array.shape.clone() };
+    let headers: Vec<Header> = arrays.iter().map(header).collect();
+    npz(file, &headers, &mut |number| Ok(arrays[number].values.clone()))
+}
+
+fn npz(file: &mut File, headers: &[Header], values: &mut Values<'_>) -> io::Result<()> {
     let mut failed = None;
     let out = Latched { out: BufWriter::with_capacity(BUFFER, file), failed: &mut failed, at: 0, end: 0 };
     let mut archive = ZipWriter::new(out);
-    for Array { name, shape, values } in arrays {
+    for (number, Header { name, shape }) in headers.iter().enumerate() {
+        let values = values(number)?;
         let size = values.len() as u64 * 4;
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
-            // of 4 GiB and more
+            // for arrays of 4 GiB and more
             .large_file(size >= u64::from(u32::MAX) - 1024);
         archive.start_file(format!("{name}.npy"), options)?;
         let comma = if shape.len() == 1 { "," } else { "" };
         let shape = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}{comma}), }}");
-        // the data begin at a multiple of 64 bytes, behind 10 bytes before the header and the line end behind it
+        // the data begin at a multiple of 64 bytes, after the 10 bytes before the header and the line feed at its end
         header.push_str(&" ".repeat(63 - (header.len() + 10) % 64));
         header.push('\n');
         let length = u16::try_from(header.len()).map_err(io::Error::other)?;
         archive.write_all(b"\x93NUMPY\x01\x00")?;
         archive.write_all(&length.to_le_bytes())?;
         archive.write_all(header.as_bytes())?;
-        write_values(&mut archive, values)?;
+        write_values(&mut archive, &values)?;
     }
     archive.finish()?.flush()?;
     failed.map_or(Ok(()), Err)
 }
 
-/// A writer that keeps the first error for later and from then on takes everything and writes nothing. An archive that is
-/// dropped because of an error tries to finish and, failing, prints a line of its own onto the screen.
+/// A writer that stores the first error and then discards all output. Without it, an archive that is dropped because of
+/// an error would try to finish, fail, and print a message onto the screen.
 struct Latched<'a, W> {
     out: W,
     failed: &'a mut Option<io::Error>,
-    /// Where the next byte goes, and where the last one is, as if there had been no error.
+    /// Where the next byte would go and where the last one would be, had there been no error.
     at: u64,
     end: u64,
 }
@@ -136,20 +196,22 @@ impl<W: Write + Seek> Seek for Latched<'_, W> {
 }
 
 /// Arrays in the safetensors format: the length of a JSON header, the header, the values.
-fn write_safetensors(file: &mut File, arrays: &[Array]) -> io::Result<()> {
-    let mut header = serde_json::Map::new();
+fn safetensors(file: &mut File, headers: &[Header], values: &mut Values<'_>) -> io::Result<()> {
+    let mut json = serde_json::Map::new();
     let mut end = 0;
-    for Array { name, shape, values } in arrays {
+    for Header { name, shape } in headers {
         let begin = end;
-        end += values.len() * 4;
-        header.insert(name.clone(), json!({"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}));
+        end += shape.iter().product::<usize>() * 4;
+        json.insert(name.clone(), json!({"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}));
     }
-    let mut header = serde_json::Value::from(header).to_string();
-    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+    let mut json = serde_json::Value::from(json).to_string();
+    json.push_str(&" ".repeat(json.len().next_multiple_of(8) - json.len()));
     let mut out = BufWriter::with_capacity(BUFFER, file);
-    out.write_all(&(header.len() as u64).to_le_bytes())?;
-    out.write_all(header.as_bytes())?;
-    arrays.iter().try_for_each(|array| write_values(&mut out, &array.values))?;
+    out.write_all(&(json.len() as u64).to_le_bytes())?;
+    out.write_all(json.as_bytes())?;
+    for number in 0..headers.len() {
+        write_values(&mut out, &values(number)?)?;
+    }
     out.flush()
 }
 
@@ -169,20 +231,4 @@ fn write_values(out: &mut impl Write, values: &[f32]) -> io::Result<()> {
 /// candle's message without the backtrace it appends.
 fn plain(error: &impl ToString) -> String {
     error.to_string().lines().next().unwrap_or_default().to_string()
-}
-
-fn tensors(engine: &Engine, run: &Run) -> Result<Vec<Array>, RunError> {
-    let array = |name: String, tensor: Tensor| -> Result<Array, RunError> {
-        let tensor = tensor.squeeze(0)?.to_dtype(DType::F32)?;
-        Ok(Array { name, shape: tensor.dims().to_vec(), values: tensor.flatten_all()?.to_vec1()? })
-    };
-    let mut all = Vec::new();
-    for point in run.cache.points() {
-        if let Some(value) = engine.activation(run, point)? {
-            all.push(array(point.to_string(), value)?);
-        }
-    }
-    all.push(array("logits".into(), engine.logits(run, 0..run.tokens.len())?)?);
-    all.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(all)
 }

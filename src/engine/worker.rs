@@ -9,21 +9,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Look, Measured, Spec, Summary, View};
+use super::{Answer, CheckpointMetrics, Hold, Request, Spec, Stopped, Summary};
 use crate::{hooks::RunError, panics::caught};
 
-/// All that the explorer wants to see. Each request says everything, so an unread one can be replaced by a newer one.
+/// Everything that the explorer wants to see. Each request is complete, so a newer one can replace an unread one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Want {
     /// Number of the run; goes up whenever `spec` changes.
     pub run: u64,
     pub spec: Spec,
-    pub look: Option<Look>,
-    /// The run is to be measured, to be held beside others.
+    /// Questions about the run, the most urgent first.
+    pub requests: Vec<Request>,
+    /// Whether to measure the run, for comparison with others.
     pub measure: bool,
+    /// How far the pass is to go, if it is held.
+    pub hold: Option<Hold>,
 }
 
-/// What the worker tells. Every report says which run it belongs to; the receiver drops those of an earlier one.
+/// A report of the worker. Each says which run it belongs to; the receiver drops those of earlier runs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
     Progress {
@@ -35,47 +38,55 @@ pub enum Report {
         run: u64,
         summary: Arc<Summary>,
     },
+    /// The pass is held.
+    Stopped {
+        run: u64,
+        stopped: Stopped,
+        /// What is known of the run: what the edits did, and how far each hook moved.
+        so_far: Arc<Summary>,
+    },
     Saw {
         run: u64,
-        look: Look,
-        view: Arc<View>,
+        request: Request,
+        /// The answer, or why there is nothing to see.
+        answer: Result<Answer, String>,
     },
     Measured {
         run: u64,
-        measured: Arc<Measured>,
+        measured: Arc<CheckpointMetrics>,
     },
-    /// The run could not be done, or the worker panicked.
+    /// The run failed, or the worker panicked.
     Failed {
         run: u64,
         message: String,
     },
 }
 
-/// A run begins no sooner after the one before: of changes that come faster, as from a key that is held down, only the
-/// newest in so much time is run.
+/// The shortest time between the beginnings of two runs. If changes come faster, as from a key held down, only the
+/// newest is run.
 const SETTLE: Duration = Duration::from_millis(25);
 
-/// What whoever answers is to stop, once it is set.
+/// Cancellation flags of the current request.
 #[derive(Debug, Default)]
 pub struct Stop {
-    /// The run: another one is wanted, or none.
+    /// Stops the run: another one is wanted, or none.
     pub run: AtomicBool,
-    /// The look at it: there is a newer request, be it of the same run.
-    pub look: AtomicBool,
+    /// Stops the answer: there is a newer request, perhaps about the same run.
+    pub request: AtomicBool,
 }
 
 impl Stop {
     fn all(&self) {
         self.run.store(true, Ordering::Relaxed);
-        self.look.store(true, Ordering::Relaxed);
+        self.request.store(true, Ordering::Relaxed);
     }
 }
 
-/// Whoever answers requests; the engine, or a stand-in in tests.
-pub trait Answer {
+/// Runs what is wanted and answers requests: the engine, or a stand-in in tests.
+pub trait Serve {
     /// # Errors
-    /// [`RunError::Cancelled`] when it was told to stop; any other error is reported.
-    fn answer(&mut self, want: &Want, stop: &Stop, report: &dyn Fn(Report)) -> Result<(), RunError>;
+    /// [`RunError::Cancelled`] after it was stopped; any other error is reported.
+    fn serve(&mut self, want: &Want, stop: &Stop, report: &dyn Fn(Report)) -> Result<(), RunError>;
 }
 
 #[derive(Default)]
@@ -88,9 +99,9 @@ struct Mailbox {
 #[derive(Default)]
 struct Slot {
     want: Option<Want>,
-    /// Number of the run that is being answered.
+    /// The number of the run in progress.
     running: Option<u64>,
-    /// The latest run that was begun, and when.
+    /// The latest run that began, and when.
     begun: Option<(u64, Instant)>,
     closed: bool,
 }
@@ -101,7 +112,7 @@ impl Mailbox {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wait for a request; None once the worker is to end.
+    /// Wait for a request; None when the worker should end.
     fn take(&self) -> Option<Want> {
         let mut slot = self.lock();
         loop {
@@ -121,7 +132,7 @@ impl Mailbox {
                 }
                 slot.running = Some(want.run);
                 self.stop.run.store(false, Ordering::Relaxed);
-                self.stop.look.store(false, Ordering::Relaxed);
+                self.stop.request.store(false, Ordering::Relaxed);
                 return Some(want);
             }
             slot.running = None;
@@ -137,34 +148,34 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Answer requests with `answer`, telling `report` from the thread that answers.
+    /// Serve requests with `server`, calling `report` from the worker's thread.
     ///
     /// # Errors
     /// The thread can't be started.
-    pub fn start<A: Answer + Send + 'static>(
-        answer: A,
+    pub fn start<S: Serve + Send + 'static>(
+        server: S,
         report: impl Fn(Report) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let mailbox = Arc::new(Mailbox::default());
         let inbox = mailbox.clone();
-        let thread = std::thread::Builder::new().name("worker".into()).spawn(move || work(&inbox, answer, &report))?;
+        let thread = std::thread::Builder::new().name("worker".into()).spawn(move || work(&inbox, server, &report))?;
         Ok(Self { mailbox, thread: Some(thread) })
     }
 
-    /// Ask for `want`. It replaces a request that was not begun; of one that was, it cancels the look, and the run if that
-    /// is another.
+    /// Ask for `want`. It replaces a request that has not begun. If one has begun, its answer is cancelled, and its run
+    /// too if `want` is another run.
     pub fn post(&self, want: Want) {
         let mut slot = self.mailbox.lock();
         if slot.running.is_some_and(|run| run != want.run) {
             self.mailbox.stop.all();
         }
-        self.mailbox.stop.look.store(true, Ordering::Relaxed);
+        self.mailbox.stop.request.store(true, Ordering::Relaxed);
         slot.want = Some(want);
         drop(slot);
         self.mailbox.filled.notify_one();
     }
 
-    /// Stop what is being done and forget what was asked.
+    /// Stop the current work, and forget the pending request.
     pub fn cancel(&self) {
         let mut slot = self.mailbox.lock();
         slot.want = None;
@@ -184,12 +195,12 @@ impl Drop for Worker {
     }
 }
 
-fn work(inbox: &Mailbox, mut answer: impl Answer + Send, report: &(dyn Fn(Report) + Sync)) {
+fn work(inbox: &Mailbox, mut server: impl Serve + Send, report: &(dyn Fn(Report) + Sync)) {
     while let Some(want) = inbox.take() {
         let run = want.run;
-        let (began, edits, look) = (Instant::now(), want.spec.edits.len(), want.look);
-        let answered = caught(|| in_pool(|| answer.answer(&want, &inbox.stop, report)));
-        log::debug!("run {run}, {edits} edits, {look:?}: {answered:?} after {:?}", began.elapsed());
+        let (began, edits, requests) = (Instant::now(), want.spec.edits.len(), want.requests.clone());
+        let answered = caught(|| in_pool(|| server.serve(&want, &inbox.stop, report)));
+        log::debug!("run {run}, {edits} edits, {requests:?}: {answered:?} after {:?}", began.elapsed());
         let message = match answered {
             Ok(Ok(()) | Err(RunError::Cancelled)) => continue,
             Ok(Err(error)) => error.to_string(),
@@ -199,8 +210,8 @@ fn work(inbox: &Mailbox, mut answer: impl Answer + Send, report: &(dyn Fn(Report
     }
 }
 
-/// `work` done by one of rayon's threads. What it does in parallel begins there at once; each time that another thread asks,
-/// one has to be woken, which takes longer than some of the products of a short run.
+/// Do `work` on one of rayon's threads, where its parallel operations begin at once. Another thread would have to wake
+/// one for each operation, which takes longer than some products of a short run.
 pub fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     rayon::scope(|_| work())
 }

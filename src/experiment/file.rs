@@ -9,7 +9,7 @@ use std::{
 use super::{Experiment, ExperimentError, View, Wrong};
 use crate::fs::read_toml;
 
-/// An experiment with the text that it was read from, so that what is wrong with it can be placed.
+/// An experiment with its text, so that errors can state their position.
 pub struct File<V> {
     path: PathBuf,
     text: String,
@@ -27,13 +27,24 @@ impl<V: View> File<V> {
 }
 
 impl<V> File<V> {
-    /// What is wrong with a place of it: bytes of its text.
-    pub(super) fn wrong(&self, at: Range<usize>, reason: impl Display) -> ExperimentError {
+    /// An experiment that is part of a file with this text.
+    pub(crate) fn part(path: &Path, text: &str, experiment: Experiment<V>) -> Self {
+        Self { path: path.to_path_buf(), text: text.into(), experiment }
+    }
+
+    /// The directory that it lies in.
+    pub(super) fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
+    /// An error at a place in its text, given as bytes.
+    pub(crate) fn wrong(&self, at: Range<usize>, reason: impl Display) -> ExperimentError {
         placed(&self.path, &self.text, Wrong { at, reason: reason.to_string() })
     }
 }
 
-fn placed(path: &Path, text: &str, wrong: Wrong) -> ExperimentError {
+/// An error in a file, with its place as line and column.
+pub(crate) fn placed(path: &Path, text: &str, wrong: Wrong) -> ExperimentError {
     let (line, column) = wrong.place(text);
     ExperimentError::File { path: path.to_path_buf(), line, column, reason: wrong.reason }
 }

@@ -1,43 +1,50 @@
-//! An experiment as text: everything that decides a run. TOML, versioned, to be edited by hand.
+//! An experiment as text: everything that determines a run. TOML, versioned, meant to be edited by hand.
 
 use std::{fmt::Display, ops::Range};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use toml::{Spanned, de::DeTable};
 
-use super::{EditLine, text};
+use super::{
+    CircuitTable, GridTable,
+    flags::{is_false, is_true, yes},
+    stops::{BreakpointTable, WatchTable},
+    text,
+    wrong::Wrong,
+};
 use crate::{
     engine::{Map, Metric},
     hooks::{Edit, Schema},
     model::Processing,
     printed::escaped,
+    suggest::did_you_mean,
 };
 
-/// The version of the format that is written, and the latest that is read.
+/// The version of the format that is written, and the latest one that can be read.
 pub const VERSION: i64 = 1;
 
-/// What stands above the experiment in its file.
+/// The comment above the experiment in its file.
 const HEADING: &str = "# An experiment of pythia-tui. `pythia-tui --experiment FILE` explores it, `pythia-tui run --experiment FILE` runs it.\n";
 
-/// What a program that shows runs keeps in an experiment's `[view]` table: where one looked. An experiment carries it, and
-/// knows no more of it than this.
+/// What a program that displays runs keeps in an experiment's `[view]` table: what the user was looking at. An
+/// experiment carries it without knowing more about it than this.
 pub trait View: Clone + DeserializeOwned {
-    /// The map that it shows, which a sweep fills in unless told otherwise.
+    /// The map that it shows, which a sweep fills in by default.
     fn map(&self) -> Map;
 
-    /// Whether it lies within the model and, where `n_pos` is given, the prompt of that many tokens.
+    /// Whether it fits the model and, if `n_pos` is given, a prompt of that many tokens.
     ///
     /// # Errors
     /// What does not exist, with what was expected.
     fn check(&self, schema: &Schema, n_pos: Option<usize>) -> Result<(), String>;
 }
 
-/// What a file holds. Keys that are left out have their usual values.
+/// The contents of a file. Omitted keys have their defaults.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Experiment<V> {
     pub version: i64,
-    /// As `--model` takes it.
+    /// The model, as `--model` takes it.
     pub model: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
@@ -45,7 +52,7 @@ pub struct Experiment<V> {
     pub processing: Processing,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
-    /// The ids that are run, as `--tokens` takes them; without them, those of the prompt.
+    /// The token ids to run, as `--tokens` takes them; by default those of the prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Spanned<Vec<u32>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,25 +61,38 @@ pub struct Experiment<V> {
     pub contrast_tokens: Option<Spanned<Vec<u32>>>,
     #[serde(default, skip_serializing_if = "is_false")]
     pub prepend_bos: bool,
-    /// Opt-in hooks that are on, as `--enable` takes them.
+    /// The opt-in hooks that are on, as `--enable` takes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub enable: Vec<Spanned<String>>,
-    /// What a sweep measures, as `--metric` takes it; without it, [`Map::usual_metric`].
+    /// The metric of a sweep, as `--metric` takes it; by default [`Map::usual_metric`].
     #[serde(default, skip_serializing_if = "Option::is_none", with = "text::option")]
     pub metric: Option<Metric>,
-    /// As `--target` takes it.
+    /// The target, as `--target` takes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Spanned<String>>,
-    /// As `--distractor` takes it; empty where the target's logit is looked at alone.
+    /// The distractor, as `--distractor` takes it; empty to measure the target's logit alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distractor: Option<Spanned<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub circuit: Option<CircuitTable>,
+    /// What `grid` varies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grid: Option<GridTable>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dictionary: Vec<DictionaryLine>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vector: Vec<VectorLine>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edit: Vec<Line>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breakpoint: Vec<BreakpointTable>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watch: Vec<WatchTable>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub view: Option<Spanned<V>>,
 }
 
-/// An edit of the list.
+/// An edit of the list as text.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
@@ -81,66 +101,67 @@ pub struct Line {
     pub on: bool,
 }
 
-fn processed() -> Processing {
+/// A vector that edits can name, as text.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct VectorLine {
+    pub name: Spanned<String>,
+    /// As `--vector` takes it after the name; a path is relative to the file.
+    pub source: Spanned<String>,
+}
+
+/// A sparse dictionary, as text.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DictionaryLine {
+    /// As `--sae` takes it; a path is relative to the file.
+    pub source: Spanned<String>,
+    /// The file of its labels, as `--labels` takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Spanned<String>>,
+}
+
+/// An edit in the list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EditLine {
+    pub edit: Edit,
+    pub on: bool,
+}
+
+pub(crate) fn processed() -> Processing {
     Processing::Folded
-}
-
-fn yes() -> bool {
-    true
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_true(value: &bool) -> bool {
-    *value
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_false(value: &bool) -> bool {
-    !*value
-}
-
-/// What is wrong with a file, and where: bytes of its text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
-    pub at: Range<usize>,
-    pub reason: String,
-}
-
-impl Wrong {
-    /// Line and column of the place, from 1.
-    #[must_use]
-    pub fn place(&self, text: &str) -> (usize, usize) {
-        let before = text.get(..self.at.start).unwrap_or(text);
-        let line = before.rsplit('\n').next().unwrap_or_default();
-        (before.matches('\n').count() + 1, line.chars().count() + 1)
-    }
 }
 
 impl<V: DeserializeOwned> Experiment<V> {
     /// # Errors
-    /// No TOML, a version that is not known, a key that is not known or a value that it does not take, a line that is no
-    /// edit.
+    /// Invalid TOML, an unknown version, an unknown key or a value that it does not take, a line that is not an edit.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
-        let wrong =
-            |e: toml::de::Error| Wrong { at: e.span().unwrap_or(0..0), reason: escaped(e.message()).into_owned() };
-        // the version first: of a newer one, nothing else need be as it is here
-        let table = DeTable::parse(text).map_err(wrong)?;
-        let version = table.get_ref().get("version");
-        let at = version.map_or(0..0, Spanned::span);
-        let number = version.and_then(|v| v.get_ref().as_integer()).and_then(|v| v.as_str().parse::<i64>().ok());
-        let reason = match number {
-            Some(1..=VERSION) => None,
-            Some(newer) if newer > VERSION => Some(format!(
-                "this experiment is of version {newer} and this program reads up to {VERSION}: a newer pythia-tui reads it"
-            )),
-            _ => Some(format!("expected `version = {VERSION}`")),
-        };
-        if let Some(reason) = reason {
-            return Err(Wrong { at, reason });
-        }
-        let experiment: Self = toml::from_str(text).map_err(wrong)?;
+        let experiment: Self = parsed(text, "experiment")?;
         experiment.edits()?;
         Ok(experiment)
+    }
+}
+
+/// A text of this version of the format; `what` is its kind, for messages.
+///
+/// # Errors
+/// As [`Experiment::parse`], except for edits.
+pub(crate) fn parsed<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, Wrong> {
+    let wrong = |e: toml::de::Error| Wrong { at: e.span().unwrap_or(0..0), reason: escaped(e.message()).into_owned() };
+    // the version first: in a newer one, everything else may differ
+    let table = DeTable::parse(text).map_err(wrong)?;
+    let version = table.get_ref().get("version");
+    let at = version.map_or(0..0, Spanned::span);
+    let number = version.and_then(|v| v.get_ref().as_integer()).and_then(|v| v.as_str().parse::<i64>().ok());
+    match number {
+        Some(1..=VERSION) => toml::from_str(text).map_err(wrong),
+        Some(newer) if newer > VERSION => Err(Wrong {
+            at,
+            reason: format!(
+                "this {what} has version {newer}, and this program reads up to {VERSION}: use a newer pythia-tui"
+            ),
+        }),
+        _ => Err(Wrong { at, reason: format!("expected `version = {VERSION}`") }),
     }
 }
 
@@ -148,17 +169,17 @@ impl<V> Experiment<V> {
     /// The edits, each with its place.
     ///
     /// # Errors
-    /// A line that is no edit.
+    /// A line that is not an edit.
     pub fn edits(&self) -> Result<Vec<(EditLine, Range<usize>)>, Wrong> {
         let edit = |line: &Line| {
             let span = line.line.span();
             match line.line.get_ref().parse::<Edit>() {
                 Ok(edit) => Ok((EditLine { edit, on: line.on }, span)),
                 Err(e) => {
-                    // behind the quotation mark
+                    // after the quotation mark
                     let start = (span.start + 1 + e.span.start).min(span.end);
-                    let nearest = e.nearest.first().map(|n| format!("; did you mean {n}?")).unwrap_or_default();
-                    Err(Wrong { at: start..span.end, reason: format!("{}{nearest}", escaped(&e.message)) })
+                    let reason = format!("{}{}", escaped(&e.message), did_you_mean(&e.nearest));
+                    Err(Wrong { at: start..span.end, reason })
                 }
             }
         };
@@ -186,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_as_usual() {
+    fn omitted_keys_have_their_defaults() {
         let least = Experiment::parse("version = 1\nmodel = 'demo'\n").unwrap();
         assert_eq!((least.processing, least.metric, least.edit.len()), (Processing::Folded, None, 0));
         let text = "version = 1\nmodel = 'demo'\n[[edit]]\nline = 'hook_embed=0'\n[[edit]]\nline = 'hook_embed = 1'\non = false\n";
@@ -196,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_of_a_prompt_are_written_so_that_they_stay() {
+    fn line_ends_of_a_prompt_survive_writing() {
         let text = "version = 1\nmodel = 'demo'\nprompt = \"\"\"one\\r\ntwo\\r\\nthree\\r\"\"\"\n";
         let read = Experiment::parse(text).unwrap();
         assert_eq!(read.prompt.as_deref(), Some("one\r\ntwo\r\nthree\r"));
@@ -206,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_by_line_and_column() {
+    fn errors_state_line_and_column() {
         let with = |rest: &str| wrong(&format!("version = 1\nmodel = 'demo'\n{rest}\n"));
         assert_eq!(wrong("version = 7\nmodle = 'demo'\n").0, 1);
         assert!(wrong("version = 7\nnew-thing = true\n").2.contains("version 7"), "whatever else is in it");

@@ -1,17 +1,19 @@
-//! Which model an experiment is run on.
+//! The model that an experiment runs on.
 
 use std::path::Path;
 
 use super::File;
 use crate::{
     fs,
-    model::{Config, Dtype, Hub, Loaded, ModelError, Place, Placement, Processing, Source, Tell, repository, revision},
+    model::{
+        Config, Dtype, Hub, Loaded, ModelError, OnProgress, Place, Placement, Processing, Source, repository, revision,
+    },
 };
 
-/// The model that is meant when none is named.
+/// The default model.
 pub const DEFAULT_MODEL: &str = "pythia-70m-deduped";
 
-/// A model as it is asked for: its name, and how it is loaded.
+/// A request for a model: its name, and how to load it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelChoice {
     /// `demo`, a directory, or a name on the hub; without it, the default model.
@@ -20,18 +22,19 @@ pub struct ModelChoice {
     pub processing: Processing,
     pub device: Place,
     pub dtype: Dtype,
-    /// Ask the network for nothing.
+    /// Do not use the network.
     pub offline: bool,
 }
 
-/// What a model's name leads to.
-enum Named {
+/// Where a model's name leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
     Here(Source),
     Hub { repository: String, revision: String },
 }
 
 impl ModelChoice {
-    /// The same with what a file says and the arguments do not.
+    /// The same, completed from a file.
     #[must_use]
     pub fn with_file<V>(&self, file: Option<&File<V>>) -> Self {
         let mut chosen = self.clone();
@@ -47,18 +50,18 @@ impl ModelChoice {
         chosen
     }
 
-    /// Where it is; fetched if it is not on this machine.
+    /// Where the model is; it is fetched if it is not on this machine.
     ///
     /// # Errors
-    /// A name that is not a model's, a model that is not there, whatever stops a download.
-    pub fn source(&self, tell: Tell<'_>) -> Result<Source, ModelError> {
+    /// A name that can't be a model's, a model that does not exist, a failed download.
+    pub fn source(&self, on_progress: OnProgress<'_>) -> Result<Source, ModelError> {
         match self.named()? {
             Named::Here(source) => Ok(source),
-            Named::Hub { repository, revision } => Hub::from_env(self.offline).get(&repository, &revision, tell),
+            Named::Hub { repository, revision } => Hub::from_env(self.offline).get(&repository, &revision, on_progress),
         }
     }
 
-    /// The same without asking the network.
+    /// The same, without using the network.
     ///
     /// # Errors
     /// As [`Self::source`], and a model that is not in the cache.
@@ -66,7 +69,7 @@ impl ModelChoice {
         Self { offline: true, ..self.clone() }.source(&mut |_| true)
     }
 
-    /// What the model is, without its weights.
+    /// The config of the model, without its weights.
     ///
     /// # Errors
     /// As [`Self::source`], and a config that can't be read.
@@ -77,7 +80,7 @@ impl ModelChoice {
         }
     }
 
-    /// The device and type that are asked for.
+    /// The requested device and type.
     ///
     /// # Errors
     /// There is no such device.
@@ -87,22 +90,26 @@ impl ModelChoice {
 
     /// # Errors
     /// As [`Self::source`] and [`Self::placement`], and a checkpoint that can't be read.
-    pub fn load(&self, tell: Tell<'_>) -> Result<Loaded, ModelError> {
+    pub fn load(&self, on_progress: OnProgress<'_>) -> Result<Loaded, ModelError> {
         // before minutes are spent on a download
         let place = self.placement()?;
-        self.source(tell)?.load(self.processing, place)
+        self.source(on_progress)?.load(self.processing, place)
     }
 
-    fn named(&self) -> Result<Named, ModelError> {
+    /// What the name leads to, before anything is fetched.
+    ///
+    /// # Errors
+    /// A name that can be no model's.
+    pub fn named(&self) -> Result<Named, ModelError> {
         let name = &expanded(self.name.as_deref().unwrap_or(DEFAULT_MODEL));
         let path = Path::new(name);
-        // what is a path is none of the hub, also if it leads nowhere
+        // a path is never a name on the hub, even if it leads nowhere
         let local = || path.is_dir() || path.is_absolute() || name.starts_with(['.', '~']) || name.contains('$');
         let source = match name.as_str() {
             "demo" => Source::Demo,
-            // a folder that happens to be called so is not what is meant when nothing is named
+            // without a name, a directory that happens to have the default model's name is not meant
             _ if self.name.is_some() && local() => {
-                // as it is found from anywhere
+                // an absolute path can be used from anywhere
                 Source::Directory(std::path::absolute(path).unwrap_or_else(|_| path.into()))
             }
             _ => {
@@ -114,7 +121,7 @@ impl ModelChoice {
     }
 }
 
-/// A model's name with `~` and variables replaced, where the shell did not: in an experiment, in quotes.
+/// A model's name with `~` and variables expanded where the shell did not: in an experiment, in quotes.
 pub(super) fn expanded(name: &str) -> String {
     fs::expanded(Path::new(name)).to_string_lossy().into_owned()
 }

@@ -12,7 +12,7 @@ pub struct Token {
     pub text: String,
 }
 
-/// What texts are checked against.
+/// Checks texts and token ids.
 #[derive(Clone, Copy)]
 pub struct PromptParser<'a> {
     pub tokenizer: &'a Tokenizer,
@@ -26,7 +26,7 @@ impl<'a> From<&'a Loaded> for PromptParser<'a> {
 }
 
 impl PromptParser<'_> {
-    /// The tokens of a text that is to be run, with the beginning-of-sequence token before them if it is wanted.
+    /// The tokens of a text to run, after the beginning-of-sequence token if `prepend_bos` is set.
     ///
     /// # Errors
     /// The text can't be encoded; it has no tokens, or more than the context holds.
@@ -34,18 +34,37 @@ impl PromptParser<'_> {
         self.checked(self.encode(text)?, prepend_bos)
     }
 
+    /// The ids of the tokens of [`Self::prompt`].
+    ///
+    /// # Errors
+    /// As [`Self::prompt`].
+    pub fn token_ids(&self, text: &str, prepend_bos: bool) -> Result<Vec<u32>, ModelError> {
+        self.checked_ids(self.encode(text)?, prepend_bos)
+    }
+
+    /// Token ids to run, after the beginning-of-sequence token if `prepend_bos` is set.
+    ///
+    /// # Errors
+    /// There are none, more than the context holds, or one outside the vocabulary.
+    pub fn ids(&self, ids: &[u32], prepend_bos: bool) -> Result<Vec<Token>, ModelError> {
+        self.checked(ids.to_vec(), prepend_bos)
+    }
+
     /// The tokens of a text, unless they are certainly more than the context holds.
     fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
         let (tokens, context) = (self.tokenizer.fewest_tokens(text), self.config.context);
-        // one that is far too long would take long to encode, and much memory
+        // encoding a text that is far too long would take much time and memory
         if tokens > context {
             return Err(ModelError::FarTooLong { bytes: text.len(), tokens, context });
         }
         self.tokenizer.encode(text)
     }
 
-    /// A prompt as text and as tokens: the ids where they are given, else those of the text.
-    pub(super) fn text(
+    /// A prompt as text and as tokens: the given ids, else those of the text.
+    ///
+    /// # Errors
+    /// As [`Self::prompt`], and ids outside the vocabulary.
+    pub(crate) fn text(
         &self,
         text: Option<&str>,
         ids: Option<&[u32]>,
@@ -59,7 +78,7 @@ impl PromptParser<'_> {
         Ok((text, self.checked(ids, prepend_bos)?))
     }
 
-    /// A prompt that a file holds, if it does; its tokens must be the text's.
+    /// The prompt in a file, if it has one; given tokens must be those of the text.
     pub(super) fn of_file<V>(
         &self,
         file: &File<V>,
@@ -81,7 +100,7 @@ impl PromptParser<'_> {
             };
             if !same()? {
                 let text = beginning(text);
-                let reason = format!("these are not the tokens of {text:?}: take the line out, or the text");
+                let reason = format!("these are not the tokens of {text:?}: remove this line, or the text");
                 return Err(file.wrong(at, reason));
             }
         }
@@ -92,12 +111,12 @@ impl PromptParser<'_> {
         read.map(Some).map_err(|e| file.wrong(at, e))
     }
 
-    /// A token by its text, of which a leading space is a part; or by its id, as `#7910`.
+    /// A token by its text, which includes a leading space, or by its id, as in `#7910`.
     ///
     /// # Errors
-    /// An id that is not in the vocabulary; a text that is more tokens than one, or none.
+    /// An id outside the vocabulary; a text that is not exactly one token.
     pub fn token(&self, text: &str) -> Result<Token, ExperimentError> {
-        /// Of the tokens that a text is instead.
+        /// The number of tokens that a message shows.
         const SHOWN: usize = 20;
         let id = match text.strip_prefix('#').and_then(|id| id.parse::<u32>().ok()) {
             Some(id) => {
@@ -121,14 +140,18 @@ impl PromptParser<'_> {
         Token { id, text: self.tokenizer.token(id) }
     }
 
-    /// Token ids as a prompt: with the beginning-of-sequence token if it is wanted, neither empty nor too long, each in
-    /// the vocabulary.
-    fn checked(&self, mut ids: Vec<u32>, prepend_bos: bool) -> Result<Vec<Token>, ModelError> {
+    /// Token ids as a prompt, with the beginning-of-sequence token if `prepend_bos` is set. They must be neither empty
+    /// nor too long, and each in the vocabulary.
+    fn checked(&self, ids: Vec<u32>, prepend_bos: bool) -> Result<Vec<Token>, ModelError> {
+        Ok(self.checked_ids(ids, prepend_bos)?.into_iter().map(|id| self.named(id)).collect())
+    }
+
+    fn checked_ids(&self, mut ids: Vec<u32>, prepend_bos: bool) -> Result<Vec<u32>, ModelError> {
         if prepend_bos && !ids.is_empty() {
             ids.insert(0, self.config.bos);
         }
         self.check(&ids)?;
-        Ok(ids.into_iter().map(|id| self.named(id)).collect())
+        Ok(ids)
     }
 
     fn check(&self, ids: &[u32]) -> Result<(), ModelError> {
@@ -146,7 +169,7 @@ impl PromptParser<'_> {
     }
 }
 
-/// As much of a text as fits in a message.
+/// The beginning of a text, as much as fits in a message.
 fn beginning(text: &str) -> String {
     const SHOWN: usize = 200;
     let end = text.char_indices().nth(SHOWN).map(|(at, _)| at);

@@ -1,24 +1,29 @@
-//! What is to be run on a model: from the arguments, and from a file what they do not say.
+//! What to run on a model, from the arguments and, where they are silent, from a file.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use toml::Spanned;
 
-use super::{ExperimentError, File, PromptParser, Token, View};
+use super::{
+    Circuit, CircuitTable, Corpus, CorpusError, DictionaryChoice, EditLine, ExperimentError, File, GridTable,
+    PromptParser, Token, View,
+    format::DictionaryLine,
+    stops::KeptBreakpoint,
+    vectors::{VectorParser, file_vector, given_vector, known_vector},
+    wrong::Wrong,
+};
 use crate::{
-    engine::{Metric, Spec},
-    hooks::{Edit, HookPoint, Plan, Schema},
+    analysis::GraphShape,
+    engine::{CorpusPrompt, Metric, Spec},
+    hooks::{Edit, HookPoint, Plan, Schema, VectorDefinitions, Vectors},
     model::ModelError,
+    predicate::Quantity,
 };
 
-/// An edit in the list.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EditLine {
-    pub edit: Edit,
-    pub on: bool,
-}
-
-/// The token whose logit is taken off the target's.
+/// The token whose logit is subtracted from the target's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Distractor {
     /// The likeliest token of the baseline that is not the target.
@@ -28,26 +33,36 @@ pub enum Distractor {
     Chosen(Token),
 }
 
-/// What arguments give beside a file, or without one.
+/// What arguments specify, beside a file or without one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
     pub prompt: Option<String>,
-    /// Ids, which go before the text.
+    /// Token ids, which override the text.
     pub tokens: Option<Vec<u32>>,
     pub contrast: Option<String>,
     pub contrast_tokens: Option<Vec<u32>>,
     pub prepend_bos: bool,
     /// Opt-in hooks, added to the file's.
     pub enable: Vec<String>,
-    /// Edits as text, which come after the file's.
+    /// Vectors as `NAME=SOURCE`, which come before the file's.
+    pub vectors: Vec<String>,
+    /// Edits as text, appended to the file's.
     pub edits: Vec<String>,
+    /// Dictionaries to load, which replace the file's at the same hooks.
+    pub dictionaries: Vec<DictionaryChoice>,
+    /// Files of labels, in the order of the dictionaries: of these, then of the file's.
+    pub labels: Vec<PathBuf>,
+    /// The number of features of each that is loaded.
+    pub d_sae: BTreeMap<HookPoint, usize>,
+    /// A corpus, whose first prompt stands for the prompt.
+    pub corpus: Option<Corpus>,
 }
 
 impl Given {
-    /// Whether a prompt is given, which takes the place of the file's.
+    /// Whether a prompt is given, which overrides the file's.
     #[must_use]
     pub fn has_prompt(&self) -> bool {
-        self.prompt.is_some() || self.tokens.is_some()
+        self.prompt.is_some() || self.tokens.is_some() || self.corpus.is_some()
     }
 
     fn has_contrast(&self) -> bool {
@@ -55,20 +70,30 @@ impl Given {
     }
 }
 
-/// What an experiment comes to with a model: what a run is made from, and what the explorer opens with or goes on with.
+/// An experiment resolved against a model: it specifies a run, and how the explorer opens or continues.
 #[derive(Clone, Debug)]
 pub struct Setup<V> {
     /// Text and tokens.
     pub prompt: (String, Vec<Token>),
     pub contrast: Option<(String, Vec<Token>)>,
-    /// The beginning-of-sequence token stands before the prompts.
+    /// Whether the beginning-of-sequence token is prepended to the prompts.
     pub prepend_bos: bool,
     pub enabled: BTreeSet<HookPoint>,
+    /// The dictionaries that were loaded for it, as a file names them.
+    pub dictionaries: Vec<DictionaryLine>,
+    /// The vectors that edits can name.
+    pub vectors: VectorDefinitions,
     pub edits: Vec<EditLine>,
     pub target: Option<Token>,
     pub distractor: Distractor,
-    /// What a sweep measures, where it was chosen.
+    /// The metric of a sweep, if one was chosen.
     pub metric: Option<Metric>,
+    /// The circuit that `circuit` runs, and with which the explorer opens.
+    pub circuit: Option<Circuit>,
+    /// What `grid` varies, which the explorer keeps.
+    pub grid: Option<GridTable>,
+    pub breakpoints: Vec<KeptBreakpoint>,
+    pub watches: Vec<Quantity>,
     pub view: Option<V>,
 }
 
@@ -79,10 +104,16 @@ impl<V> Default for Setup<V> {
             contrast: None,
             prepend_bos: false,
             enabled: BTreeSet::new(),
+            dictionaries: Vec::new(),
+            vectors: VectorDefinitions::new(),
             edits: Vec::new(),
             target: None,
             distractor: Distractor::default(),
             metric: None,
+            circuit: None,
+            grid: None,
+            breakpoints: Vec::new(),
+            watches: Vec::new(),
             view: None,
         }
     }
@@ -98,18 +129,24 @@ impl<V> Setup<V> {
             contrast: self.contrast.as_ref().map(|(_, tokens)| ids(tokens)),
             edits: self.edits.iter().filter(|line| line.on).map(|line| line.edit.clone()).collect(),
             enabled: self.enabled.clone(),
+            vectors: self.vectors.clone(),
+            generated: 0,
         }
     }
 }
 
 impl<V: View> Setup<V> {
-    /// Check against a model what the arguments give, and from the file what they do not. The edits of the arguments are
-    /// parsed only: what they are at is checked when they are run.
+    /// Check the arguments, completed from the file, against a model. Edits of the arguments are only parsed; their
+    /// places are checked when they are run.
     ///
     /// # Errors
     /// No prompt; a prompt, token, hook, edit or view that does not fit the model.
     pub fn new(parser: PromptParser<'_>, given: &Given, file: Option<&File<V>>) -> Result<Self, ExperimentError> {
         let mut schema = Schema::new(parser.config.dims());
+        schema.set_dictionaries(given.d_sae.clone());
+        if given.corpus.is_some() {
+            schema.set_corpus();
+        }
         for name in &given.enable {
             schema.enable(name).map_err(ExperimentError::Enable)?;
         }
@@ -122,17 +159,29 @@ impl<V: View> Setup<V> {
         }
         setup.prompt = prompt(parser, given, file, setup.prepend_bos)?;
         setup.contrast = contrast(parser, given, file, setup.prepend_bos)?;
+        let with = VectorParser { prompts: parser, d_sae: &given.d_sae, prepend_bos: setup.prepend_bos };
+        let vectors = given.vectors.iter().map(|given| given_vector(with, given));
+        setup.vectors = vectors.collect::<Result<_, _>>()?;
+        if let Some(file) = file {
+            for line in &file.experiment.vector {
+                let (name, definition) = file_vector(with, file, line)?;
+                setup.vectors.entry(name).or_insert(definition);
+            }
+        }
+        *schema.vectors_mut() = Vectors::from(setup.vectors.clone());
         if let Some(file) = file {
             setup.take_from(file, parser, &schema, given)?;
         }
-        let added = given.edits.iter().map(|line| line.parse::<Edit>()).collect::<Result<Vec<_>, _>>();
+        let edit = |line: &String| line.parse::<Edit>().and_then(|edit| known_vector(line, edit, &setup.vectors));
+        let added = given.edits.iter().map(edit).collect::<Result<Vec<_>, _>>();
         let added = added.map_err(ExperimentError::Edit)?;
         setup.edits.extend(added.into_iter().map(|edit| EditLine { edit, on: true }));
         setup.enabled.clone_from(schema.enabled());
         Ok(setup)
     }
 
-    /// What a file alone can say, or says first: edits, target, distractor, metric and view.
+    /// Take what only a file can specify, and its defaults for the rest: edits, target, distractor, metric, circuit and
+    /// view.
     fn take_from(
         &mut self,
         file: &File<V>,
@@ -157,9 +206,18 @@ impl<V: View> Setup<V> {
             Some(text) => Distractor::Chosen(token(text)?),
         };
         self.metric = experiment.metric;
+        self.grid.clone_from(&experiment.grid);
+        let stop = |wrong: Wrong| file.wrong(wrong.at, wrong.reason);
+        let breakpoints = experiment.breakpoint.iter().map(|table| table.check(schema, n_pos));
+        self.breakpoints = breakpoints.collect::<Result<_, _>>().map_err(stop)?;
+        let watches = experiment.watch.iter().map(|table| table.check(schema, n_pos));
+        self.watches = watches.collect::<Result<_, _>>().map_err(stop)?;
+        // another prompt may be shorter than the saved one
+        let n_pos = (!given.has_prompt()).then_some(n_pos);
+        let checked = |table: &CircuitTable| table.check(GraphShape::from(schema.dims), n_pos);
+        self.circuit =
+            experiment.circuit.as_ref().map(checked).transpose().map_err(|wrong| file.wrong(wrong.at, wrong.reason))?;
         if let Some(view) = &experiment.view {
-            // another prompt may be shorter than the one that was looked at
-            let n_pos = (!given.has_prompt()).then_some(n_pos);
             view.get_ref().check(schema, n_pos).map_err(|reason| file.wrong(view.span(), reason))?;
             self.view = Some(view.get_ref().clone());
         }
@@ -173,6 +231,10 @@ fn prompt<V>(
     file: Option<&File<V>>,
     prepend_bos: bool,
 ) -> Result<(String, Vec<Token>), ExperimentError> {
+    if let Some(corpus) = &given.corpus {
+        let first = first(corpus, parser)?;
+        return parser.text(None, Some(&first.tokens), false).map_err(misfit("the first prompt"));
+    }
     if given.has_prompt() {
         let read = parser.text(given.prompt.as_deref(), given.tokens.as_deref(), prepend_bos);
         return read.map_err(misfit("the prompt"));
@@ -193,9 +255,23 @@ fn contrast<V>(
         let read = parser.text(given.contrast.as_deref(), given.contrast_tokens.as_deref(), prepend_bos);
         return read.map(Some).map_err(misfit("the contrast prompt"));
     }
+    if let Some(corpus) = &given.corpus
+        && let Some(corrupted) = first(corpus, parser)?.contrast
+    {
+        return parser.text(None, Some(&corrupted), false).map(Some).map_err(misfit("the first corrupted prompt"));
+    }
     let Some(file) = file else { return Ok(None) };
     let (text, ids) = (file.experiment.contrast.as_deref(), file.experiment.contrast_tokens.as_ref());
     parser.of_file(file, text, ids, prepend_bos)
+}
+
+/// The first prompt of a corpus.
+fn first(corpus: &Corpus, parser: PromptParser<'_>) -> Result<CorpusPrompt, ExperimentError> {
+    let first = corpus.open(parser).and_then(|mut entries| match entries.next() {
+        Some(entry) => entry,
+        None => Err(CorpusError::empty(&corpus.path)),
+    });
+    Ok(first.map_err(Box::new)?.prompt)
 }
 
 fn misfit(what: &'static str) -> impl FnOnce(ModelError) -> ExperimentError {

@@ -1,4 +1,4 @@
-//! Values that are written as they are displayed, and read by their parser.
+//! Serialises values as they are displayed, and deserialises them with their parser.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -13,7 +13,7 @@ pub fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(from: D)
     text.parse().map_err(|error: T::Err| D::Error::custom(error.to_string().lines().next().unwrap_or_default()))
 }
 
-/// The same for values that may be left out.
+/// The same for optional values.
 pub mod option {
     use super::{Deserializer, Display, FromStr, Serializer};
 

@@ -1,4 +1,4 @@
-//! Files: read whole within a bound, written whole or not at all.
+//! Reads files up to a size limit, and writes them atomically.
 
 mod read;
 mod write;
@@ -11,7 +11,7 @@ use std::{
 pub use read::{ReadError, TEXT_LIMIT, open, read, read_text, read_toml, without_mark};
 pub use write::{Readers, WriteError, is_abandoned, write_atomic, write_text};
 
-/// The operating system's reason without its number.
+/// The operating system's message without the error number.
 #[must_use]
 pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
@@ -21,8 +21,8 @@ pub fn plain(error: &io::Error) -> String {
     }
 }
 
-/// A path with the home directory in place of a leading `~`, and the values of environment variables in place of `$NAME` and
-/// `${NAME}`, as shells and Python's `expanduser` and `expandvars` have it. A variable that is not set stays as it is.
+/// Expand a leading `~`, `$NAME` and `${NAME}` in a path, as Python's `expanduser` and `expandvars` do. An unset variable
+/// stays unexpanded.
 #[must_use]
 pub fn expanded(path: &Path) -> PathBuf {
     let Some(text) = path.to_str() else { return path.to_path_buf() };
@@ -31,6 +31,13 @@ pub fn expanded(path: &Path) -> PathBuf {
         (Ok(rest), Some(home)) => home.join(rest),
         _ => path,
     }
+}
+
+/// The path from the root of the file system, expanded as [`expanded`] does; as it is where the working directory is gone.
+#[must_use]
+pub fn absolute(path: &Path) -> PathBuf {
+    let path = expanded(path);
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 fn with_variables(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
@@ -48,7 +55,7 @@ fn with_variables(text: &str, value: impl Fn(&str) -> Option<String>) -> String 
     out
 }
 
-/// Whether a name leads to something below the directory that it is joined to, and nowhere else.
+/// Whether a name, joined to a directory, always stays below it.
 #[must_use]
 pub fn is_below(name: &str) -> bool {
     !name.is_empty()
@@ -61,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_are_replaced_as_shells_do() {
+    fn variables_are_expanded_as_in_shells() {
         let value = |name: &str| (name == "HOME_1").then(|| "/h".to_string());
         for (text, expected) in [
             ("$HOME_1/x", "/h/x"),
@@ -79,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_lead_elsewhere_are_told_apart() {
+    fn names_that_leave_the_directory_are_recognised() {
         assert!(["main", "refs/pr/1", "step3000"].into_iter().all(is_below));
         assert!(["", "..", "a/../b", "/a", "./a", "a\0"].into_iter().all(|name| !is_below(name)));
     }

@@ -7,10 +7,10 @@ use std::{
 use super::plain;
 use crate::printed;
 
-/// A text that a person wrote: an experiment, settings, an edit list.
+/// The largest text file, such as a config, an experiment or settings, in bytes.
 pub const TEXT_LIMIT: u64 = 16 << 20;
 
-/// A file that can't be read whole. The path is the caller's to name.
+/// Why a file can't be read. The caller adds the path to the message.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("{}", plain(.0))]
@@ -25,17 +25,17 @@ pub enum ReadError {
     NotUtf8 { line: usize },
 }
 
-/// Open a regular file for reading. A pipe or a device is refused at once instead of being waited for.
+/// Open a regular file for reading. Pipes and devices are refused without blocking.
 ///
 /// # Errors
-/// There is no such file, it can't be opened, or it is something else.
+/// The file does not exist, can't be opened, or is not a regular file.
 pub fn open(path: &Path) -> Result<File, ReadError> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        // a pipe without a writer would block, and a terminal could become the one that controls this process
+        // opening a pipe without a writer would block, and a terminal could become the controlling terminal
         let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
         options.custom_flags(flags.bits().cast_signed());
     }
@@ -51,7 +51,7 @@ pub fn open(path: &Path) -> Result<File, ReadError> {
     }
 }
 
-/// What a file is if it is no regular one.
+/// The kind of a file; None for a regular file.
 fn kind_of(found: &Metadata) -> Option<&'static str> {
     let kind = found.file_type();
     if kind.is_file() {
@@ -73,7 +73,7 @@ fn kind_of(found: &Metadata) -> Option<&'static str> {
     Some("a device")
 }
 
-/// The bytes of a regular file of at most `limit` bytes, also if it grows while it is read.
+/// The bytes of a regular file of at most `limit` bytes, even if it grows while being read.
 ///
 /// # Errors
 /// It can't be read, is no regular file, or is larger.
@@ -98,14 +98,14 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, ReadError> {
     })
 }
 
-/// A text without the byte order mark that some editors put before UTF-8.
+/// A text without the byte order mark that some editors write.
 #[must_use]
 pub fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// The TOML of a regular file of at most [`TEXT_LIMIT`] bytes: without byte order mark, and with line feeds at the ends of
-/// lines, to which TOML lets a reader change those of a multi-line string. What is escaped in a string stays.
+/// The TOML of a regular file of at most [`TEXT_LIMIT`] bytes, without a byte order mark, and with lines that end in line
+/// feeds, which TOML permits even within multi-line strings. Escapes in strings are unchanged.
 ///
 /// # Errors
 /// As [`read_text`].
@@ -113,7 +113,7 @@ pub fn read_toml(path: &Path) -> Result<String, ReadError> {
     read_text(path, TEXT_LIMIT).map(|text| without_mark(&text).replace("\r\n", "\n"))
 }
 
-/// A limit as people read it.
+/// A limit for messages.
 fn size(bytes: u64) -> String {
     match bytes >> 20 {
         0 => format!("{bytes} bytes"),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_and_marks_of_toml_are_its_editors_own() {
+    fn toml_is_read_without_byte_order_mark_and_carriage_returns() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("text");
         fs::write(&path, "\u{feff}a = \"\"\"one\r\ntwo\\r\n\"\"\"\r\n# \u{feff}\r").unwrap();
@@ -150,7 +150,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn links_to_nothing_are_told_apart_from_nothing() {
+    fn a_dangling_link_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join("link");
         std::os::unix::fs::symlink("gone", &link).unwrap();

@@ -25,21 +25,20 @@ impl fmt::Display for WriteError {
 
 impl std::error::Error for WriteError {}
 
-/// Who may read what is written.
+/// Who may read a written file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
-    /// Those who could read the file before; a new file follows the umask.
+    /// The previous permissions; the umask for a new file.
     AsBefore,
-    /// The owner alone.
+    /// Only the owner.
     Owner,
 }
 
-/// Let `write` fill a new file beside `path`, which takes its place once everything is on the disk. Until then `path` is
-/// untouched, and it stays so if anything fails. A link stays, and what it leads to is replaced; a device or a pipe, such as
-/// `/dev/stdout`, is written to.
+/// Let `write` fill a new file beside `path`, which replaces `path` once it is on the disk. If anything fails, `path` is
+/// unchanged. If `path` is a link, its target is replaced; a device or a pipe, such as `/dev/stdout`, is written directly.
 ///
 /// # Errors
-/// Whatever `write` says, a full disk, that the file can't take its place, or a pipe that nobody reads.
+/// Any error of `write`, a full disk, a failed replacement, or a pipe without a reader.
 pub fn write_atomic(
     path: &Path,
     readers: Readers,
@@ -60,7 +59,7 @@ pub fn write_atomic(
     let (mut file, partial) = create_beside(path, name, readers).map_err(failed)?;
     let written = fill(&mut file, path, readers, write).and_then(|()| fs::rename(&partial, path));
     written.map_err(|error| {
-        // nothing more can be done if the partial file can't be removed either
+        // a second failure would add nothing to the first
         let _ = fs::remove_file(&partial);
         failed(error)
     })
@@ -76,7 +75,7 @@ fn open_special(path: &Path) -> io::Result<File> {
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
         std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits().cast_signed());
         let file = options.open(path)?;
-        // a reader that is slow is waited for
+        // writing may block on a slow reader
         fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
         Ok(file)
     }
@@ -100,22 +99,22 @@ fn fill(
 ) -> io::Result<()> {
     write(file)?;
     match file.sync_all() {
-        // some file systems can't be asked to write through
+        // some file systems do not support syncing
         Err(e) if !matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => return Err(e),
         _ => {}
     }
     if let (Readers::AsBefore, Ok(before)) = (readers, path.metadata()) {
-        // a file system without permissions has none to keep
+        // fails on file systems without permissions
         let _ = file.set_permissions(before.permissions());
     }
     Ok(())
 }
 
-/// A new file `.NAME.PID-NUMBER.part` in the directory of `path`, locked so that others see that it is being written.
+/// Create `.NAME.PID-NUMBER.part` in the directory of `path`, locked so that other processes see that it is in use.
 fn create_beside(path: &Path, name: &OsStr, readers: Readers) -> io::Result<(File, PathBuf)> {
     const TRIES: usize = 1000;
     let mut options = OpenOptions::new();
-    // never through a link, and never into a file that is there
+    // never opens a link or an existing file
     options.write(true).create_new(true);
     #[cfg(unix)]
     if readers == Readers::Owner {
@@ -129,7 +128,7 @@ fn create_beside(path: &Path, name: &OsStr, readers: Readers) -> io::Result<(Fil
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
             Ok(file) => {
-                // a file system without locks keeps what a killed process left
+                // without locks, leftovers of killed processes stay
                 let _ = file.try_lock();
                 return Ok((file, partial));
             }
@@ -141,7 +140,7 @@ fn partial_name(name: &OsStr, number: usize) -> String {
     format!("{}{}-{number}.part", partial_prefix(name), std::process::id())
 }
 
-/// What the names of partial files of `name` begin with: cut, since file systems take 255 bytes at most.
+/// The prefix of the partial files of `name`, shortened because file systems limit names to 255 bytes.
 fn partial_prefix(name: &OsStr) -> String {
     let mut kept = name.to_string_lossy().into_owned();
     while kept.len() > 200 {
@@ -150,7 +149,7 @@ fn partial_prefix(name: &OsStr) -> String {
     format!(".{kept}.")
 }
 
-/// Remove what processes that were killed left beside `path` while they wrote it.
+/// Remove the partial files of `path` that killed processes left.
 fn remove_abandoned(path: &Path) {
     let Some(name) = path.file_name() else { return };
     let prefix = partial_prefix(name);
@@ -161,16 +160,16 @@ fn remove_abandoned(path: &Path) {
             process.is_some_and(|process| process.bytes().all(|c| c.is_ascii_digit() || c == b'-'))
         });
         if is_ours && is_abandoned(&entry.path()) {
-            // one that can't be removed is tried again the next time
+            // a failure is retried at the next write
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
-/// Whether a file that its writer keeps locked is old and nobody writes it.
+/// Whether a file that its writer would keep locked is unlocked, and old enough to have been locked.
 #[must_use]
 pub fn is_abandoned(path: &Path) -> bool {
-    // between making a file and locking it
+    // longer than it takes to create and lock a file
     const YOUNG: Duration = Duration::from_secs(60);
     let Ok(found) = path.symlink_metadata() else { return false };
     let old = found.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > YOUNG));
@@ -201,7 +200,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_in_the_way_is_not_followed() {
+    fn a_planted_link_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let (path, victim) = (dir.path().join("file"), dir.path().join("victim"));
         fs::write(&victim, "precious").unwrap();
@@ -226,9 +225,9 @@ mod tests {
 
         let pipe = at("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        assert!(write_text(&pipe, Readers::AsBefore, "text").is_err(), "nobody reads");
+        assert!(write_text(&pipe, Readers::AsBefore, "text").is_err(), "a pipe without a reader is refused");
         let long = "long enough to fill it ".repeat(10_000);
-        // open for writing as well, so that opening waits for nobody and the end is told by length
+        // opened for writing too, so that opening does not block; the length marks the end
         let mut reader = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
         let expected = long.clone();
         let read = std::thread::spawn(move || {
@@ -242,7 +241,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn permissions_are_kept_or_the_owners_alone() {
+    fn permissions_are_kept_or_restricted_to_the_owner() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let (path, private) = (dir.path().join("file"), dir.path().join("private"));
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_dead_processes_left_is_removed() {
+    fn only_leftovers_of_dead_processes_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let old = std::time::SystemTime::now() - Duration::from_secs(3600);

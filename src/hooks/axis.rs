@@ -19,14 +19,16 @@ pub enum Axis {
     DMlp,
     /// Token of the vocabulary.
     Vocab,
+    /// Feature of a sparse dictionary.
+    DSae,
     /// The one value a LayerNorm keeps for each position.
     One,
 }
 
 impl Axis {
     /// Every axis that a selection can name.
-    pub const SELECTABLE: [Self; 8] =
-        [Self::Pos, Self::Query, Self::Key, Self::Head, Self::DHead, Self::DModel, Self::DMlp, Self::Vocab];
+    pub const SELECTABLE: [Self; 9] =
+        [Self::Pos, Self::Query, Self::Key, Self::Head, Self::DHead, Self::DModel, Self::DMlp, Self::Vocab, Self::DSae];
 
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -39,6 +41,7 @@ impl Axis {
             Self::DModel => "d_model",
             Self::DMlp => "d_mlp",
             Self::Vocab => "vocab",
+            Self::DSae => "d_sae",
             Self::One => "1",
         }
     }
@@ -48,7 +51,7 @@ impl Axis {
         Self::SELECTABLE.into_iter().find(|axis| axis.name() == name)
     }
 
-    /// Whether it counts what the pass computes position by position: what lies at an index depends on smaller ones alone.
+    /// Whether the axis counts positions in the order of the pass: values at an index depend only on smaller indices.
     #[must_use]
     pub fn is_causal(self) -> bool {
         matches!(self, Self::Pos | Self::Query)

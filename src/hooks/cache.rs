@@ -23,7 +23,12 @@ impl Capture {
     }
 }
 
-/// `x` with `rows` rows of a batch: those it lacks are as its first.
+/// The row of a batch of `have` rows that holds row `row`.
+pub(super) fn row_of(row: usize, have: usize) -> usize {
+    if row < have { row } else { 0 }
+}
+
+/// `x` with `rows` rows; missing rows are copies of the first.
 pub(crate) fn with_rows(x: &Tensor, rows: usize) -> candle_core::Result<Tensor> {
     let have = x.dim(0)?;
     if have >= rows {
@@ -37,8 +42,8 @@ pub(crate) fn with_rows(x: &Tensor, rows: usize) -> candle_core::Result<Tensor> 
 
 /// The activations of a run, by hook point, in execution order.
 ///
-/// Tensors have a leading batch axis and stay on the device they were computed on. Scores and patterns of a long prompt,
-/// `pos * pos` numbers for every head, may be left out: they are computed again from `hook_rot_q` and `hook_rot_k`.
+/// Tensors have a leading batch axis and stay on the device they were computed on. Scores and patterns of a long
+/// prompt, `pos * pos` numbers for every head, may be left out; they are recomputed from `hook_rot_q` and `hook_rot_k`.
 #[derive(Clone, Debug, Default)]
 pub struct ActivationCache {
     kept: BTreeMap<HookPoint, Tensor>,
@@ -46,7 +51,7 @@ pub struct ActivationCache {
 }
 
 impl ActivationCache {
-    /// What was kept there.
+    /// The activation kept at a hook point.
     #[must_use]
     pub fn get(&self, point: HookPoint) -> Option<&Tensor> {
         self.kept.get(&point)
@@ -57,10 +62,27 @@ impl ActivationCache {
         self.kept.insert(point, value);
     }
 
-    /// Note that scores or a pattern are not kept, and are what comes of what is.
+    /// Note that scores or a pattern are left out, and can be recomputed.
     pub fn leave_out(&mut self, point: HookPoint) {
         self.kept.remove(&point);
         self.left_out.insert(point);
+    }
+
+    /// Forget what was kept at `point`.
+    pub fn forget(&mut self, point: HookPoint) {
+        self.kept.remove(&point);
+    }
+
+    /// Forget what was kept or left out at `point` and after it.
+    pub fn forget_from(&mut self, point: HookPoint) {
+        self.kept.retain(|at, _| *at < point);
+        self.left_out.retain(|at| *at < point);
+    }
+
+    /// Forget what was kept or left out after `point`.
+    pub fn forget_after(&mut self, point: HookPoint) {
+        self.kept.retain(|at, _| *at <= point);
+        self.left_out.retain(|at| *at <= point);
     }
 
     #[must_use]
@@ -68,7 +90,18 @@ impl ActivationCache {
         self.left_out.contains(&point)
     }
 
-    /// What was kept, in execution order.
+    /// One row of a batch; an activation with fewer rows gives its first.
+    ///
+    /// # Errors
+    /// Tensor errors.
+    pub(crate) fn of_row(&self, row: usize) -> candle_core::Result<Self> {
+        let own = |(point, value): (&HookPoint, &Tensor)| -> candle_core::Result<(HookPoint, Tensor)> {
+            Ok((*point, value.narrow(0, row_of(row, value.dim(0)?), 1)?))
+        };
+        Ok(Self { kept: self.kept.iter().map(own).collect::<candle_core::Result<_>>()?, ..Self::default() })
+    }
+
+    /// The activations that were kept, in execution order.
     pub fn iter(&self) -> impl Iterator<Item = (HookPoint, &Tensor)> {
         self.kept.iter().map(|(point, value)| (*point, value))
     }
@@ -79,7 +112,7 @@ impl ActivationCache {
         self.kept.keys().chain(&self.left_out).copied().collect()
     }
 
-    /// Put before every activation the `positions` that an earlier run has there, which this one did not compute.
+    /// Prepend to every activation the `positions` that this run did not compute, from an earlier run.
     ///
     /// # Errors
     /// Tensor errors, and those of `earlier`.
@@ -99,7 +132,7 @@ impl ActivationCache {
         Ok(())
     }
 
-    /// Take from `earlier` every activation before block `block`'s residual stream: what a run that started there shares.
+    /// Take every activation before block `block`'s residual stream from `earlier`, the run that this one resumed from.
     pub fn share_before(&mut self, earlier: &Self, block: usize, n_layers: usize) {
         let before = |point: HookPoint| match point {
             HookPoint::Tokens | HookPoint::Embed => true,

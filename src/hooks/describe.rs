@@ -1,4 +1,4 @@
-//! What each hook is: the sentence, formula, axes and readers that its row has, in a model.
+//! Descriptions of each hook in a model: sentence, formula, axes and readers, from its row of facts.
 
 use std::borrow::Cow;
 
@@ -10,14 +10,14 @@ pub fn description(point: HookPoint, dims: &Dims) -> Cow<'static, str> {
     (point.row().about)(dims)
 }
 
-/// The formula in the field's notation. `folded` says whether LayerNorm's weights were folded into what reads it.
+/// The formula in the field's notation. `folded` says whether LayerNorm's weights were folded into its readers.
 #[must_use]
 pub fn formula(point: HookPoint, dims: &Dims, folded: bool) -> String {
     (point.row().formula)(&Notation { dims, block: point.block().unwrap_or(0), folded })
 }
 
-/// The hooks whose values are computed from this one directly, in execution order; none where it goes into the logits or,
-/// derived or beside a split input, nowhere.
+/// The hooks that are computed directly from this one, in execution order. Empty if it feeds the logits, is derived, or
+/// is bypassed by split inputs.
 #[must_use]
 pub fn readers(point: HookPoint, schema: &Schema) -> Vec<HookPoint> {
     (point.row().readers)(&At::of(point, schema))
@@ -30,25 +30,25 @@ impl Schema {
         (point.row().axes)(&At::of(point, self)).to_vec()
     }
 
-    /// Whether nothing reads the hook, so that an edit there would be silent: `hook_attn_in` beside a split input.
+    /// Whether nothing reads the hook, so that an edit there would have no effect: `hook_attn_in` beside a split input.
     #[must_use]
     pub fn is_unread(&self, point: HookPoint) -> bool {
-        // the logits are made of the last one
+        // the logits read the last one
         point != HookPoint::LnFinalNormalized && readers(point, self).is_empty()
     }
 }
 
-/// A block of a model with its opt-in hooks; outside the blocks its number means nothing.
+/// A block of a model with its opt-in hooks; for hooks outside the blocks, its number has no meaning.
 pub(super) struct At<'a> {
     pub(super) schema: &'a Schema,
     pub(super) block: usize,
 }
 
-/// What a formula depends on.
+/// The parameters of a formula.
 pub(super) struct Notation<'a> {
     pub(super) dims: &'a Dims,
     pub(super) block: usize,
-    /// LayerNorm's weights were folded into what reads it.
+    /// Whether LayerNorm's weights were folded into its readers.
     pub(super) folded: bool,
 }
 
@@ -93,7 +93,7 @@ impl<'a> At<'a> {
         self.schema.dims.parallel
     }
 
-    /// What reads the MLP's input.
+    /// The readers of the MLP's input.
     pub(super) fn mlp(&self) -> &'static [BlockHook] {
         if self.is_on(BlockHook::MlpIn) { &[BlockHook::MlpIn] } else { &LN2 }
     }
@@ -101,7 +101,7 @@ impl<'a> At<'a> {
     pub(super) fn readers_of_resid_pre(&self) -> Vec<HookPoint> {
         let copies = [BlockHook::AttnIn].into_iter().chain(SPLIT);
         let mut all: Vec<BlockHook> = copies.filter(|hook| self.is_on(*hook)).collect();
-        // the stream itself is read by whatever has no copy of its own
+        // the stream itself is read by readers without a copy of their own
         let copied =
             if self.is_split() { SPLIT.iter().all(|hook| self.is_on(*hook)) } else { self.is_on(BlockHook::AttnIn) };
         if !copied {

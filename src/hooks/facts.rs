@@ -1,4 +1,4 @@
-//! What is known of each hook: one row for each, checked by the compiler to be there.
+//! The facts about each hook: one row for each, which the compiler checks to exist.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::{
     point::Fires,
 };
 
-/// The facts of one hook.
+/// The facts about one hook.
 #[derive(Clone, Copy)]
 pub(super) struct Row {
     /// TransformerLens's name for it, in a block the part below `blocks.N.`.

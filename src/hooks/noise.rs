@@ -1,8 +1,8 @@
-//! Gaussian noise that is a function of (hook, seed, place) alone.
+//! Gaussian noise that depends only on the hook, the seed and the place.
 //!
-//! The generator is `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014) read
-//! at a counter, turned into normals by Box and Muller's transform: a few lines in any language, so that a run with noise
-//! can be repeated outside this program. The value at a place does not depend on what else is selected.
+//! The generator is `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014)
+//! read at a counter, turned into normals by Box and Muller's transform: a few lines in any language, so that a run
+//! with noise can be repeated outside this program. The value at a place does not depend on the rest of the selection.
 
 use super::HookPoint;
 
@@ -14,12 +14,12 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The bits at a place of the stream of a seed.
+/// The bits at a place in the stream of a seed.
 pub(crate) fn random_bits(seed: u64, counter: u64) -> u64 {
     mix(seed.wrapping_add(counter.wrapping_mul(GOLDEN)))
 }
 
-/// FNV-1a over the hook's name, so that each hook has a stream of its own.
+/// FNV-1a over the hook's name, so that each hook has its own stream.
 fn name_hash(point: HookPoint) -> u64 {
     point.to_string().bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
 }

@@ -1,14 +1,23 @@
-//! The edit grammar, as a parser that knows the column it is at.
+//! The edit grammar, as a parser that tracks its column.
 
-use std::ops::Range;
+mod dictionary;
+mod number;
+mod seed;
+
+use std::{ops::Range, str::FromStr};
 
 use super::{
-    Axis, AxisSelection, Blocks, Edit, HookPoint, Op, Operation, ParseError, Selection, Slot, Target,
-    op::{Arguments, Takes},
-    point::{block_hook, global_hook, nearest},
+    Axis, AxisSelection, BlockHook, Blocks, Edit, Op, Operation, ParseError, Region, Selection, Slot, Target,
+    features::INSIDE,
+    op_facts::{Arguments, Takes},
+    point::{block_hook, global_hook},
+    vector::VectorName,
 };
+use crate::suggest::nearest;
 
-/// Every operation as it is written, for messages.
+pub(crate) use number::{NoNumber, read_number};
+
+/// The syntax of every operation, for messages.
 fn operations() -> String {
     let all = Operation::ALL.map(|operation| format!("`{}`", operation.syntax()));
     match all.split_last() {
@@ -17,27 +26,70 @@ fn operations() -> String {
     }
 }
 
-pub(super) struct Parser<'a> {
+/// Reads edits, and the hooks and selections of predicates.
+pub(crate) struct Parser<'a> {
     line: &'a str,
-    at: usize,
+    pub(crate) at: usize,
+    /// Where the features of a dictionary were named.
+    features: Option<Range<usize>>,
 }
 
 type Parsed<T> = Result<T, ParseError>;
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(line: &'a str) -> Self {
-        Self { line: line.trim_end(), at: 0 }
+    pub(crate) fn new(line: &'a str) -> Self {
+        Self { line: line.trim_end(), at: 0, features: None }
     }
 
     pub(super) fn edit(&mut self) -> Parsed<Edit> {
-        let target = self.target()?;
+        let (sender, at) = self.region_or_features()?;
         self.spaces();
-        let selection = if self.eat("[") { self.selection()? } else { Selection::default() };
-        let op = self.op()?;
-        Ok(Edit { target, selection, op })
+        if !self.eat("->") {
+            let Region { target, selection } = sender;
+            let features = self.features.take().is_some();
+            return Ok(Edit { sender: None, features, target, selection, op: self.op()? });
+        }
+        if !sender.target.hook().sends() {
+            let what = "a path starts at what writes to the residual stream: `hook_embed`, or in a block \
+                        `attn.hook_result`, `hook_attn_out` or `hook_mlp_out`";
+            let instead = sender.target.with_hook(BlockHook::its_writer);
+            return self.fail(at, what, instead.map(|target| target.to_string()).into_iter().collect());
+        }
+        let (Region { target, selection }, at) = self.region()?;
+        if !target.hook().receives() {
+            let what = "a path ends at a reader's own input: `hook_q_input`, `hook_k_input`, `hook_v_input` or \
+                        `hook_mlp_in` of a block, or the last block's `hook_resid_post`";
+            let instead = target.with_hook(BlockHook::its_input);
+            return self.fail(at, what, instead.map(|target| target.to_string()).into_iter().collect());
+        }
+        if let (Some(from), Some(to)) = (sender.target.first_block(), target.last_block())
+            && from > to
+        {
+            let what =
+                format!("a path goes from an earlier place to a later one, and block {from} comes after block {to}");
+            return self.fail(at, what, vec![]);
+        }
+        Ok(Edit { sender: Some(sender), features: false, target, selection, op: self.op()? })
     }
 
-    pub(super) fn end(&mut self) -> Parsed<()> {
+    /// A target with its selection, and the position of the target.
+    pub(crate) fn region(&mut self) -> Parsed<(Region, Range<usize>)> {
+        let region = self.region_or_features()?;
+        self.no_features()?;
+        Ok(region)
+    }
+
+    fn region_or_features(&mut self) -> Parsed<(Region, Range<usize>)> {
+        self.spaces();
+        let start = self.at;
+        let target = self.target()?;
+        let at = start..self.at;
+        self.spaces();
+        let selection = if self.eat("[") { self.selection()? } else { Selection::default() };
+        Ok((Region { target, selection }, at))
+    }
+
+    pub(crate) fn end(&mut self) -> Parsed<()> {
         self.spaces();
         if self.rest().is_empty() {
             Ok(())
@@ -49,11 +101,16 @@ impl<'a> Parser<'a> {
     pub(super) fn target(&mut self) -> Parsed<Target> {
         self.spaces();
         let start = self.at;
-        let name = self.word(|c| !c.is_whitespace() && !"[]=+*".contains(c) || c == '*');
-        // `*` ends a name where `*=` follows: `hook_embed*= 2`
+        let name = self.word(|c| !c.is_whitespace() && !"[]=+()<>!".contains(c));
+        // a sign that follows without a space ends the name: `hook_embed->`, `hook_embed*= 2`
+        let name = name.strip_suffix('-').filter(|_| self.rest().starts_with('>')).unwrap_or(name);
         let name = name.strip_suffix('*').filter(|_| self.rest().starts_with('=')).unwrap_or(name);
         self.at = start + name.len();
-        let span = start..self.at;
+        let name = match name.split_once(INSIDE) {
+            Some((hook, inside)) => self.of_dictionary(hook, inside, start..start + name.len())?,
+            None => name,
+        };
+        let span = start..start + name.len();
         if name.is_empty() {
             return self.fail(span, "an edit starts with a hook name, such as `blocks.0.attn.hook_z`", vec![]);
         }
@@ -77,7 +134,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn blocks(&self, text: &str, span: Range<usize>) -> Parsed<Blocks> {
+    pub(crate) fn blocks(&self, text: &str, span: Range<usize>) -> Parsed<Blocks> {
         if text == "*" {
             return Ok(Blocks::All);
         }
@@ -92,7 +149,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn selection(&mut self) -> Parsed<Selection> {
+    pub(crate) fn selection(&mut self) -> Parsed<Selection> {
         let mut axes: Vec<AxisSelection> = Vec::new();
         loop {
             self.spaces();
@@ -156,6 +213,9 @@ impl<'a> Parser<'a> {
             };
             match slot {
                 Some(slot) => slots.push(slot),
+                None if text.contains('=') => {
+                    return self.fail(start..self.at, "axes are separated by spaces: `head=0 query=13`", vec![]);
+                }
                 None => return self.fail(start..self.at, "an index or a slice `a:b` was expected", vec![]),
             }
             if !self.eat(",") {
@@ -186,69 +246,52 @@ impl<'a> Parser<'a> {
                     self.at = start;
                     row
                 }
-                None => return self.no_operation(word, span, "operation"),
+                None => return self.no_operation(word, span, "an operation"),
             },
         };
         let with = match row.takes {
             Takes::Nothing => Arguments::default(),
-            Takes::Number => {
-                let (number, span) = self.next_word();
-                Arguments { number: self.number(number, span)?, seed: 0 }
+            Takes::Number | Takes::Multiple => {
+                self.spaces();
+                let start = self.at;
+                let number = self.word(|c| !c.is_whitespace() && c != '*');
+                let number = self.number(number, start..self.at.max(start + 1))?;
+                self.spaces();
+                let multiple = rows().find(|row| row.takes == Takes::Multiple && self.rest().starts_with('*'));
+                let Some(multiple) = multiple else {
+                    return Ok((row.make)(Arguments { number, ..Arguments::default() }));
+                };
+                self.eat("*");
+                return Ok((multiple.make)(Arguments { number, vector: self.vector()?, ..Arguments::default() }));
             }
             Takes::Deviation => self.deviation()?,
+            Takes::Seed => self.perhaps_seed()?,
+            Takes::Vector => Arguments { vector: self.vector()?, ..Arguments::default() },
         };
         Ok((row.make)(with))
     }
 
-    /// A standard deviation and perhaps a seed.
-    fn deviation(&mut self) -> Parsed<Arguments> {
-        let (sd, span) = self.next_word();
-        let number = self.number(sd, span.clone())?;
-        if !number.is_finite() || number < 0.0 {
-            return self.fail(span, "a standard deviation is finite and not negative", vec![]);
-        }
-        self.spaces();
-        if self.rest().is_empty() {
-            return Ok(Arguments { number, seed: 0 });
-        }
-        let (word, span) = self.next_word();
-        if word != "seed" {
-            return self.fail(span, "only `seed N` can follow the standard deviation", vec![]);
-        }
-        let (seed, span) = self.next_word();
-        match seed.parse() {
-            Ok(seed) => Ok(Arguments { number, seed }),
-            Err(_) => self.fail(span, "a seed is a whole number from 0", vec![]),
+    fn vector(&mut self) -> Parsed<VectorName> {
+        let (name, span) = self.next_word();
+        match name.parse() {
+            Ok(name) => Ok(name),
+            Err(_) if name.is_empty() => self.fail(span, "the name of a vector is missing", vec![]),
+            Err(why) => self.fail(span, why, vec![]),
         }
     }
 
-    /// `text` stands where a number or the word of an operation should.
+    /// `text` is not a number or the word of an operation.
     fn no_operation<T>(&self, text: &str, span: Range<usize>, what: &str) -> Parsed<T> {
         let words = Operation::ALL.into_iter().filter_map(|operation| operation.row().word).chain(["inf", "-inf"]);
-        self.fail(span, format!("`{text}` is no {what}; operations are {}", operations()), nearest(text, words))
+        self.fail(span, format!("`{text}` is not {what}; operations are {}", operations()), nearest(text, words))
     }
 
     fn number(&self, text: &str, span: Range<usize>) -> Parsed<f32> {
-        let wrong = |message: String| self.fail(span.clone(), message, vec![]);
-        match text {
-            "inf" | "+inf" => return Ok(f32::INFINITY),
-            "-inf" => return Ok(f32::NEG_INFINITY),
-            "" => return wrong(format!("a value is missing: {}", operations())),
-            _ => {}
-        }
-        // Rust would also read `infinity` and `nan`; neither is in the grammar.
-        match text.parse::<f32>() {
-            Ok(0.0)
-                if text.contains(|c: char| ('1'..='9').contains(&c))
-                    && !text.trim_start_matches(['+', '-', '0', '.']).starts_with(['e', 'E']) =>
-            {
-                wrong(format!("{text} is too small for f32"))
-            }
-            Ok(x) if x.is_finite() && !text.contains(['n', 'N', 'y', 'Y']) => Ok(x),
-            Ok(x) if x.is_infinite() && text.bytes().any(|b| b.is_ascii_digit()) => {
-                wrong(format!("{text} is too large for f32"))
-            }
-            _ => self.no_operation(text, span.clone(), "number"),
+        match read_number(text) {
+            Ok(number) => Ok(number),
+            Err(NoNumber::Missing) => self.fail(span, format!("a value is missing: {}", operations()), vec![]),
+            Err(NoNumber::Range(message)) => self.fail(span, message, vec![]),
+            Err(NoNumber::Other) => self.no_operation(text, span, "a number"),
         }
     }
 
@@ -259,15 +302,15 @@ impl<'a> Parser<'a> {
         (word, start..self.at.max(start + 1))
     }
 
-    fn rest(&self) -> &'a str {
+    pub(crate) fn rest(&self) -> &'a str {
         &self.line[self.at..]
     }
 
-    fn spaces(&mut self) {
+    pub(crate) fn spaces(&mut self) {
         self.at = self.line.len() - self.rest().trim_start().len();
     }
 
-    fn eat(&mut self, token: &str) -> bool {
+    pub(crate) fn eat(&mut self, token: &str) -> bool {
         let found = self.rest().starts_with(token);
         if found {
             self.at += token.len();
@@ -275,91 +318,62 @@ impl<'a> Parser<'a> {
         found
     }
 
-    fn word(&mut self, belongs: impl Fn(char) -> bool) -> &'a str {
+    pub(crate) fn word(&mut self, belongs: impl Fn(char) -> bool) -> &'a str {
         let rest = self.rest();
         let word = &rest[..rest.find(|c| !belongs(c)).unwrap_or(rest.len())];
         self.at += word.len();
         word
     }
 
-    fn fail<T>(&self, span: Range<usize>, message: impl Into<String>, nearest: Vec<String>) -> Parsed<T> {
+    pub(crate) fn fail<T>(&self, span: Range<usize>, message: impl Into<String>, nearest: Vec<String>) -> Parsed<T> {
         Err(ParseError { line: self.line.to_string(), span, message: message.into(), nearest })
     }
 }
 
-impl From<HookPoint> for Edit {
-    /// Zero-ablation of a whole hook.
-    fn from(point: HookPoint) -> Self {
-        Edit { target: point.into(), selection: Selection::default(), op: Op::Set(0.0) }
+impl FromStr for Edit {
+    type Err = ParseError;
+
+    fn from_str(line: &str) -> Result<Self, ParseError> {
+        let mut parser = Parser::new(line);
+        let edit = parser.edit()?;
+        parser.end()?;
+        Ok(edit)
+    }
+}
+
+impl FromStr for Region {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let mut parser = Parser::new(text);
+        let (region, _) = parser.region()?;
+        parser.end()?;
+        Ok(region)
+    }
+}
+
+impl FromStr for Op {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let mut parser = Parser::new(text);
+        let op = parser.op()?;
+        parser.end()?;
+        Ok(op)
+    }
+}
+
+impl FromStr for Target {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let mut parser = Parser::new(text);
+        let target = parser.target()?;
+        parser.no_features()?;
+        parser.end()?;
+        Ok(target)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hooks::BlockHook;
-
-    #[test]
-    fn the_designs_examples_round_trip() {
-        for line in [
-            "blocks.0.attn.hook_z[head=3] = 0",
-            "blocks.*.attn.hook_z[head=0,2:4 pos=-1] *= 0.5",
-            "blocks.2-4.hook_mlp_out = mean",
-            "blocks.1.attn.hook_pattern[head=2 query=-1 key=0] = 0",
-            "blocks.3.hook_resid_post[pos=1 d_model=17] += 4",
-            "blocks.4.hook_resid_pre[pos=1] = patch",
-            "blocks.*.ln1.hook_scale = freeze",
-            "blocks.2.hook_mlp_out += noise 0.1 seed 7",
-            "blocks.0,2,5.attn.hook_attn_scores[key=0] = -inf",
-            "hook_embed[pos=1:] *= -2.5",
-            "ln_final.hook_scale = inf",
-        ] {
-            let edit: Edit = line.parse().unwrap();
-            assert_eq!(edit.to_string(), line);
-        }
-    }
-
-    #[test]
-    fn spaces_are_free_where_they_mean_nothing() {
-        let tidy: Edit = "hook_embed[pos=1] *= 2".parse().unwrap();
-        for line in ["hook_embed[pos=1]*=2", "  hook_embed [ pos=1 ]  *=  2 ", "hook_embed[pos=1] *=2"] {
-            assert_eq!(line.parse::<Edit>().unwrap(), tidy, "{line}");
-        }
-        assert_eq!("hook_embed*= 2".parse::<Edit>().unwrap().op, Op::Scale(2.0));
-        let all: Edit = "blocks.*.mlp.hook_post*=2".parse().unwrap();
-        assert_eq!(all.target, Target::Block(Blocks::All, BlockHook::MlpPost));
-    }
-
-    #[test]
-    fn errors_point_at_the_column_and_suggest() {
-        let cases = [
-            ("blocks.0.attn.hook_zz = 0", 9, "there is no hook", Some("blocks.0.attn.hook_z")),
-            ("hook_embd = 0", 0, "there is no hook", Some("hook_embed")),
-            ("blocks.0.attn.hook_z[haed=3] = 0", 21, "there is no axis", Some("head")),
-            ("blocks.0.attn.hook_z[head=x] = 0", 26, "an index or a slice", None),
-            ("blocks.0.attn.hook_z[head=1", 27, "no closing", None),
-            ("blocks.0.attn.hook_z[head=1 head=2] = 0", 28, "twice", None),
-            ("blocks.0.attn.hook_z[] = 0", 21, "empty", None),
-            ("blocks.4-2.hook_mlp_out = 0", 7, "blocks are", None),
-            ("blocks.x.hook_mlp_out = 0", 7, "blocks are", None),
-            ("blocks.0.hook_mlp_out", 21, "an operation was expected", None),
-            ("blocks.0.hook_mlp_out -= 1", 22, "an operation was expected", None),
-            ("blocks.0.hook_mlp_out = maen", 24, "no number", Some("mean")),
-            ("blocks.0.hook_mlp_out = nan", 24, "no number", None),
-            ("blocks.0.hook_mlp_out = 1e99", 24, "too large", None),
-            ("blocks.0.hook_mlp_out = 0 0", 26, "nothing more", None),
-            ("blocks.0.hook_mlp_out += noise -1", 31, "not negative", None),
-            ("blocks.0.hook_mlp_out += noise 1 sed 2", 33, "seed", None),
-            ("blocks.0.hook_mlp_out =", 23, "missing", None),
-            ("", 0, "starts with a hook name", None),
-        ];
-        for (line, column, message, suggestion) in cases {
-            let error = line.parse::<Edit>().unwrap_err();
-            assert_eq!(error.column(), column, "{error}");
-            assert!(error.message.contains(message), "{error}");
-            if let Some(suggestion) = suggestion {
-                assert!(error.nearest.contains(&suggestion.to_string()), "{error}");
-            }
-        }
-    }
-}
+mod tests;

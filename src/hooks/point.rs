@@ -1,8 +1,11 @@
 use std::{fmt, str::FromStr};
 
-use crate::printed::escaped;
+use crate::{
+    printed::escaped,
+    suggest::{did_you_mean, nearest},
+};
 
-/// Declares the hooks from one list in execution order, so that nothing which goes through all of them forgets one.
+/// Declares the hooks from one list in execution order, so that whatever goes through all of them is complete.
 macro_rules! hooks {
     (
         before the blocks: $($before:ident),*;
@@ -42,7 +45,7 @@ macro_rules! hooks {
     };
 }
 
-// What is known of each is its row in `facts`.
+// The facts about each are in its row in `facts`.
 hooks! {
     before the blocks: Tokens, Embed;
     in each block:
@@ -55,9 +58,9 @@ hooks! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fires {
     Always,
-    /// Once it is turned on. The flag of TransformerLens's configuration that does so there.
+    /// Only if turned on, by this flag of TransformerLens's configuration.
     OptIn(&'static str),
-    /// In sequential blocks; in parallel ones it is derived for display alone.
+    /// Only in sequential blocks; in parallel ones it is derived, for display only.
     Sequential,
 }
 
@@ -73,7 +76,7 @@ impl BlockHook {
         self.row().name
     }
 
-    /// The flag of TransformerLens's configuration that turns it on, where it is off otherwise.
+    /// The flag of TransformerLens's configuration that turns it on, if it is off by default.
     pub(crate) fn flag(self) -> Option<&'static str> {
         match self.row().fires {
             Fires::OptIn(flag) => Some(flag),
@@ -89,7 +92,7 @@ impl BlockHook {
 }
 
 impl HookPoint {
-    /// The block it belongs to, if it belongs to one.
+    /// The block that contains it, if one does.
     #[must_use]
     pub fn block(self) -> Option<usize> {
         match self {
@@ -121,7 +124,7 @@ impl HookPoint {
         self.row().name
     }
 
-    /// Whether every model computes it, without its being turned on.
+    /// Whether every model computes it without enabling it.
     #[must_use]
     pub fn always_fires(self) -> bool {
         self.row().fires == Fires::Always
@@ -143,7 +146,7 @@ impl fmt::Display for HookPoint {
     }
 }
 
-/// A name that is no hook point, with the nearest names that are.
+/// A name that is not a hook point's, with the nearest names that are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no hook `{}`{}", escaped(.name), did_you_mean(.nearest))]
 pub struct UnknownHook {
@@ -151,41 +154,32 @@ pub struct UnknownHook {
     pub nearest: Vec<String>,
 }
 
-pub(super) fn did_you_mean(nearest: &[String]) -> String {
-    match nearest {
-        [] => String::new(),
-        names => format!("; did you mean {}?", names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" or ")),
-    }
-}
-
-/// The candidates that look most like `name`, best first: at most three, none that is mostly different. Names are
-/// compared whole and by their last part, so that a hook is found under the wrong module.
-pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let tail = |name: &'a str| name.rsplit('.').next().unwrap_or(name);
-    let name_tail = name.rsplit('.').next().unwrap_or(name);
-    let similarity = |candidate: &'a str| {
-        let whole = strsim::normalized_damerau_levenshtein(name, candidate);
-        let tails = strsim::normalized_damerau_levenshtein(name_tail, tail(candidate));
-        // equal last parts still leave the module to tell candidates apart
-        whole.max(0.9 * tails + 0.1 * whole)
-    };
-    let mut scored: Vec<(f64, &str)> = candidates.map(|c| (similarity(c), c)).filter(|(s, _)| *s > 0.6).collect();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    let best = scored.first().map_or(0.0, |s| s.0);
-    scored.into_iter().take(3).filter(|(s, _)| best - s < 0.05).map(|(_, c)| c.to_string()).collect()
-}
-
-/// The hook in `blocks` called `name`, or the nearest names of any hook.
+/// The hook called `name` in `blocks`, or the nearest names of any hook.
 pub(super) fn block_hook(blocks: &str, name: &str) -> Result<BlockHook, Vec<String>> {
     BlockHook::ALL.into_iter().find(|hook| hook.name() == name).ok_or_else(|| nearest_hooks(blocks, name))
 }
 
-/// The hook outside the blocks called `name`, or the nearest names of any hook.
+/// The hook called `name` outside the blocks, or the nearest names of any hook.
 pub(super) fn global_hook(name: &str) -> Result<HookPoint, Vec<String>> {
     HookPoint::GLOBAL.into_iter().find(|point| point.short_name() == name).ok_or_else(|| nearest_hooks("*", name))
 }
 
+/// The hook of a component by a name that others use for it: `L1H2`, `a1.h2`, `m1`, `1_mlp_out`.
+fn component(name: &str) -> Option<String> {
+    let heads = [("L", "H"), ("l", "h"), ("a", ".h")];
+    let number = |text: &str| text.parse::<usize>().ok();
+    let head = heads.iter().find_map(|(before, between)| {
+        let (block, head) = name.strip_prefix(before)?.split_once(between)?;
+        Some(format!("blocks.{}.attn.hook_z[head={}]", number(block)?, number(head)?))
+    });
+    let mlp = || name.strip_prefix('m').or_else(|| name.strip_suffix("_mlp_out"));
+    head.or_else(|| Some(format!("blocks.{}.hook_mlp_out", number(mlp()?)?)))
+}
+
 fn nearest_hooks(blocks: &str, name: &str) -> Vec<String> {
+    if let Some(hook) = component(name) {
+        return vec![hook];
+    }
     let global: Vec<&str> = HookPoint::GLOBAL.iter().map(|point| point.short_name()).collect();
     let candidates = BlockHook::ALL.iter().map(|hook| hook.name()).chain(global.iter().copied());
     let whole =
@@ -230,6 +224,12 @@ mod tests {
         assert_eq!(suggested("blocks.3.attn.hook_patern"), ["blocks.3.attn.hook_pattern"]);
         assert_eq!(suggested("blocks.3.hook_pattern"), ["blocks.3.attn.hook_pattern"]);
         assert_eq!(suggested("hook_embd"), ["hook_embed"]);
+        for name in ["L3H12", "a3.h12"] {
+            assert_eq!(suggested(name), ["blocks.3.attn.hook_z[head=12]"]);
+        }
+        for name in ["m3", "3_mlp_out"] {
+            assert_eq!(suggested(name), ["blocks.3.hook_mlp_out"]);
+        }
         assert!(suggested("attn.hook_z").contains(&"blocks.*.attn.hook_z".to_string()));
         assert!("blocks.03.attn.hook_z".parse::<HookPoint>().is_err());
         assert!("blocks.-1.attn.hook_z".parse::<HookPoint>().is_err());

@@ -1,46 +1,51 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Axis, BlockHook, HookError, HookPoint, Target, UnknownHook, point::Fires};
+use super::{Axis, BlockHook, Dims, HookError, HookPoint, Target, UnknownHook, point::Fires, vector::Vectors};
 
-/// What decides which hooks a model has, how large they are and what they hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dims {
-    pub n_layers: usize,
-    pub n_heads: usize,
-    pub d_head: usize,
-    pub d_model: usize,
-    pub d_mlp: usize,
-    pub d_vocab: usize,
-    /// Attention and MLP both read `resid_pre`; otherwise the MLP reads `resid_mid`.
-    pub parallel: bool,
-    pub activation: Nonlinearity,
-}
-
-/// The MLP's activation function in words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Nonlinearity {
-    pub name: &'static str,
-    /// Of `pre`, in the field's notation.
-    pub formula: &'static str,
-}
-
-/// Which hook points exist in one model, with the opt-in ones that were enabled.
+/// The hook points of one model, with the opt-in ones that are enabled, and the vectors that edits can name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schema {
     pub dims: Dims,
     enabled: BTreeSet<HookPoint>,
+    vectors: Vectors,
+    /// The number of features of the dictionary at a hook.
+    d_sae: BTreeMap<HookPoint, usize>,
+    /// Whether edits can take values from a corpus.
+    corpus: bool,
 }
 
 impl Schema {
     #[must_use]
     pub fn new(dims: Dims) -> Self {
-        Self { dims, enabled: BTreeSet::new() }
+        Self { dims, enabled: BTreeSet::new(), vectors: Vectors::default(), d_sae: BTreeMap::new(), corpus: false }
+    }
+
+    /// Replace the dictionaries: the number of features at each hook that has one.
+    pub fn set_dictionaries(&mut self, d_sae: BTreeMap<HookPoint, usize>) {
+        self.d_sae = d_sae;
+    }
+
+    /// Let edits take values from a corpus.
+    pub fn set_corpus(&mut self) {
+        self.corpus = true;
+    }
+
+    /// Whether edits can take values from a corpus.
+    #[must_use]
+    pub fn has_corpus(&self) -> bool {
+        self.corpus
+    }
+
+    /// The number of features of the dictionary at each hook that has one.
+    #[must_use]
+    pub fn dictionaries(&self) -> &BTreeMap<HookPoint, usize> {
+        &self.d_sae
     }
 
     /// Turn on opt-in hooks: `hook_tokens`, `attn.hook_result` (in every block) or `blocks.2.attn.hook_result`.
     ///
     /// # Errors
-    /// An unknown name, a block that does not exist, or a hook that is on anyway.
+    /// An unknown name, a block that does not exist, or a hook that is always on.
     pub fn enable(&mut self, name: &str) -> Result<(), HookError> {
         let everywhere = BlockHook::ALL
             .into_iter()
@@ -75,14 +80,23 @@ impl Schema {
     }
 
     #[must_use]
+    pub fn vectors(&self) -> &Vectors {
+        &self.vectors
+    }
+
+    pub fn vectors_mut(&mut self) -> &mut Vectors {
+        &mut self.vectors
+    }
+
+    #[must_use]
     pub fn is_enabled(&self, point: HookPoint) -> bool {
         self.enabled.contains(&point)
     }
 
-    /// The forward pass computes it and lets it be edited.
+    /// Whether the forward pass computes a hook, so that it can be edited.
     ///
     /// # Errors
-    /// Says why not: no such block, opt-in and off, or derived.
+    /// The reason why not: no such block, opt-in and off, or derived.
     pub fn check(&self, point: HookPoint) -> Result<(), HookError> {
         match (point.block(), point.row().fires) {
             (Some(block), _) if block >= self.dims.n_layers => {
@@ -94,7 +108,8 @@ impl Schema {
         }
     }
 
-    /// Whether the forward pass never computes it, so that it is derived for display alone: what only sequential blocks have.
+    /// Whether the forward pass never computes it, so that it is derived for display: hooks that only sequential blocks
+    /// have.
     #[must_use]
     pub fn is_derived(&self, point: HookPoint) -> bool {
         self.dims.parallel && point.row().fires == Fires::Sequential
@@ -106,20 +121,20 @@ impl Schema {
         self.all_points().into_iter().filter(|point| self.check(*point).is_ok()).collect()
     }
 
-    /// Every hook point that could be shown: those that fire, those that are off, and the derived ones.
+    /// Every hook point that can be shown: those that fire, those that are off, and the derived ones.
     #[must_use]
     pub fn all_points(&self) -> Vec<HookPoint> {
         let blocks = (0..self.dims.n_layers).flat_map(|block| BlockHook::ALL.map(|hook| HookPoint::Block(block, hook)));
         HookPoint::BEFORE.into_iter().chain(blocks).chain(HookPoint::AFTER).collect()
     }
 
-    /// Whether `ln1` of a block sees one input per head, as it does with `hook_attn_in` or a split q, k, v input on.
+    /// Whether `ln1` of a block gets one input per head: with `hook_attn_in` or a split q, k, v input on.
     #[must_use]
     pub fn ln1_per_head(&self, block: usize) -> bool {
         self.is_enabled(HookPoint::Block(block, BlockHook::AttnIn)) || self.is_split(block)
     }
 
-    /// Whether queries, keys and values of a block read residual streams of their own.
+    /// Whether queries, keys and values of a block read separate residual streams.
     #[must_use]
     pub fn is_split(&self, block: usize) -> bool {
         let on = |hook| self.is_enabled(HookPoint::Block(block, hook));
@@ -136,6 +151,8 @@ impl Schema {
             Axis::DModel => self.dims.d_model,
             Axis::DMlp => self.dims.d_mlp,
             Axis::Vocab => self.dims.d_vocab,
+            // the dictionaries of several hooks differ
+            Axis::DSae => self.d_sae.values().copied().max().unwrap_or(0),
             Axis::One => 1,
         }
     }

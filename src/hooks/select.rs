@@ -9,14 +9,14 @@ pub enum Slot {
     Slice(Option<i64>, Option<i64>),
 }
 
-/// What is selected along one axis.
+/// The selection along one axis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AxisSelection {
     pub axis: Axis,
     pub slots: Vec<Slot>,
 }
 
-/// The part of an activation that an edit is about. An axis that is not named is taken whole.
+/// The part of an activation that an edit applies to. An axis that is not named is taken whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection(pub Vec<AxisSelection>);
 
@@ -29,13 +29,13 @@ pub struct Indices {
 }
 
 impl Indices {
-    /// How many indices are selected along axis number `i`.
+    /// The number of indices selected along axis number `i`.
     #[must_use]
     pub fn count(&self, i: usize) -> usize {
         self.along[i].as_ref().map_or(self.shape[i], Vec::len)
     }
 
-    /// The same places of an activation that lacks the first positions. What is selected lies after those.
+    /// The same places in an activation without the first positions. The selection must come after those.
     #[must_use]
     pub(super) fn without(&self, positions: usize) -> Self {
         let mut rest = self.clone();
@@ -44,11 +44,12 @@ impl Indices {
             for at in rest.along[i].iter_mut().flatten() {
                 *at -= positions;
             }
+            rest.along[i].take_if(|along| along.len() == rest.shape[i]);
         }
         rest
     }
 
-    /// How many values are selected in all.
+    /// The number of values selected.
     #[must_use]
     pub fn values(&self) -> usize {
         (0..self.shape.len()).map(|i| self.count(i)).product()
@@ -81,7 +82,7 @@ impl Selection {
 impl AxisSelection {
     /// What each slot selects along an axis of `n`, in the order written.
     pub(super) fn slots(&self, edit: &str, hook: HookPoint, n: usize) -> Result<Vec<usize>, EditError> {
-        // a list may overlap; one of a few bytes that selects an axis over and over would exhaust memory
+        // lists may overlap, but a short one that selects an axis over and over would exhaust memory
         const OVERLAPS: usize = 16;
         let mut all = Vec::new();
         for slot in &self.slots {
@@ -154,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selection_may_overlap_but_not_without_end() {
+    fn a_selection_may_overlap_up_to_a_limit() {
         let select = |slots: Vec<Slot>| AxisSelection { axis: Axis::Pos, slots }.slots("", HookPoint::Embed, 4);
         let (whole, one) = (Slot::Slice(None, None), Slot::Index(-1));
         assert_eq!(select(vec![whole, one]).unwrap(), [0, 1, 2, 3, 3]);

@@ -1,16 +1,16 @@
-//! Where a model is computed, and in which type.
+//! The device and the precision of a model.
 
 use std::{fmt, str::FromStr};
 
 use candle_core::{DType, Device, Tensor};
 
 use super::ModelError;
-use crate::names;
+use crate::suggest;
 
 /// A device as `--device` names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Place {
-    /// The first GPU that this build can use and that is there, else the CPU.
+    /// The first GPU that this build supports, if there is one, else the CPU.
     #[default]
     Auto,
     Cpu,
@@ -27,7 +27,7 @@ pub enum Dtype {
     Bf16,
 }
 
-/// A device that is there, and the type of what lies on it.
+/// An open device, and the type of tensors on it.
 #[derive(Clone, Debug)]
 pub struct Placement {
     pub device: Device,
@@ -35,13 +35,13 @@ pub struct Placement {
 }
 
 impl Place {
-    /// Take the device.
+    /// Open the device.
     ///
     /// # Errors
-    /// It is not there, or this build does not know such devices.
+    /// There is no such device, or this build does not support it.
     pub fn open(self) -> Result<Device, ModelError> {
         let missing = |place: &str, error: candle_core::Error| {
-            // the reason is the first line; what follows is where candle noticed
+            // the first line is the reason, the rest candle's backtrace
             let reason = error.to_string().lines().next().unwrap_or_default().to_string();
             ModelError::NoDevice(format!("there is no {place} here ({reason}); `--device cpu` always works"))
         };
@@ -61,7 +61,7 @@ impl Place {
 
 fn not_built(what: &str, feature: &str) -> ModelError {
     ModelError::NoDevice(format!(
-        "this pythia-tui was built without {what}; `cargo install --path . --features {feature}` builds it with"
+        "this pythia-tui was built without {what}; `cargo install --path . --features {feature}` builds it with {what}"
     ))
 }
 
@@ -71,10 +71,10 @@ impl FromStr for Place {
     fn from_str(name: &str) -> Result<Self, String> {
         match name.split_once(':') {
             Some(("cuda", number)) => {
-                let number = number.parse().map_err(|_| format!("`{number}` is no number of a CUDA device"));
+                let number = number.parse().map_err(|_| format!("`{number}` is not the number of a CUDA device"));
                 number.map(Self::Cuda)
             }
-            _ => names::find("device", name, &[Self::Auto, Self::Cpu, Self::Cuda(0), Self::Metal], Self::name),
+            _ => suggest::by_name("device", name, &[Self::Auto, Self::Cpu, Self::Cuda(0), Self::Metal], Self::name),
         }
     }
 }
@@ -106,7 +106,7 @@ impl FromStr for Dtype {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        names::find("type", name, &Self::ALL, Self::name)
+        suggest::by_name("type", name, &Self::ALL, Self::name)
     }
 }
 
@@ -143,10 +143,10 @@ impl Placement {
         Self { device: Device::Cpu, dtype: DType::F32 }
     }
 
-    /// Values computed in f32, as they are kept here.
+    /// A vector of f32 values with this type and on this device: `[n]`.
     pub(super) fn vector(&self, values: Vec<f32>) -> candle_core::Result<Tensor> {
         let n = values.len();
-        // converted before they travel: half of the bytes, and of the memory there
+        // converted before copying, since 16-bit values are half the bytes
         Tensor::from_vec(values, n, &Device::Cpu)?.to_dtype(self.dtype)?.to_device(&self.device)
     }
 }

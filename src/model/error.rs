@@ -6,7 +6,7 @@ use crate::{
     printed::{escaped, path as shown},
 };
 
-/// A model that can't be loaded or run as asked.
+/// Why a model can't be loaded or run.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     #[error("{}: {}", shown(.path), plain(.reason))]
@@ -14,17 +14,17 @@ pub enum ModelError {
     #[error("can't read {}: {reason}", shown(.path))]
     Read { path: PathBuf, reason: ReadError },
     #[error(
-        "`{}` is no model: expected `demo`, a directory, or a name on the Hugging Face hub such as pythia-160m or EleutherAI/pythia-160m",
+        "`{}` is not a model: expected `demo`, a directory, or a name on the Hugging Face hub such as pythia-160m or EleutherAI/pythia-160m",
         escaped(.0)
     )]
     NoName(String),
-    #[error("`{}` is no revision: expected a branch, a tag or a commit, such as step3000", escaped(.0))]
+    #[error("`{}` is not a revision: expected a branch, a tag or a commit, such as step3000", escaped(.0))]
     NoRevisionName(String),
     #[error("{name} at revision `{}` is not in the Hugging Face cache at {}", escaped(.revision), shown(.cache))]
     NotCached { name: String, revision: String, cache: PathBuf },
     #[error(transparent)]
     Hub(#[from] HubError),
-    #[error("`{}` has no revisions; those are of models on the Hugging Face hub", escaped(.0))]
+    #[error("`{}` has no revisions; only models on the Hugging Face hub have them", escaped(.0))]
     NoRevisions(String),
     #[error(
         "no model directory at {}; a model is `demo` or a directory with config.json, weights and tokenizer.json",
@@ -45,6 +45,8 @@ pub enum ModelError {
     Config(String),
     #[error("{}: not a readable file of weights: {}", shown(.path), escaped(.reason))]
     Broken { path: PathBuf, reason: String },
+    #[error("{}: {}", shown(.path), escaped(.reason))]
+    Misfit { path: PathBuf, reason: String },
     #[error("the checkpoint does not fit its config.json:{}", lines(.0))]
     Tensors(Vec<String>),
     #[error("{}: not a readable tokenizer: {}", shown(.path), escaped(.reason))]
@@ -55,7 +57,7 @@ pub enum ModelError {
         "this checkpoint has no tokenizer.json, so text can't be encoded; give token ids instead: --tokens 7910,21761"
     )]
     NoTokenizer,
-    #[error("the prompt has no tokens; give at least one")]
+    #[error("no tokens; give at least one")]
     EmptyPrompt,
     #[error("the prompt has {tokens} tokens; this model's context holds {context}")]
     TooLong { tokens: usize, context: usize },
@@ -63,6 +65,8 @@ pub enum ModelError {
     FarTooLong { bytes: usize, tokens: usize, context: usize },
     #[error("token id {id} is out of range; this model's vocabulary has ids 0 to {}", .d_vocab - 1)]
     NoSuchToken { id: u32, d_vocab: usize },
+    #[error("{} holds activations and no weights: name a model", shown(.0))]
+    NoWeights(PathBuf),
     #[error("loading was stopped")]
     Stopped,
     #[error("{0}")]
@@ -72,20 +76,20 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    /// Whether what was asked for is wrong, rather than the model or the machine.
+    /// Whether the request is at fault, rather than the model or the machine.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         let too_long = matches!(self, Self::TooLong { .. } | Self::FarTooLong { .. });
         too_long || matches!(self, Self::EmptyPrompt | Self::NoSuchToken { .. } | Self::NoTokenizer)
     }
 
-    /// A file that could not be read whole.
+    /// The error for a file that can't be read.
     pub(super) fn read(path: &Path) -> impl FnOnce(ReadError) -> Self {
         let path = path.to_path_buf();
         move |reason| Self::Read { path, reason }
     }
 
-    /// A file that is not the JSON that its name promises.
+    /// The error for a file that is not valid JSON.
     pub(super) fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> Self {
         let path = path.to_path_buf();
         move |error| {

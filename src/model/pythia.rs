@@ -1,16 +1,16 @@
-//! The models that `EleutherAI` published (Biderman et al., "Pythia: A Suite for Analyzing Large Language Models Across
-//! Training and Scaling", 2023): their sizes and their training checkpoints.
+//! The sizes and training checkpoints of the Pythia suite (Biderman et al., "Pythia: A Suite for Analyzing Large Language
+//! Models Across Training and Scaling", 2023).
 
 /// One size of the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Without the `pythia-` before it.
+    /// The name without `pythia-`.
     pub name: &'static str,
     pub n_layers: usize,
     pub d_model: usize,
     pub n_heads: usize,
     pub d_vocab: usize,
-    /// It was also trained on the deduplicated Pile, as `-deduped`.
+    /// Whether there is a `-deduped` model, trained on the deduplicated Pile.
     pub deduped: bool,
 }
 
@@ -18,7 +18,7 @@ const fn size(name: &'static str, n_layers: usize, d_model: usize, n_heads: usiz
     Size { name, n_layers, d_model, n_heads, d_vocab: 50_304, deduped: true }
 }
 
-/// Every size, the smallest first.
+/// Every size, in ascending order.
 pub const SIZES: [Size; 10] = [
     Size { deduped: false, ..size("14m", 6, 128, 4) },
     Size { deduped: false, ..size("31m", 6, 256, 8) },
@@ -38,7 +38,7 @@ impl Size {
         4 * self.d_model
     }
 
-    /// How many numbers the model is.
+    /// The number of parameters.
     #[must_use]
     pub fn parameters(&self) -> usize {
         let d = self.d_model;
@@ -47,7 +47,7 @@ impl Size {
         2 * self.d_vocab * d + self.n_layers * block + 2 * d
     }
 
-    /// As `--model` takes them: `pythia-70m`, and `pythia-70m-deduped` where there is one.
+    /// The model names that `--model` accepts: `pythia-70m`, and `pythia-70m-deduped` if it exists.
     pub fn models(&self) -> impl Iterator<Item = String> + use<> {
         let name = format!("pythia-{}", self.name);
         let deduped = self.deduped.then(|| format!("{name}-deduped"));
@@ -55,13 +55,13 @@ impl Size {
     }
 }
 
-/// The names of all models, as `--model` takes them.
+/// The names of all models, as `--model` accepts them.
 pub fn models() -> impl Iterator<Item = String> {
     SIZES.iter().flat_map(Size::models)
 }
 
-/// The training steps at which each model was kept: 0, powers of two up to 512, then every thousandth. Their revisions are
-/// `step0` to `step143000`, the last of which is also `main`.
+/// The training steps with a checkpoint: 0, powers of two up to 512, then every thousandth. Their revisions are `step0` to
+/// `step143000`; the last is also `main`.
 pub fn steps() -> impl Iterator<Item = u32> {
     std::iter::once(0).chain((0..10).map(|power| 1 << power)).chain((1..=143).map(|thousand| thousand * 1000))
 }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_what_their_names_say() {
+    fn sizes_and_steps_are_as_published() {
         assert_eq!(SIZES[2].parameters(), 70_426_624);
         assert_eq!(models().count(), 18);
         assert_eq!(steps().count(), 154);

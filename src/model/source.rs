@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Config, GoOn, Model, ModelError, Placement, Processing, Tokenizer, checkpoint::Checkpoint, demo};
+use super::{Config, KeepGoing, Model, ModelError, Placement, Processing, Tokenizer, checkpoint::Checkpoint, demo};
 use crate::fs::{self, ReadError, TEXT_LIMIT, without_mark};
 
 /// Where a model comes from.
@@ -17,22 +17,24 @@ pub enum Source {
     Directory(PathBuf),
     /// A snapshot in the Hugging Face cache, of a revision (a branch, a tag or a commit) of `OWNER/NAME`.
     Snapshot { directory: PathBuf, repository: String, revision: String, commit: String },
+    /// A file of activations, without weights.
+    Cache(PathBuf),
 }
 
 /// A model with its tokenizer and the names it goes by.
 pub struct Loaded {
     pub model: Model,
     pub tokenizer: Arc<Tokenizer>,
-    /// As the header shows it: `demo`, or the directory's name.
+    /// The name in the header: `demo`, the directory's name, or the repository's without its owner.
     pub name: String,
-    /// The commit or training step, where the source tells it.
+    /// The commit, if the model comes from the hub.
     pub revision: Option<String>,
-    /// What was found in the files and not used: a sentence each.
+    /// Sentences about contents of the files that the program does not use.
     pub notes: Vec<String>,
 }
 
 impl Source {
-    /// What the model is, without its weights.
+    /// The config, read without the weights.
     ///
     /// # Errors
     /// A missing or unreadable file, an unsupported config.
@@ -40,6 +42,7 @@ impl Source {
         match self {
             Self::Demo => parse_config(demo::CONFIG, Path::new("config.json")),
             Self::Directory(dir) | Self::Snapshot { directory: dir, .. } => read_config(dir),
+            Self::Cache(path) => Err(ModelError::NoWeights(path.clone())),
         }
     }
 
@@ -49,13 +52,18 @@ impl Source {
         self.load_while(processing, place, &|| true)
     }
 
-    /// [`Self::load`] as long as `go_on` says so: it is asked before each tensor.
+    /// [`Self::load`], which stops when `keep_going` returns false. It is called before each tensor is read.
     ///
     /// # Errors
     /// As [`Self::load`], and [`ModelError::Stopped`].
-    pub fn load_while(&self, processing: Processing, place: Placement, go_on: GoOn<'_>) -> Result<Loaded, ModelError> {
+    pub fn load_while(
+        &self,
+        processing: Processing,
+        place: Placement,
+        keep_going: KeepGoing<'_>,
+    ) -> Result<Loaded, ModelError> {
         let (began, at) = (Instant::now(), place.to_string());
-        let loaded = self.read(processing, place, go_on);
+        let loaded = self.read(processing, place, keep_going);
         log::info!(
             "{self:?}, {processing}, {at}: {} after {:?}",
             if loaded.is_ok() { "loaded" } else { "failed" },
@@ -64,7 +72,7 @@ impl Source {
         loaded
     }
 
-    fn read(&self, processing: Processing, place: Placement, go_on: GoOn<'_>) -> Result<Loaded, ModelError> {
+    fn read(&self, processing: Processing, place: Placement, keep_going: KeepGoing<'_>) -> Result<Loaded, ModelError> {
         match self {
             Self::Demo => {
                 let config = self.config()?;
@@ -78,13 +86,45 @@ impl Source {
                 let name = absolute
                     .file_name()
                     .map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
-                load_directory(dir, (name, None), processing, place, go_on)
+                load_directory(dir, (name, None), processing, place, keep_going)
             }
             Self::Snapshot { directory, repository, commit, .. } => {
                 let name = repository.rsplit('/').next().unwrap_or(repository).to_string();
-                load_directory(directory, (name, Some(commit.clone())), processing, place, go_on)
+                load_directory(directory, (name, Some(commit.clone())), processing, place, keep_going)
             }
+            Self::Cache(path) => Err(ModelError::NoWeights(path.clone())),
         }
+    }
+}
+
+impl Source {
+    /// The tokenizer, read without the weights.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn tokenizer(&self) -> Result<Tokenizer, ModelError> {
+        match self {
+            Self::Demo => Tokenizer::from_bytes(demo::TOKENIZER, Path::new("tokenizer.json")),
+            Self::Directory(dir) | Self::Snapshot { directory: dir, .. } => Tokenizer::open(dir),
+            Self::Cache(_) => Ok(Tokenizer::default()),
+        }
+    }
+}
+
+impl Loaded {
+    /// What describes the activations in a file, of a model of this config: all but the weights.
+    ///
+    /// # Errors
+    /// Tensor errors.
+    pub fn without_weights(
+        path: &Path,
+        (config, tokenizer): (Config, Tokenizer),
+        processing: Processing,
+        notes: Vec<String>,
+    ) -> Result<Self, ModelError> {
+        let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
+        let model = Model::without_weights(config, processing)?;
+        Ok(Self { model, tokenizer: Arc::new(tokenizer), name, revision: None, notes })
     }
 }
 
@@ -93,13 +133,13 @@ fn load_directory(
     (name, revision): (String, Option<String>),
     processing: Processing,
     place: Placement,
-    go_on: GoOn<'_>,
+    keep_going: KeepGoing<'_>,
 ) -> Result<Loaded, ModelError> {
     let config = read_config(dir)?;
-    // the tokenizer is one long JSON, read by one thread; not by one of the pool, which could then not help with a run
+    // the tokenizer is one long JSON, parsed on a thread outside the pool so that the whole pool converts weights
     let (tokenizer, model) = std::thread::scope(|scope| {
         let tokenizer = scope.spawn(|| Tokenizer::open(dir));
-        let checkpoint = Checkpoint::open(dir, go_on);
+        let checkpoint = Checkpoint::open(dir, keep_going);
         let model = checkpoint.and_then(|checkpoint| Model::new(config, &checkpoint, processing, place));
         (tokenizer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), model)
     });

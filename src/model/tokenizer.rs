@@ -11,9 +11,9 @@ use super::{ModelError, checkpoint::explain_start};
 use crate::{fs, panics::expected};
 
 /// The bytes of a token as byte-level BPE spells them (Radford et al., "Language Models are Unsupervised Multitask
-/// Learners", 2019: a printable character for each byte), those of a character cut in two in hexadecimal.
+/// Learners", 2019: a printable character for each byte); bytes of an incomplete character in hexadecimal.
 fn bytes_of(spelled: &str) -> Option<String> {
-    // bytes that are no printable Latin-1 character stand, in order, for the characters from 256 on
+    // bytes without a printable Latin-1 character are mapped, in order, to the characters from 256 on
     let printable = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     let others: Vec<u32> = (0..256).filter(|byte| !printable(*byte)).collect();
     let byte = |c: char| {
@@ -33,14 +33,16 @@ fn bytes_of(spelled: &str) -> Option<String> {
     Some(text)
 }
 
-/// The largest `tokenizer.json`. GPT-NeoX models have some of 2 to 5 MiB; the library can take 60 times as much to read one.
+/// The largest `tokenizer.json` in bytes. Those of GPT-NeoX models have 2 to 5 MiB; the library may need 60 times that to
+/// parse one.
 const LIMIT: u64 = 32 << 20;
 
-/// A model's tokenizer, where it has one.
+/// A tokenizer, which a checkpoint may lack; by default there is none.
+#[derive(Default)]
 pub struct Tokenizer {
     inner: Option<tokenizers::Tokenizer>,
     notes: Vec<String>,
-    /// See [`longest_token`]; found when it is needed.
+    /// See [`longest_token`]; computed on first use.
     longest: OnceLock<Option<usize>>,
 }
 
@@ -48,7 +50,7 @@ impl Tokenizer {
     pub(super) fn open(dir: &Path) -> Result<Self, ModelError> {
         let path = dir.join("tokenizer.json");
         if path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
-            return Ok(Self { inner: None, notes: vec![], longest: OnceLock::new() });
+            return Ok(Self::default());
         }
         let bytes = fs::read(&path, LIMIT).map_err(ModelError::read(&path))?;
         Self::from_bytes(&bytes, &path)
@@ -60,7 +62,7 @@ impl Tokenizer {
             ModelError::Tokenizer { path: path.into(), reason }
         };
         check_charsmaps(bytes).map_err(broken)?;
-        // the library trusts some of what it reads
+        // the library panics on some invalid files
         let read = expected(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| e.to_string()));
         let mut tokenizer = read.flatten().map_err(broken)?;
         check_growth(&tokenizer).map_err(broken)?;
@@ -68,12 +70,12 @@ impl Tokenizer {
         Ok(Self { inner: Some(tokenizer), notes, longest: OnceLock::new() })
     }
 
-    /// What the tokenizer's file says and is not done here: a sentence each.
+    /// Sentences about settings in the tokenizer's file that are not applied.
     pub(super) fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Token ids of a text, without special tokens added.
+    /// The token ids of a text, without added special tokens.
     ///
     /// # Errors
     /// The checkpoint has no tokenizer, or the text can't be encoded.
@@ -83,10 +85,10 @@ impl Tokenizer {
         Ok(encoding.flatten().map_err(ModelError::Encode)?.get_ids().to_vec())
     }
 
-    /// A number of tokens that no encoding of `text` goes below, known without encoding it; 0 where nothing is known.
+    /// A lower bound of the number of tokens of `text`, computed without encoding it; 0 if there is none.
     #[must_use]
     pub fn fewest_tokens(&self, text: &str) -> usize {
-        /// Composed characters (Unicode's NFC) take at least a third of the bytes of their parts.
+        /// NFC shortens a text to no less than a third of its bytes.
         const COMPOSED: usize = 3;
         let Some(tokenizer) = &self.inner else { return 0 };
         let Some(longest) = *self.longest.get_or_init(|| longest_token(tokenizer)) else { return 0 };
@@ -94,7 +96,7 @@ impl Tokenizer {
         text.len().div_ceil(longest * if shrinks { COMPOSED } else { 1 })
     }
 
-    /// What the tokenizer makes of some ids, if it can.
+    /// The decoded text of some ids; None if the tokenizer fails.
     fn decoded(&self, ids: &[u32]) -> Option<String> {
         let tokenizer = self.inner.as_ref()?;
         expected(|| tokenizer.decode(ids, false).ok()).ok().flatten()
@@ -110,8 +112,8 @@ impl Tokenizer {
         ids.iter().map(|id| self.token(*id)).collect()
     }
 
-    /// The text of one token, such as `" tokens"`. Padding rows of the vocabulary, which have none, are `<|50300|>`; a
-    /// token that is a part of a character is told by its bytes, `<0xE2><0x80>`.
+    /// The text of one token, such as `" tokens"`. Padding rows of the vocabulary, which have no text, appear as
+    /// `<|50300|>`, and tokens with part of a character as bytes, `<0xE2><0x80>`.
     #[must_use]
     pub fn token(&self, id: u32) -> String {
         let nameless = || format!("<|{id}|>");
@@ -124,6 +126,13 @@ impl Tokenizer {
         }
     }
 
+    /// The first id below `n` that is another token in another tokenizer; None also if one of the checkpoints has none.
+    #[must_use]
+    pub fn differs_from(&self, other: &Self, n: u32) -> Option<u32> {
+        let (own, other) = self.inner.as_ref().zip(other.inner.as_ref())?;
+        (0..n).find(|id| own.id_to_token(*id) != other.id_to_token(*id))
+    }
+
     /// The id of the token whose text is exactly `text`.
     #[must_use]
     pub fn single(&self, text: &str) -> Option<u32> {
@@ -134,15 +143,15 @@ impl Tokenizer {
     }
 }
 
-/// Refuse a `precompiled_charsmap` (in base64: the length of a trie in 32 bits, the trie, and the texts it leads to) that is
-/// shorter than its length says: the library would allocate as much.
+/// Refuse a `precompiled_charsmap` (base64 of the 32-bit length of a trie, the trie, and its texts) that is shorter than
+/// the length it states, which the library would allocate.
 fn check_charsmaps(tokenizer: &[u8]) -> Result<(), String> {
     #[derive(Deserialize)]
     struct Normalized {
         #[serde(default)]
         normalizer: Value,
     }
-    // what is no JSON is the library's to refuse
+    // the library refuses invalid JSON
     let Ok(Normalized { normalizer }) = serde_json::from_slice(tokenizer) else { return Ok(()) };
     let mut left = vec![&normalizer];
     while let Some(step) = left.pop() {
@@ -150,13 +159,13 @@ fn check_charsmaps(tokenizer: &[u8]) -> Result<(), String> {
         left.extend(step.as_object().into_iter().flat_map(serde_json::Map::values));
         let map = step.get("precompiled_charsmap").and_then(Value::as_str).unwrap_or_default();
         if first_number(map).is_some_and(|length| length as usize > map.len()) {
-            return Err("its precompiled_charsmap is cut".into());
+            return Err("its precompiled_charsmap is truncated".into());
         }
     }
     Ok(())
 }
 
-/// The number in 32 bits, little-endian, that a text in base64 begins with.
+/// The first 32 bits of base64 text, as a little-endian number.
 fn first_number(base64: &str) -> Option<u32> {
     let digit = |c: u8| match c {
         b'A'..=b'Z' => Some(c - b'A'),
@@ -167,14 +176,14 @@ fn first_number(base64: &str) -> Option<u32> {
         _ => None,
     };
     let digits = base64.as_bytes().first_chunk::<6>()?;
-    // 36 bits, of which the last 4 are of the byte after the number
+    // 36 bits, the last 4 of which belong to the next byte
     let bits = digits.iter().try_fold(0u64, |bits, c| Some(bits << 6 | u64::from(digit(*c)?)))?;
     u32::try_from(bits >> 4).ok().map(u32::swap_bytes)
 }
 
-/// Refuse a tokenizer whose steps, one after the other, may make a short text longer than memory is.
+/// Refuse a tokenizer whose consecutive steps may expand a short text beyond the memory.
 fn check_growth(tokenizer: &tokenizers::Tokenizer) -> Result<(), String> {
-    /// What tokenizers do multiplies a text's bytes by some tens.
+    /// The largest expansion; real tokenizers multiply the bytes of a text by a few tens.
     const MOST: usize = 1 << 10;
     let json = |step: serde_json::Result<Value>| step.map(|step| growth(&step)).map_err(|e| e.to_string());
     let before = json(serde_json::to_value(tokenizer.get_normalizer()))?
@@ -186,7 +195,7 @@ fn check_growth(tokenizer: &tokenizers::Tokenizer) -> Result<(), String> {
     }
 }
 
-/// How many times longer a step and the steps in it may make a text, as far as repeating them makes it longer still.
+/// The factor by which a step and its nested steps may expand a text, counting only steps that expand it again when repeated.
 fn growth(step: &Value) -> usize {
     let text = |value: &Value| value.as_str().map_or(0, str::len);
     let own = match step.get("type").and_then(Value::as_str) {
@@ -195,9 +204,9 @@ fn growth(step: &Value) -> usize {
             0 => text(&step["content"]) + 1,
             length => text(&step["content"]).div_ceil(length).max(1),
         },
-        // a byte becomes a character of two bytes; a space can be put between any two characters
+        // a byte becomes a character of two bytes, or a space is inserted between any two characters
         Some("ByteLevel" | "BPEDecoder" | "CTC") => 2,
-        // one, which compatibility forms of Unicode make some tens of bytes of, but not two
+        // a compatibility form of Unicode may expand one character to a few tens of bytes, but only once
         Some("Precompiled") => 33,
         _ => 1,
     };
@@ -209,7 +218,7 @@ fn growth(step: &Value) -> usize {
     }
 }
 
-/// The bytes of the longest token, if every byte of a text ends up in one: byte-level BPE, with nothing before it but NFC.
+/// The length in bytes of the longest token, if tokens cover every byte of a text: in byte-level BPE after at most NFC.
 fn longest_token(tokenizer: &tokenizers::Tokenizer) -> Option<usize> {
     let normalizer = tokenizer.get_normalizer();
     let bytes_stay = normalizer.is_none_or(|normalizer| matches!(normalizer, NormalizerWrapper::NFC(_)))
@@ -217,18 +226,18 @@ fn longest_token(tokenizer: &tokenizers::Tokenizer) -> Option<usize> {
         && matches!(tokenizer.get_model(), ModelWrapper::BPE(_))
         && ByteLevel::alphabet().iter().all(|byte| tokenizer.token_to_id(&byte.to_string()).is_some());
     let added = tokenizer.get_added_tokens_decoder();
-    // some take the spaces beside them along, however many
+    // these tokens absorb any number of adjacent spaces
     if !bytes_stay || added.values().any(|token| token.lstrip || token.rstrip) {
         return None;
     }
-    // a character for each byte
+    // one character per byte
     let spelled = tokenizer.get_vocab(false).keys().map(|token| token.chars().count()).max();
     spelled.max(added.values().map(|token| token.content.len()).max()).filter(|longest| *longest > 0)
 }
 
-/// Take from a tokenizer what would change a prompt unseen: truncation and padding of an earlier call, which Hugging Face
-/// applies only where it is asked to, and merges that are left out at random (Provilkov et al., "BPE-Dropout", 2020). Returns
-/// a sentence for each, and one where Hugging Face would add tokens that are not added here.
+/// Turn off settings that would silently change a prompt: saved truncation and padding, which Hugging Face applies only
+/// on request, and random dropout of merges (Provilkov et al., "BPE-Dropout", 2020). Returns a sentence about each, and
+/// another if Hugging Face would add tokens that this program does not add.
 fn without_state(tokenizer: &mut tokenizers::Tokenizer) -> Result<Vec<String>, String> {
     let mut notes = Vec::new();
     if let Some(truncation) = tokenizer.get_truncation() {
@@ -271,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn state_of_the_file_changes_no_prompt() {
+    fn saved_tokenizer_settings_do_not_change_a_prompt() {
         let text = "When Mary and John went to the store, John gave a drink to";
         let plain = with(|_| {}).unwrap();
         assert!(plain.notes().is_empty(), "{:?}", plain.notes());
@@ -306,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_has_fewer_tokens_than_is_known_before() {
+    fn no_text_has_fewer_tokens_than_the_bound() {
         let plain = with(|_| {}).unwrap();
         let composed = with(|json| json["normalizer"] = serde_json::json!({"type": "NFC"})).unwrap();
         let texts =
@@ -327,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_library_panics_on_is_an_error() {
+    fn a_panic_of_the_library_is_an_error() {
         let refused = |change: &dyn Fn(&mut serde_json::Value)| with(change).err().unwrap().to_string();
         let message = refused(&|json| json["model"]["continuing_subword_prefix"] = "NaN".into());
         assert!(message.starts_with("tokenizer.json: not a readable tokenizer"), "{message}");
@@ -339,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_map_that_is_cut_is_refused() {
+    fn a_truncated_character_map_is_refused() {
         let mapped = |map: &str| {
             let step = serde_json::json!({"type": "Precompiled", "precompiled_charsmap": map});
             with(|json| json["normalizer"] = serde_json::json!({"type": "Sequence", "normalizers": [step]}))
@@ -347,13 +356,13 @@ mod tests {
         assert_eq!(first_number("AQIDBA=="), Some(0x0403_0201));
         assert_eq!(first_number("/////w=="), Some(u32::MAX));
         assert!(mapped("AAAAAA==").is_ok());
-        // a length of 4 GB, and nothing behind it
+        // a length of 4 GB, and no data
         let message = mapped("AAAA9A==").err().unwrap().to_string();
-        assert!(message.contains("its precompiled_charsmap is cut"), "{message}");
+        assert!(message.contains("its precompiled_charsmap is truncated"), "{message}");
     }
 
     #[test]
-    fn steps_that_multiply_a_text_are_refused() {
+    fn steps_that_inflate_a_text_are_refused() {
         let replace = |pattern: &str, content: &str| serde_json::json!({"type": "Replace", "pattern": {pattern: " "}, "content": content});
         let sequence = |step: &Value, times| {
             let steps = vec![step.clone(); times];
@@ -362,7 +371,7 @@ mod tests {
         let bytes = serde_json::json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
         let ctc = serde_json::json!({"type": "CTC", "pad_token": "", "word_delimiter_token": "", "cleanup": true});
         for (field, step, most) in [
-            // beside the demo's own ByteLevel
+            // in addition to the demo's own ByteLevel
             ("normalizer", replace("String", "\u{2581}"), 5),
             ("normalizer", replace("String", "_"), 100),
             ("normalizer", replace("Regex", "_"), 9),
@@ -379,8 +388,8 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_character_is_told_by_its_bytes() {
-        // the first two bytes of a dash, and a space before them
+    fn part_of_a_character_is_shown_as_bytes() {
+        // the first two bytes of a dash, without and with a space before them
         assert_eq!(bytes_of("âĢ").unwrap(), "<0xE2><0x80>");
         assert_eq!(bytes_of("ĠâĢ").unwrap(), " <0xE2><0x80>");
         assert_eq!(bytes_of("abc").unwrap(), "abc");

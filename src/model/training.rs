@@ -1,17 +1,17 @@
-//! The checkpoints of a training run: revisions of a repository on the hub, or directories beside each other.
+//! The checkpoints of a training run: revisions of a repository on the hub, or sibling directories.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use super::{Cache, Source, pythia};
 
-/// A checkpoint that was kept while a model was trained.
+/// A checkpoint of a training run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrainingStep {
-    /// How many optimizer steps led to it.
+    /// The number of optimizer steps.
     pub step: u64,
-    /// As `--revision` takes it; of a directory, its name.
+    /// The revision, or the name of the directory.
     pub revision: String,
-    /// It is on this machine in whole.
+    /// Whether it is completely on this machine.
     pub here: bool,
 }
 
@@ -21,7 +21,7 @@ pub fn step_of(name: &str) -> Option<u64> {
     parts(name).map(|(_, step)| step)
 }
 
-/// What stands before the step, and its number.
+/// The part of a name before the step, and the step.
 fn parts(name: &str) -> Option<(&str, u64)> {
     let (before, after) = ["step", "checkpoint"].iter().find_map(|word| name.rsplit_once(word))?;
     let after = after.strip_prefix(['-', '_']).unwrap_or(after);
@@ -31,8 +31,8 @@ fn parts(name: &str) -> Option<(&str, u64)> {
     Some((before, number))
 }
 
-/// The checkpoints of the run that a model comes from, by step; none where it does not tell. `known` are revisions that the
-/// hub lists.
+/// The checkpoints of the training run that a model belongs to, by step; empty if unknown. `known` are the revisions that
+/// the hub lists.
 #[must_use]
 pub fn training_steps(source: &Source, cache: &Cache, known: &[String]) -> Vec<TrainingStep> {
     let mut steps: BTreeMap<u64, TrainingStep> = BTreeMap::new();
@@ -42,13 +42,13 @@ pub fn training_steps(source: &Source, cache: &Cache, known: &[String]) -> Vec<T
         }
     };
     match source {
-        Source::Demo => {}
+        Source::Demo | Source::Cache(_) => {}
         Source::Directory(directory) => {
             let siblings = fs::read_dir(directory.parent().unwrap_or(Path::new("/"))).into_iter().flatten().flatten();
-            let whole = siblings.filter(|entry| entry.path().join("config.json").is_file());
-            let names = whole.filter_map(|entry| entry.file_name().into_string().ok());
+            let with_config = siblings.filter(|entry| entry.path().join("config.json").is_file());
+            let names = with_config.filter_map(|entry| entry.file_name().into_string().ok());
             if let Some((before, _)) = name_of(directory).and_then(parts) {
-                // another model's checkpoints may lie beside them
+                // siblings with another prefix belong to other models
                 names
                     .filter(|name| parts(name).is_some_and(|(other, _)| other == before))
                     .for_each(|name| add(name, true));
@@ -68,7 +68,7 @@ pub fn training_steps(source: &Source, cache: &Cache, known: &[String]) -> Vec<T
                 add(cached.revision, true);
             }
             if let (true, "main", Some(mut last)) = (suite, revision.as_str(), steps.last_entry()) {
-                // the end of the training is what was opened
+                // `main` is the last step, and it is the open one
                 *last.get_mut() = TrainingStep { step: *last.key(), revision: "main".into(), here: true };
             }
         }
@@ -76,7 +76,7 @@ pub fn training_steps(source: &Source, cache: &Cache, known: &[String]) -> Vec<T
     steps.into_values().collect()
 }
 
-/// Whether a repository's training steps are known without asking.
+/// Whether a repository belongs to the Pythia suite, whose training steps are known without asking the hub.
 #[must_use]
 pub fn is_of_suite(repository: &str) -> bool {
     repository.strip_prefix("EleutherAI/").is_some_and(|name| name.starts_with("pythia-"))
@@ -87,11 +87,20 @@ fn name_of(directory: &Path) -> Option<&str> {
 }
 
 impl Source {
+    /// The commit, of a snapshot of the hub.
+    #[must_use]
+    pub fn commit(&self) -> Option<&str> {
+        match self {
+            Self::Demo | Self::Directory(_) | Self::Cache(_) => None,
+            Self::Snapshot { commit, .. } => Some(commit),
+        }
+    }
+
     /// The revision, or the directory's name.
     #[must_use]
     pub fn revision(&self) -> Option<&str> {
         match self {
-            Self::Demo => None,
+            Self::Demo | Self::Cache(_) => None,
             Self::Directory(directory) => name_of(directory),
             Self::Snapshot { revision, .. } => Some(revision),
         }

@@ -1,4 +1,4 @@
-//! What signals do that end or stop the process: the terminal is given back before.
+//! Signal handlers that restore the terminal before a signal ends or stops the process.
 #![allow(unsafe_code, reason = "no safe interface sets the action of SIGSEGV or SIGABRT, or a signal's default action")]
 
 use std::{
@@ -11,8 +11,8 @@ use rustix::process::{Signal, getpid, kill_current_process_group, kill_process};
 
 use super::modes;
 
-/// Signals that end the process with no chance to do anything about it: faults, limits, and those that others send and
-/// nobody here listens for.
+/// Signals that end the process and are not handled as events: faults, limits, and signals of other processes that
+/// [`super::listen`] does not catch.
 const FATAL: [c_int; 13] = [
     libc::SIGABRT,
     libc::SIGSEGV,
@@ -29,10 +29,10 @@ const FATAL: [c_int; 13] = [
     libc::SIGPROF,
 ];
 
-/// The actions that were there before, in the order of [`FATAL`].
+/// The previous actions, in the order of [`FATAL`].
 static BEFORE: OnceLock<[Option<libc::sigaction>; FATAL.len()]> = OnceLock::new();
 
-/// Let fatal signals give the terminal back before they do what they did.
+/// Make fatal signals restore the terminal before their previous action.
 pub(super) fn guard() {
     if BEFORE.set(FATAL.map(action)).is_err() {
         return;
@@ -44,8 +44,8 @@ pub(super) fn guard() {
     }
 }
 
-/// Stop as SIGTSTP does where nobody catches it, the whole job or this process alone. Returns once continued; at once where
-/// no shell could continue it.
+/// Stop the whole job, or this process alone, by the default action of SIGTSTP. Returns once continued, or at once if there
+/// is no shell to continue it.
 ///
 /// # Errors
 /// The process can't be stopped.
@@ -62,14 +62,14 @@ pub(super) fn stop(job: bool) -> io::Result<()> {
     Ok(stopped?)
 }
 
-/// Runs in the handler of a signal: only what POSIX calls async-signal-safe.
+/// A signal handler: calls only what POSIX calls async-signal-safe.
 extern "C" fn on_fatal(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
     modes::leave_at_once();
     // SAFETY: with SA_SIGINFO, the kernel gives a pointer to the signal's information.
     let code = unsafe { (*info).si_code };
-    // from the processor, not from another process
+    // raised by the processor, not by another process
     if code > 0 && matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE) {
-        // It happens again as soon as this returns, and the action before, which can tell a stack overflow, meets it whole.
+        // The fault recurs when this returns, and the previous action, which recognises a stack overflow, handles it.
         let before = BEFORE.get().and_then(|all| FATAL.into_iter().zip(all).find(|(fatal, _)| *fatal == signal));
         set(signal, &before.and_then(|(_, before)| *before).unwrap_or_else(|| handled_by(libc::SIG_DFL)));
     } else {
@@ -79,7 +79,7 @@ extern "C" fn on_fatal(signal: c_int, info: *mut libc::siginfo_t, _context: *mut
     }
 }
 
-/// An action that runs `handler` on the alternate stack, where a stack overflow leaves room for it.
+/// An action that runs `handler` on the alternate stack, which is usable after a stack overflow.
 fn handled_by(handler: libc::sighandler_t) -> libc::sigaction {
     // SAFETY: a sigaction is plain data, and all zeros are one.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
@@ -98,6 +98,6 @@ fn action(signal: c_int) -> Option<libc::sigaction> {
 }
 
 fn set(signal: c_int, action: &libc::sigaction) {
-    // SAFETY: `action` is one that was there before, the default one, or runs `on_fatal`, which is async-signal-safe.
+    // SAFETY: `action` is a previous action, the default one, or runs `on_fatal`, which is async-signal-safe.
     unsafe { libc::sigaction(signal, action, ptr::null_mut()) };
 }

@@ -1,46 +1,50 @@
-//! From the bytes that a terminal sends to keys, mouse events and pasted text.
+//! Decodes the bytes of a terminal into keys, mouse events and pasted text.
 //!
-//! What a terminal sends is ambiguous: ESC is a key, and the first byte of others. A sequence that is not complete waits for
-//! its rest; how long is the reader's to decide ([`Decoder::patience`], [`Decoder::give_up`]).
+//! The input is ambiguous: ESC is a key, and the first byte of other keys. An incomplete sequence therefore waits for its
+//! rest until the caller gives it up ([`Decoder::patience`], [`Decoder::give_up`]).
 
 use std::time::Duration;
 
-use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::Event;
 
-use super::sequence::{self, Sequence};
+use super::{
+    graphics::Answer,
+    sequence::{self, Sequence, control},
+};
 
-pub(super) const ESC: u8 = 0x1b;
 const CTRL_C: u8 = 0x03;
 
-/// What ends a bracketed paste.
+/// The end of a bracketed paste.
 const PASTE_END: &[u8] = b"\x1b[201~";
 
-/// The bytes of a paste that are kept; more than any line takes.
+/// The largest paste in bytes, more than any input line holds; the rest is dropped.
 const PASTE_LIMIT: usize = 4 << 20;
 
-/// How long a key's next byte may take. A connection can tear a sequence apart; ESC alone is a key after this time.
+/// How long to wait for the next byte of a sequence, which a connection may split. After this time, ESC alone is a key.
 const KEY: Duration = Duration::from_millis(80);
 
-/// How long the rest of a paste may take. What comes later would be typed.
+/// How long to wait for the rest of a paste. Bytes that arrive later count as typed.
 const PASTE: Duration = Duration::from_secs(1);
 
-/// Bytes to events. The events do not depend on how the bytes are split.
+/// Decodes bytes into events, independently of how reads split them.
 #[derive(Default)]
 pub(super) struct Decoder {
     /// The beginning of a key or sequence.
     pending: Vec<u8>,
-    /// The text of a paste that has begun.
+    /// The text of an unfinished paste.
     paste: Option<Vec<u8>>,
+    /// What the terminal answered.
+    pub answers: Vec<Answer>,
 }
 
 impl Decoder {
     /// Append the events of `bytes` to `events`.
     ///
-    /// Ctrl-C is an event wherever it stands, and ends what it interrupts.
+    /// Ctrl-C is an event even within a sequence or a paste, which it discards.
     pub fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) {
         for &byte in bytes {
             if byte == CTRL_C {
-                *self = Self::default();
+                (self.pending, self.paste) = (vec![], None);
                 events.push(control('c'));
             } else if let Some(text) = &mut self.paste {
                 text.push(byte);
@@ -48,7 +52,7 @@ impl Decoder {
                     text.truncate(text.len() - PASTE_END.len());
                     events.extend(self.paste.take().as_deref().map(pasted));
                 } else if text.len() >= PASTE_LIMIT + PASTE_END.len() {
-                    // what may be the end of the paste stays
+                    // keeps what may be the beginning of the end marker
                     text.remove(PASTE_LIMIT);
                 }
             } else {
@@ -58,7 +62,7 @@ impl Decoder {
         }
     }
 
-    /// How long to wait for the rest of what has begun; None where nothing has.
+    /// How long to wait for the rest of an unfinished sequence or paste; None if there is none.
     pub fn patience(&self) -> Option<Duration> {
         match (&self.paste, self.pending.is_empty()) {
             (Some(_), _) => Some(PASTE),
@@ -67,23 +71,24 @@ impl Decoder {
         }
     }
 
-    /// The rest does not come: ESC is the Escape key, a paste is what came of it, other sequences are dropped.
+    /// Stop waiting: ESC becomes the Escape key, a paste ends with what has arrived, and other sequences are dropped.
     pub fn give_up(&mut self, events: &mut Vec<Event>) {
         if let Some(mut text) = self.paste.take() {
-            let torn = (1..PASTE_END.len()).rev().find(|&n| text.ends_with(&PASTE_END[..n]));
-            text.truncate(text.len() - torn.unwrap_or(0));
+            let partial_end = (1..PASTE_END.len()).rev().find(|&n| text.ends_with(&PASTE_END[..n]));
+            text.truncate(text.len() - partial_end.unwrap_or(0));
             events.push(pasted(&text));
         }
         self.decode(true, events);
     }
 
-    /// Take complete sequences off the front; with `last`, also incomplete ones.
+    /// Decode the complete sequences; with `last`, incomplete ones too.
     fn decode(&mut self, last: bool, events: &mut Vec<Event>) {
         while let Some((length, sequence)) = sequence::first(&self.pending, last) {
             self.pending.drain(..length);
             match sequence {
                 Sequence::Event(event) => events.push(event),
                 Sequence::PasteBegins => self.paste = Some(Vec::new()),
+                Sequence::Answer(answer) => self.answers.push(answer),
                 Sequence::Nothing => {}
             }
         }
@@ -94,19 +99,16 @@ fn pasted(text: &[u8]) -> Event {
     Event::Paste(String::from_utf8_lossy(text).into_owned())
 }
 
-/// Ctrl with a character.
-pub(super) fn control(c: char) -> Event {
-    Event::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL))
-}
-
 #[cfg(test)]
 mod tests {
-    use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+    use std::num::NonZeroU16;
+
+    use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
     use proptest::prelude::*;
 
     use super::*;
 
-    /// The events of all bytes, once nothing more comes.
+    /// The events of all bytes when no more follow.
     fn decoded(bytes: &[u8]) -> Vec<Event> {
         let (mut decoder, mut events) = (Decoder::default(), vec![]);
         decoder.push(bytes, &mut events);
@@ -153,6 +155,7 @@ mod tests {
             ("\x1b[", modified(Char('['), M::ALT)),
             ("\x1bO", modified(Char('O'), M::SHIFT | M::ALT)),
             ("\x1b]", modified(Char(']'), M::ALT)),
+            ("\x1b_", modified(Char('_'), M::ALT)),
             ("\x1b[A", key(Up)),
             ("\x1bOB", key(Down)),
             ("\x1b\x1b[D", modified(Left, M::ALT)),
@@ -207,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_nothing() {
+    fn sequences_that_are_not_keys_are_dropped() {
         for bytes in [
             &b"\x1b[I\x1b[O"[..],
             b"\x1b[?",
@@ -221,6 +224,11 @@ mod tests {
             b"\x1b[1$",
             b"\x1b[[Z",
             b"\x1b[M !",
+            b"\x1b_Gi=4207;OK\x1b\\",
+            b"\x1b_Gi=4207;EINVAL:no\x1b\\",
+            b"\x1b_Gi=1",
+            b"\x1b[6;16;8t",
+            b"\x1b[?64;4;22c",
             b"\x1b]11;rgb:0000/0000/0000\x1b\\",
             b"\x1b]11;rgb:0000/0000/0000\x07",
             b"\x1b]11;rgb",
@@ -232,7 +240,34 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_a_sequence_off_is_decoded_itself() {
+    fn answers_of_the_terminal_are_not_keys_however_they_are_split() {
+        let size =
+            |width, height| Answer::CellSize((NonZeroU16::new(width).unwrap(), NonZeroU16::new(height).unwrap()));
+        for (bytes, expected) in [
+            (
+                &b"\x1b_Gi=4207;OK\x1b\\\x1b[6;16;8t\x1b[?62;4c"[..],
+                &[Answer::Kitty, size(8, 16), Answer::Attributes { sixel: true }][..],
+            ),
+            (b"\x1b_Gi=4207;ENOTSUPPORTED:\x1b\\\x1b[?62;22c", &[Answer::Attributes { sixel: false }]),
+            // attributes of other numbers, and the class of the terminal, which may be 4
+            (b"\x1b[?4c", &[Answer::Attributes { sixel: false }]),
+            (b"\x1b[?64;1;14;44c", &[Answer::Attributes { sixel: false }]),
+            (b"\x1b[6;0;8t\x1b[6;16t\x1b[4;480;640t", &[]),
+            (b"\x1b_Gi=4207;O\x03K\x1b\\", &[]),
+        ] {
+            for split in 0..bytes.len() {
+                let (mut decoder, mut events) = (Decoder::default(), vec![]);
+                decoder.push(&bytes[..split], &mut events);
+                decoder.push(&bytes[split..], &mut events);
+                assert_eq!(decoder.answers, expected, "{}", bytes.escape_ascii());
+                let interrupted = bytes.contains(&CTRL_C);
+                assert_eq!(events.is_empty(), !interrupted, "{} {events:?}", bytes.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn a_byte_that_interrupts_a_sequence_is_decoded() {
         let q = key(KeyCode::Char('q'));
         for bytes in [&b"\x1b[1;\rq"[..], b"\x1b[M\rq", b"\xe4\xb8\rq", b"\x1b]1\rq"] {
             assert_eq!(decoded(bytes), [key(KeyCode::Enter), q.clone()], "{}", bytes.escape_ascii());
@@ -250,7 +285,7 @@ mod tests {
     fn a_paste_is_one_event_and_its_keys_are_text() {
         let paste = |text: &str| Event::Paste(text.into());
         assert_eq!(decoded(b"\x1b[200~a\x1b[Ab\r\xc3\xa9\x1b[201~q"), [paste("a\x1b[Ab\ré"), key(KeyCode::Char('q'))]);
-        // torn off
+        // unfinished
         assert_eq!(decoded(b"\x1b[200~abc"), [paste("abc")]);
         assert_eq!(decoded(b"\x1b[200~abc\x1b[20"), [paste("abc")]);
         let long = [b"\x1b[200~".as_slice(), &vec![b'x'; PASTE_LIMIT + 100], PASTE_END, b"q"].concat();
@@ -259,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_begun_is_waited_for() {
+    fn only_an_incomplete_sequence_is_waited_for() {
         let (mut decoder, mut events) = (Decoder::default(), vec![]);
         assert_eq!(decoder.patience(), None);
         decoder.push(b"\x1b", &mut events);
@@ -272,7 +307,7 @@ mod tests {
         assert_eq!(decoder.patience(), None);
     }
 
-    /// Bytes as terminals send them, and others.
+    /// Sequences of real terminals, and random bytes.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let known = prop::sample::select(vec![
             &b"\x1b"[..],
@@ -308,7 +343,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_stands_in_the_way_of_the_next_key(bytes in bytes()) {
+        fn no_input_blocks_the_next_key(bytes in bytes()) {
             let (mut decoder, mut events) = (Decoder::default(), vec![]);
             decoder.push(&bytes, &mut events);
             let mut interrupted = events.clone();
@@ -316,7 +351,7 @@ mod tests {
             prop_assert_eq!(decoder.patience(), None);
             decoder.push(b"q", &mut events);
             prop_assert_eq!(events.last(), Some(&key(KeyCode::Char('q'))));
-            // nor of Ctrl-C, which is not waited for
+            // nor does any input delay Ctrl-C
             let mut decoder = Decoder::default();
             decoder.push(&bytes, &mut vec![]);
             decoder.push(b"\x03", &mut interrupted);

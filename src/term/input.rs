@@ -1,4 +1,4 @@
-//! Keys, the mouse and signals as events, each from a thread of its own; and an end that does not wait for anybody.
+//! Threads that turn terminal input and signals into events, and end the process if the explorer does not.
 
 use std::{
     io::{self, stdin},
@@ -18,26 +18,27 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use super::{decode::Decoder, modes};
-use crate::app::Event;
+use super::{decode::Decoder, graphics::Answer, modes};
+use crate::explorer::Event;
 
-/// How long the explorer may take to end by itself once it is to.
-const MOMENT: Duration = Duration::from_millis(400);
+/// How long the explorer may take to end after [`Event::Quit`].
+const GRACE: Duration = Duration::from_millis(400);
 
-/// Send keys, mouse events and sizes; [`Event::Suspend`] and [`Event::Continued`] when the process is stopped and continued
-/// from outside; and [`Event::Quit`] on Ctrl-C, on SIGTERM, SIGHUP, SIGINT and SIGQUIT, and when the terminal is closed.
+/// Send keys, mouse events and sizes; [`Event::Suspend`] and [`Event::Continued`] when the process is stopped and
+/// continued from outside; the terminal's answers to queries; and [`Event::Quit`] on Ctrl-C, on SIGTERM, SIGHUP, SIGINT
+/// and SIGQUIT, and when the terminal is closed.
 ///
-/// Where the receiver does not end the process soon after [`Event::Quit`], the terminal is given back and the process ends
-/// here, once `settle` has returned.
+/// If the receiver does not end the process soon after [`Event::Quit`], this restores the terminal, calls `settle` and ends
+/// the process.
 ///
 /// # Errors
-/// Signals can't be caught or threads not started.
-pub fn listen<T: From<Event> + Send + 'static>(events: &Sender<T>, settle: fn()) -> io::Result<()> {
+/// Signals can't be caught, or threads can't be started.
+pub fn listen<T: From<Event> + From<Answer> + Send + 'static>(events: &Sender<T>, settle: fn()) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGWINCH, SIGTSTP, SIGCONT])?;
     let sender = events.clone();
     thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            // a change of size is not told to a job in the background
+            // a job in the background misses SIGWINCH, so SIGCONT reports the size too
             let resized = || modes::size().ok().map(|(width, height)| Event::Resize(width, height));
             let events = match signal {
                 SIGWINCH => [resized(), None],
@@ -46,33 +47,34 @@ pub fn listen<T: From<Event> + Send + 'static>(events: &Sender<T>, settle: fn())
                 _ => end(&sender, settle),
             };
             for event in events.into_iter().flatten() {
-                // nobody receives once the explorer has ended
+                // fails only after the explorer has ended
                 let _ = sender.send(event.into());
             }
         }
     })?;
     let sender = events.clone();
     thread::Builder::new().name("input".into()).spawn(move || {
-        let mut send = |event: event::Event| match event {
+        let answer = |answer: Answer| drop(sender.send(answer.into()));
+        let send = |event: event::Event| match event {
             event::Event::Key(key) if key.code == KeyCode::Char('c') && key.modifiers == KeyModifiers::CONTROL => {
                 end(&sender, settle)
             }
             event::Event::Key(key) => drop(sender.send(Event::Key(key).into())),
-            // the pointer's way over the screen asks for nothing, and must not cost a frame
+            // moving the pointer changes nothing, and must not cost a frame
             event::Event::Mouse(mouse) if mouse.kind == MouseEventKind::Moved => {}
             event::Event::Mouse(mouse) => drop(sender.send(Event::Mouse(mouse, None).into())),
             event::Event::Paste(text) => drop(sender.send(Event::Paste(text).into())),
             event::Event::Resize(..) | event::Event::FocusGained | event::Event::FocusLost => {}
         };
-        // whatever is wrong with the terminal, there are no more keys
-        let _ = read(&mut send);
+        // after an error of the terminal, there is no more input
+        let _ = read(send, answer);
         end(&sender, settle)
     })?;
     Ok(())
 }
 
 /// Read keys until the terminal is closed.
-fn read(send: &mut impl FnMut(event::Event)) -> io::Result<()> {
+fn read(mut send: impl FnMut(event::Event), answer: impl Fn(Answer)) -> io::Result<()> {
     let (mut decoder, mut events, mut buffer) = (Decoder::default(), vec![], [0; 4096]);
     let (stdin, mut last) = (stdin(), Instant::now());
     loop {
@@ -93,16 +95,17 @@ fn read(send: &mut impl FnMut(event::Event)) -> io::Result<()> {
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        events.drain(..).for_each(&mut *send);
+        decoder.answers.drain(..).for_each(&answer);
+        events.drain(..).for_each(&mut send);
     }
 }
 
-/// Ask the explorer to end, and end without it if it does not.
+/// Ask the explorer to end, and end the process if it does not.
 fn end<T: From<Event>>(events: &Sender<T>, settle: fn()) -> ! {
     modes::end();
-    // nobody receives once the explorer has ended
+    // fails only after the explorer has ended
     let _ = events.send(Event::Quit.into());
-    thread::sleep(MOMENT);
+    thread::sleep(GRACE);
     modes::leave();
     settle();
     exit(0)

@@ -1,42 +1,52 @@
-//! The sequences of bytes that terminals send for keys and for the mouse: ECMA-48's control sequences, as xterm, the Linux
-//! console and the programs that follow them use them
-//! (<https://invisible-island.net/xterm/ctlseqs/ctlseqs.html>).
+//! The byte sequences of keys and the mouse: ECMA-48 control sequences as used by xterm, the Linux console and compatible
+//! terminals (<https://invisible-island.net/xterm/ctlseqs/ctlseqs.html>).
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
-use super::decode::{ESC, control};
+use super::graphics::{Answer, QUERY};
 
-/// No control sequence of a terminal's keys is longer.
+/// The first byte of a sequence.
+pub(super) const ESC: u8 = 0x1b;
+
+/// The longest control sequence, in bytes.
 const LONGEST: usize = 256;
 
-/// What a sequence stands for.
+/// The meaning of a sequence.
 pub(super) enum Sequence {
     Event(Event),
     PasteBegins,
-    /// A sequence that asks for nothing, or a broken one.
+    /// An answer to a question.
+    Answer(Answer),
+    /// A sequence without meaning here, or a broken one.
     Nothing,
 }
 
-/// How many bytes a sequence has, and what it stands for; None where its rest is missing.
+/// The length of a sequence in bytes, and its meaning; None if it is incomplete.
 type Found = Option<(usize, Sequence)>;
 
-/// The first sequence of `bytes`. With `last` no more bytes come, and every sequence is complete or broken.
+/// The first sequence of `bytes`. With `last`, no more bytes follow, so an incomplete sequence is broken.
 pub(super) fn first(bytes: &[u8], last: bool) -> Found {
     let found = match bytes {
         [] => return None,
         [ESC, b'[', ..] => csi(bytes),
         [ESC, b'O', ..] => ss3(bytes),
         [ESC, b']', ..] => osc(bytes),
+        [ESC, b'_', ..] => apc(bytes),
         [ESC, rest @ ..] => meta(rest, last),
         _ => character(bytes),
     };
     match (found, bytes) {
         (None, [ESC]) if last => Some((1, key(KeyCode::Esc))),
         // Alt with a character that begins a sequence
-        (None, [ESC, c @ (b'[' | b'O' | b']')]) if last => Some((2, alt(plain(char::from(*c))))),
+        (None, [ESC, c @ (b'[' | b'O' | b']' | b'_')]) if last => Some((2, alt(plain(char::from(*c))))),
         (None, _) if last || bytes.len() > LONGEST => Some((bytes.len(), Sequence::Nothing)),
         (found, _) => found,
     }
+}
+
+/// Ctrl with a character.
+pub(super) fn control(c: char) -> Event {
+    Event::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL))
 }
 
 fn key(code: KeyCode) -> Sequence {
@@ -52,24 +62,24 @@ fn alt(mut key: KeyEvent) -> Sequence {
     Sequence::Event(Event::Key(key))
 }
 
-/// A character that was typed; a capital letter took Shift.
+/// A typed character; an upper-case letter has Shift.
 fn plain(c: char) -> KeyEvent {
     let shift = if c.is_uppercase() { KeyModifiers::SHIFT } else { KeyModifiers::NONE };
     KeyEvent::new(KeyCode::Char(c), shift)
 }
 
-/// ESC before a key is Alt with it; before anything else, the Escape key.
+/// ESC and a key are Alt and the key; ESC before anything else is the Escape key.
 fn meta(rest: &[u8], last: bool) -> Found {
     let escape = Some((1, key(KeyCode::Esc)));
     if rest.starts_with(&[ESC, ESC]) {
         return escape;
     }
     match (first(rest, last)?, rest) {
-        // two Escapes, and no Alt with one
+        // two Escape keys, not Alt and Escape
         (_, [ESC]) => escape,
         ((length, Sequence::Event(Event::Key(event))), _) => Some((1 + length, alt(event))),
         ((length, Sequence::Nothing), _) => Some((1 + length, Sequence::Nothing)),
-        ((_, Sequence::Event(_) | Sequence::PasteBegins), _) => escape,
+        ((_, Sequence::Event(_) | Sequence::PasteBegins | Sequence::Answer(_)), _) => escape,
     }
 }
 
@@ -78,18 +88,18 @@ fn character(bytes: &[u8]) -> Found {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(e) if e.valid_up_to() > 0 => std::str::from_utf8(&bytes[..e.valid_up_to()]).unwrap_or_default(),
-        // None where the rest of the character is missing
+        // None if the character is incomplete
         Err(e) => return e.error_len().map(|length| (length, Sequence::Nothing)),
     };
     let c = text.chars().next()?;
-    let from = |first: char, by: u8| char::from(first as u8 + by);
+    let nth = |first: char, by: u8| char::from(first as u8 + by);
     let sequence = match c {
         '\r' => key(KeyCode::Enter),
         '\t' => key(KeyCode::Tab),
         '\x7f' => key(KeyCode::Backspace),
         '\0' => Sequence::Event(control(' ')),
-        '\x01'..='\x1a' => Sequence::Event(control(from('a', c as u8 - 1))),
-        '\x1c'..='\x1f' => Sequence::Event(control(from('4', c as u8 - 0x1c))),
+        '\x01'..='\x1a' => Sequence::Event(control(nth('a', c as u8 - 1))),
+        '\x1c'..='\x1f' => Sequence::Event(control(nth('4', c as u8 - 0x1c))),
         c => Sequence::Event(Event::Key(plain(c))),
     };
     Some((c.len_utf8(), sequence))
@@ -100,22 +110,40 @@ fn ss3(bytes: &[u8]) -> Found {
     let letter = *bytes.get(2)?;
     match lettered(letter) {
         Some(code) => Some((3, key(code))),
-        // Alt with the letter O, and another key
+        // Alt and the letter O, followed by another key
         None => Some((2, alt(plain('O')))),
     }
 }
 
-/// `ESC ] NUMBER ; TEXT` up to BEL or `ESC \`: the late answer to a question that a program before this one asked.
+/// `ESC ] NUMBER ; TEXT` up to BEL or `ESC \`: a late answer to a query of an earlier program.
 fn osc(bytes: &[u8]) -> Found {
     if !bytes.get(2)?.is_ascii_digit() {
         return Some((2, alt(plain(']'))));
     }
+    let (length, _, _) = string(bytes)?;
+    Some((length, Sequence::Nothing))
+}
+
+/// `ESC _ G KEYS ; MESSAGE` up to `ESC \`: kitty's answer about an image.
+fn apc(bytes: &[u8]) -> Found {
+    if *bytes.get(2)? != b'G' {
+        return Some((2, alt(plain('_'))));
+    }
+    let (length, text, complete) = string(bytes)?;
+    let accepted = complete && text == format!("_Gi={QUERY};OK").as_bytes();
+    Some((length, if accepted { Sequence::Answer(Answer::Kitty) } else { Sequence::Nothing }))
+}
+
+/// The length of a string of text that begins with ESC, the text after ESC, and whether it ended with its terminator
+/// rather than with another control character; None if it is incomplete.
+fn string(bytes: &[u8]) -> Option<(usize, &[u8], bool)> {
     let at = bytes.iter().skip(2).position(u8::is_ascii_control)? + 2;
+    let text = &bytes[1..at];
     match (bytes[at], bytes.get(at + 1)) {
-        (0x07, _) => Some((at + 1, Sequence::Nothing)),
+        (0x07, _) => Some((at + 1, text, true)),
         (ESC, None) => None,
-        (ESC, Some(b'\\')) => Some((at + 2, Sequence::Nothing)),
-        _ => Some((at, Sequence::Nothing)),
+        (ESC, Some(b'\\')) => Some((at + 2, text, true)),
+        _ => Some((at, text, false)),
     }
 }
 
@@ -138,22 +166,37 @@ fn csi(bytes: &[u8]) -> Found {
             match (place.iter().take(3).position(|byte| *byte < 0x20), place) {
                 (Some(broken), _) => (end + broken, Sequence::Nothing),
                 (None, [button, column, row, ..]) => {
-                    let from = |byte: &u8| u16::from(*byte) - 0x20;
-                    (end + 3, mouse(button - 0x20, from(column), from(row), false))
+                    let decoded = |byte: &u8| u16::from(*byte) - 0x20;
+                    (end + 3, mouse(button - 0x20, decoded(column), decoded(row), false))
                 }
                 (None, _) => return None,
             }
         }
         (b"200", b'~') => (end, Sequence::PasteBegins),
+        ([b'?', attributes @ ..], b'c') => {
+            let sixel = attributes.split(|byte| *byte == b';').skip(1).any(|attribute| attribute == b"4");
+            (end, Sequence::Answer(Answer::Attributes { sixel }))
+        }
+        ([b'6', b';', size @ ..], b't') => (end, cell_size(size)),
         ([b'<', numbers @ ..], last @ (b'M' | b'm')) => (end, placed(numbers, 0, last == b'm')),
         (numbers, b'M') => (end, placed(numbers, 0x20, false)),
         (numbers, last @ 0x40..=0x7e) => (end, keyed(numbers, last)),
-        // a byte that is no part of a sequence breaks it off
+        // a byte that can't be part of a sequence interrupts it
         _ => (at, Sequence::Nothing),
     })
 }
 
-/// The number of a parameter's part, if it is one.
+/// `HEIGHT;WIDTH` of a cell of the screen, in pixels.
+fn cell_size(parameters: &[u8]) -> Sequence {
+    let mut parts = parameters.split(|byte| *byte == b';');
+    let mut size = || parts.next().and_then(number);
+    match (size(), size()) {
+        (Some(height), Some(width)) => Sequence::Answer(Answer::CellSize((width, height))),
+        _ => Sequence::Nothing,
+    }
+}
+
+/// The number in a part of a parameter, if it is one.
 fn number<T: std::str::FromStr>(part: &[u8]) -> Option<T> {
     std::str::from_utf8(part).ok()?.parse().ok()
 }
@@ -169,7 +212,7 @@ fn placed(parameters: &[u8], base: u8, released: bool) -> Sequence {
     }
 }
 
-/// What the bits of a mouse button's number mean; columns and rows count from 1.
+/// The mouse event with these button bits; columns and rows count from 1.
 fn mouse(bits: u8, column: u16, row: u16, released: bool) -> Sequence {
     let dragging = bits & 0x20 != 0;
     let kind = match (bits & 0x03 | (bits & 0xc0) >> 4, dragging) {
@@ -204,7 +247,7 @@ fn keyed(parameters: &[u8], last: u8) -> Sequence {
     };
     let mut held = parts.get(1).copied().unwrap_or_default().split(|byte| *byte == b':');
     let modifiers = modifiers(held.next().and_then(number::<u8>).unwrap_or(1));
-    // in the protocol that reports it, a key that is let go
+    // the kitty protocol reports the release of a key
     let released = held.next() == Some(b"3");
     let code = match (first, last) {
         _ if released => None,
@@ -231,7 +274,7 @@ fn modifiers(number: u8) -> KeyModifiers {
     all.into_iter().enumerate().filter(|(bit, _)| bits >> bit & 1 != 0).map(|(_, modifier)| modifier).collect()
 }
 
-/// The key of a final letter.
+/// The key with this final letter.
 fn lettered(letter: u8) -> Option<KeyCode> {
     Some(match letter {
         b'A' => KeyCode::Up,
@@ -245,7 +288,7 @@ fn lettered(letter: u8) -> Option<KeyCode> {
     })
 }
 
-/// The key of a number before `~`.
+/// The key with this number before `~`.
 fn numbered(number: u32) -> Option<KeyCode> {
     let f = |less: u32| u8::try_from(number - less).ok().map(KeyCode::F);
     match number {
@@ -264,7 +307,7 @@ fn numbered(number: u32) -> Option<KeyCode> {
     }
 }
 
-/// The key of a character's number.
+/// The key with this code point.
 fn coded(code: u32) -> Option<KeyCode> {
     Some(match char::from_u32(code)? {
         '\r' => KeyCode::Enter,

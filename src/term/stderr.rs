@@ -1,4 +1,4 @@
-//! What libraries and the runtime print on stderr, kept off the screen while it is ours and printed once it is given back.
+//! Captures stderr output of libraries and the runtime while the screen is taken, and prints it afterwards.
 
 use std::{
     fs::{File, OpenOptions, remove_file},
@@ -12,34 +12,34 @@ use std::{
 
 use rustix::{io::retry_on_intr, stdio::dup2_stderr};
 
-struct Kept {
+struct Captured {
     stderr: OwnedFd,
     file: File,
 }
 
-static KEPT: OnceLock<Kept> = OnceLock::new();
+static CAPTURED: OnceLock<Captured> = OnceLock::new();
 
-/// More than this is not printed.
+/// The most bytes that are printed.
 const LIMIT: u64 = 64 << 10;
 
-/// Keep what is printed from now on, unless stderr leads elsewhere.
+/// Redirect stderr to a temporary file if it is a terminal.
 ///
 /// # Errors
-/// There is no place for it.
-pub(super) fn keep() -> io::Result<()> {
+/// The file can't be created.
+pub(super) fn capture() -> io::Result<()> {
     if !stderr().is_terminal() {
         return Ok(());
     }
-    let kept = if let Some(kept) = KEPT.get() {
-        kept
+    let captured = if let Some(captured) = CAPTURED.get() {
+        captured
     } else {
         let (file, stderr) = (file()?, stderr().as_fd().try_clone_to_owned()?);
-        KEPT.get_or_init(|| Kept { stderr, file })
+        CAPTURED.get_or_init(|| Captured { stderr, file })
     };
-    Ok(dup2_stderr(&kept.file)?)
+    Ok(dup2_stderr(&captured.file)?)
 }
 
-/// A file without a name.
+/// An open file that is already deleted.
 fn file() -> io::Result<File> {
     let path = std::env::temp_dir().join(format!(".pythia-tui.{}.stderr", std::process::id()));
     let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
@@ -47,10 +47,10 @@ fn file() -> io::Result<File> {
     Ok(file)
 }
 
-/// Print what was kept, as far as the terminal takes it, and keep nothing more. For handlers of signals too: it takes no
-/// lock and allocates nothing.
+/// Restore stderr and print what was captured, as far as the terminal accepts it. Safe in signal handlers: takes no lock and
+/// allocates nothing.
 pub(super) fn print(is_writable: impl Fn(&OwnedFd) -> bool) {
-    let Some(Kept { stderr, file }) = KEPT.get() else { return };
+    let Some(Captured { stderr, file }) = CAPTURED.get() else { return };
     let _ = dup2_stderr(stderr);
     let (mut at, mut piece) = (0, [0; 256]);
     while let Ok(n @ 1..) = retry_on_intr(|| rustix::io::pread(file, &mut piece[..], at))

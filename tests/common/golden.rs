@@ -1,4 +1,4 @@
-//! Golden files, and how far what was computed is from them.
+//! Golden files, and comparison with them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::fixture;
 
-/// Largest error allowed, relative to the largest value of the tensor. The largest one measured over all goldens is
+/// The largest error allowed, relative to the largest value of the tensor. The largest one measured over all goldens is
 /// 3.3e-6 (both sides compute in f32); a mistake shows as 1e-3 or more.
 pub const TOLERANCE: f64 = 1e-5;
 
@@ -51,32 +51,37 @@ pub fn strings(value: &Value) -> Vec<String> {
     value.as_array().unwrap().iter().map(|s| s.as_str().unwrap().to_string()).collect()
 }
 
-/// Of a tensor, what the golden keeps.
-fn sample(values: &[f32]) -> Vec<f32> {
-    if values.len() <= SAMPLES {
+/// The part of a tensor that the golden file contains: `samples` values, and the norm.
+fn sample(values: &[f32], samples: usize) -> Vec<f32> {
+    if values.len() <= samples {
         return values.to_vec();
     }
     let norm = values.iter().filter(|x| x.is_finite()).map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-    (0..SAMPLES).map(|k| values[k * values.len() / SAMPLES]).chain([norm as f32]).collect()
+    (0..samples).map(|k| values[k * values.len() / samples]).chain([norm as f32]).collect()
 }
 
 /// The largest error, relative to the largest finite value expected.
 pub fn error(expected: &[f32], found: &[f32]) -> f64 {
-    let found = sample(found);
+    error_of(SAMPLES, expected, found)
+}
+
+/// The same for a golden that keeps `samples` values of a tensor.
+pub fn error_of(samples: usize, expected: &[f32], found: &[f32]) -> f64 {
+    let found = sample(found, samples);
     assert_eq!(expected.len(), found.len(), "number of values");
-    let body = expected.len().min(SAMPLES);
+    let body = expected.len().min(samples);
     let scale = expected[..body].iter().filter(|x| x.is_finite()).fold(1e-30f64, |m, x| m.max(f64::from(x.abs())));
     let off = |(i, (a, b)): (usize, (&f32, &f32))| match (a, b) {
         (a, b) if a == b => 0.0,
         (a, b) if !a.is_finite() || !b.is_finite() => f64::INFINITY,
-        // the norm is on a scale of its own
-        (a, b) if i == SAMPLES => (f64::from(*a) - f64::from(*b)).abs() / f64::from(a.abs()),
+        // the norm has its own scale
+        (a, b) if i == samples => (f64::from(*a) - f64::from(*b)).abs() / f64::from(a.abs()),
         (a, b) => (f64::from(*a) - f64::from(*b)).abs() / scale,
     };
     expected.iter().zip(&found).enumerate().map(off).fold(0.0, f64::max)
 }
 
-/// Compare in execution order; the first hook that diverges is the one named.
+/// Compare in execution order, and name the first hook that diverges.
 pub fn compare(what: &str, expected: &[(String, &[f32])], found: &HashMap<String, Vec<f32>>) -> f64 {
     compare_to(TOLERANCE, what, expected, found)
 }

@@ -1,4 +1,4 @@
-//! A server on loopback that speaks the Hugging Face hub's paths, and fails as told.
+//! A loopback server with the paths of the Hugging Face hub, and faults on request.
 
 use std::{
     collections::BTreeMap,
@@ -15,31 +15,31 @@ use std::{
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use serde_json::json;
 
-/// What happens to a request instead of its answer.
+/// How an answer goes wrong.
 #[derive(Clone, Debug)]
 pub enum Fault {
     Status(u16),
-    /// The connection ends after so many bytes of the body.
+    /// The connection closes after this many bytes of the body.
     Cut(usize),
-    /// Nothing more comes after so many bytes, and the connection stays.
+    /// Nothing more is sent after this many bytes, but the connection stays open.
     Silence(usize),
-    /// The body comes in pieces of so many bytes, with a pause before each.
+    /// The body is sent in pieces of this many bytes, with a pause before each.
     Slow(usize, Duration),
-    /// The range that is asked for is ignored: the whole file comes.
+    /// The range is ignored, and the whole file is sent.
     Whole,
-    /// The connection ends after so many bytes of the body; where compression is accepted, ranges are ignored.
+    /// The connection closes after this many bytes of the body; ranges are ignored if the client accepts compression.
     Cdn(usize),
-    /// So many bytes are missing, and the length is told to be without them.
+    /// This many bytes are missing from the body and from its length.
     Short(usize),
-    /// The first byte is another one.
+    /// The first byte is changed.
     Changed,
-    /// No body, as to HEAD.
+    /// Only headers are sent, as for HEAD.
     Bodiless,
-    /// The body is followed by zeros without end, and no length is given.
+    /// Endless zeros follow the body, and there is no length.
     Endless,
 }
 
-/// A fault, for requests whose path has this in it; so many times.
+/// A fault for the next `times` requests whose path contains `path`.
 struct Planned {
     path: String,
     fault: Fault,
@@ -53,12 +53,12 @@ type Revision = (String, BTreeMap<String, Vec<u8>>);
 struct State {
     /// By name and revision.
     revisions: BTreeMap<(String, String), Revision>,
-    /// Repositories that are seen with this token only.
+    /// The token that requests must have.
     token: Option<String>,
     planned: Vec<Planned>,
     requests: Vec<String>,
     url: String,
-    /// The address that large files are redirected to, if it is not this server by another name.
+    /// The base URL that large files are redirected to; by default this server under another host name.
     cdn: Option<String>,
 }
 
@@ -76,12 +76,12 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex(digest(&SHA256, bytes).as_ref())
 }
 
-/// Files that the hub keeps apart, on another host.
+/// Whether the hub stores this file with Git LFS, on another host.
 fn is_large(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|ending| ending == "safetensors" || ending == "bin")
+    Path::new(name).extension().is_some_and(|ending| ["safetensors", "bin", "pt"].iter().any(|large| ending == *large))
 }
 
-/// Git's name of a small file.
+/// Git's hash of a file.
 fn blob(bytes: &[u8]) -> String {
     let content = [format!("blob {}\0", bytes.len()).as_bytes(), bytes].concat();
     hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, &content).as_ref())
@@ -96,7 +96,7 @@ impl FakeHub {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let hub = serving.clone();
-                // whoever hangs up has seen enough
+                // a client may disconnect early
                 thread::spawn(move || drop(hub.answer(stream)));
             }
         });
@@ -110,8 +110,8 @@ impl FakeHub {
     /// Publish the files of a directory; returns the commit.
     pub fn publish(&self, repository: &str, revision: &str, directory: &Path) -> String {
         let read = |entry: fs::DirEntry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap());
-        let files: BTreeMap<String, Vec<u8>> =
-            fs::read_dir(directory).unwrap().map(|entry| read(entry.unwrap())).collect();
+        let entries = fs::read_dir(directory).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file());
+        let files: BTreeMap<String, Vec<u8>> = entries.map(read).collect();
         self.publish_files(repository, revision, files)
     }
 
@@ -128,7 +128,7 @@ impl FakeHub {
         self.0.lock().unwrap().planned.push(Planned { path: path.into(), fault, times });
     }
 
-    /// Tell of every revision that its commit is this.
+    /// Claim this commit for every revision.
     pub fn rename_commits(&self, name: &str) {
         for (commit, _) in self.0.lock().unwrap().revisions.values_mut() {
             *commit = name.into();
@@ -144,7 +144,7 @@ impl FakeHub {
         self.0.lock().unwrap().cdn = Some(url.into());
     }
 
-    /// `GET PATH RANGE` of each request since this was asked last.
+    /// `PATH RANGE` of each request since the last call.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().requests)
     }
@@ -172,7 +172,7 @@ impl FakeHub {
             let state = self.0.lock().unwrap();
             state.token.as_ref().is_none_or(|token| headers.get("authorization") == Some(&format!("Bearer {token}")))
         };
-        // what the hub is asked about a file is not what a fault is planned for: `bytes=0-0` asks for its length
+        // faults apply to downloads, not to questions about a file such as `bytes=0-0`, which asks for its length
         let fault = match range.as_str() {
             _ if first.starts_with("HEAD") => Some(Fault::Bodiless),
             "bytes=0-0" => None,
@@ -186,10 +186,19 @@ impl FakeHub {
         if let Some(Fault::Status(status)) = fault {
             return refuse(&mut stream, status, "");
         }
+        // what is published as `spaces/OWNER/NAME` is found below other paths than models
+        let (path, of_space) = match path.replacen("/api/spaces/", "/api/models/", 1) {
+            api if api != path => (api, "spaces/"),
+            path => match (path.strip_prefix("/spaces/"), path.strip_prefix("/cdn/spaces/")) {
+                (Some(rest), _) => (format!("/{rest}"), "spaces/"),
+                (_, Some(rest)) => (format!("/cdn/{rest}"), "spaces/"),
+                (None, None) => (path, ""),
+            },
+        };
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match parts.as_slice() {
             ["api", "models", owner, name, "revision", revision] => {
-                let repository = format!("{owner}/{name}");
+                let repository = format!("{of_space}{owner}/{name}");
                 if !allowed || !self.0.lock().unwrap().revisions.keys().any(|(known, _)| *known == repository) {
                     return refuse(&mut stream, 401, "RepoNotFound");
                 }
@@ -210,16 +219,17 @@ impl FakeHub {
                 let body = json!({"branches": branches, "tags": [], "converts": []}).to_string();
                 send(&mut stream, "200 OK", &[("content-type", "application/json".into())], body.as_bytes(), None)
             }
-            [owner, name, "resolve", revision, file] if allowed => {
-                let Some((commit, files)) = self.find(&format!("{owner}/{name}"), revision) else {
+            [owner, name, "resolve", revision, file @ ..] if allowed => {
+                let (file, repository) = (&file.join("/"), format!("{of_space}{owner}/{name}"));
+                let Some((commit, files)) = self.find(&repository, revision) else {
                     return refuse(&mut stream, 404, "RevisionNotFound");
                 };
-                let Some(bytes) = files.get(*file) else { return refuse(&mut stream, 404, "EntryNotFound") };
+                let Some(bytes) = files.get(file) else { return refuse(&mut stream, 404, "EntryNotFound") };
                 if is_large(file) {
-                    // another host, as far as the client can tell
+                    // for the client this is another host
                     let host = self.0.lock().unwrap().cdn.clone();
                     let host = host.unwrap_or_else(|| self.url().replace("127.0.0.1", "localhost"));
-                    let location = format!("{host}/cdn/{owner}/{name}/{commit}/{file}");
+                    let location = format!("{host}/cdn/{repository}/{commit}/{file}");
                     let headers = [
                         ("location", location),
                         ("x-repo-commit", commit),
@@ -232,10 +242,10 @@ impl FakeHub {
                 let headers = [("x-repo-commit", commit), ("etag", format!("\"{}\"", blob(bytes)))];
                 ranged(&mut stream, &headers, bytes, &range, fault.as_ref())
             }
-            // it is no business of that host who asks
+            // the token must not be sent to this host
             ["cdn", ..] if headers.contains_key("authorization") => refuse(&mut stream, 400, ""),
-            ["cdn", owner, name, commit, file] => match self.find(&format!("{owner}/{name}"), commit) {
-                Some((_, files)) => ranged(&mut stream, &[], &files[*file], &range, fault.as_ref()),
+            ["cdn", owner, name, commit, file @ ..] => match self.find(&format!("{of_space}{owner}/{name}"), commit) {
+                Some((_, files)) => ranged(&mut stream, &[], &files[&file.join("/")], &range, fault.as_ref()),
                 None => refuse(&mut stream, 404, ""),
             },
             _ => refuse(&mut stream, if allowed { 404 } else { 401 }, ""),
@@ -259,7 +269,7 @@ fn refuse(stream: &mut TcpStream, status: u16, code: &str) -> std::io::Result<()
     send(stream, &format!("{status} No"), &[("x-error-code", code.into()), ("retry-after", "1".into())], b"{}", None)
 }
 
-/// The part of a file that `bytes=A-` or `bytes=A-B` asks for.
+/// Send the range `bytes=A-` or `bytes=A-B` of a file.
 fn ranged(
     stream: &mut TcpStream,
     headers: &[(&str, String)],
@@ -276,8 +286,8 @@ fn ranged(
     if first >= bytes.len() {
         return refuse(stream, 416, "");
     }
-    let told = ("content-range", format!("bytes {first}-{}/{}", end - 1, bytes.len()));
-    let headers: Vec<(&str, String)> = headers.iter().cloned().chain([told]).collect();
+    let content_range = ("content-range", format!("bytes {first}-{}/{}", end - 1, bytes.len()));
+    let headers: Vec<(&str, String)> = headers.iter().cloned().chain([content_range]).collect();
     send(stream, "206 Partial Content", &headers, &bytes[first..end], fault)
 }
 

@@ -1,4 +1,4 @@
-//! What several test files need.
+//! Helpers for several test files.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -7,6 +7,8 @@
     reason = "each test file uses a part of it; a test fails by panicking"
 )]
 
+pub mod edits;
+pub mod explorer;
 pub mod golden;
 pub mod hub;
 pub mod program;
@@ -27,6 +29,16 @@ use pythia_tui::{
 
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// A copy of a micro checkpoint with another value of a field of its `config.json`.
+pub fn copy_of_micro_config(field: &str, value: serde_json::Value) -> tempfile::TempDir {
+    program::copy_of_micro(|directory| {
+        let path = directory.join("config.json");
+        let mut config: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        config[field] = value;
+        std::fs::write(path, config.to_string()).unwrap();
+    })
 }
 
 /// A micro checkpoint, or `demo`.
@@ -55,7 +67,7 @@ pub fn spec(tokens: &[u32], edits: &[&str]) -> Spec {
     Spec { tokens: tokens.to_vec(), edits, ..Spec::default() }
 }
 
-/// Every activation and the logits of an outcome's run, flattened, by name.
+/// The activations and the logits of an outcome's run by name, flattened.
 pub fn activations(engine: &Engine, outcome: &Outcome) -> HashMap<String, Vec<f32>> {
     let flat = |t: &candle_core::Tensor| {
         t.flatten_all().unwrap().to_dtype(candle_core::DType::F32).unwrap().to_vec1::<f32>().unwrap()

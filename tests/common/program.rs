@@ -1,4 +1,4 @@
-//! The program as a user calls it.
+//! Runs the program as a user would.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use super::fixture;
 
 pub fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pythia-tui"));
-    // no model may come from the machine that runs the tests
+    // keeps the models and settings of the machine out of the tests
     command.args(args).env("HF_HUB_CACHE", "/nonexistent").env("HF_HUB_OFFLINE", "1");
     command.env("XDG_CONFIG_HOME", "/nonexistent").stdin(Stdio::null());
     command
@@ -26,7 +26,7 @@ pub fn stdout(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The program refuses: nothing on stdout, one message on stderr that holds `expected`, no panic.
+/// Check that the program fails with this exit code, no output and one message containing `expected`, without a panic.
 pub fn refused(args: &[&str], code: i32, expected: &str) {
     let output = call(args);
     let stderr = String::from_utf8(output.stderr).unwrap();

@@ -1,4 +1,4 @@
-//! The program in a pseudo-terminal.
+//! Runs the program in a pseudo-terminal.
 
 use std::{
     io::{Read, Write},
@@ -24,7 +24,7 @@ pub struct Session {
     pub child: Box<dyn Child + Send + Sync>,
     pub screen: Arc<Mutex<Parser>>,
     pub bytes: Arc<Mutex<Vec<u8>>>,
-    /// Set, and the reader lets go of the terminal after the next output.
+    /// If set, the reader closes the terminal after the next output.
     pub deaf: Arc<AtomicBool>,
     _state: tempfile::TempDir,
 }
@@ -40,7 +40,14 @@ impl Session {
         Self::spawn(dir, command, env)
     }
 
-    /// A script of a shell with job control, whose `"$0"` is the program.
+    /// Run an ignored test of this test binary instead of the program.
+    pub fn this_test(name: &str) -> Self {
+        let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+        command.args(["--ignored", "--exact", "--nocapture", name]);
+        Self::spawn(Path::new("."), command, &[])
+    }
+
+    /// Run a shell script with job control, in which `"$0"` is the program.
     pub fn shell(script: &str, env: &[(&str, &str)]) -> Self {
         let mut command = CommandBuilder::new("sh");
         command.args(["-m", "-c", script, env!("CARGO_BIN_EXE_pythia-tui")]);
@@ -66,14 +73,14 @@ impl Session {
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let deaf = Arc::new(AtomicBool::new(false));
         let input = pair.master.take_writer().unwrap();
-        // the slave stays open in the child alone, so that its end is seen
+        // only the child keeps the slave open, so that its end is noticed
         drop(pair.slave);
         let session = Self { master: Some(pair.master), input: Some(input), child, screen, bytes, deaf, _state: state };
         session.listen();
         session
     }
 
-    /// Read what the program writes, until told to be deaf.
+    /// Read the output of the program until the session stops reading.
     pub fn listen(&self) {
         self.deaf.store(false, Ordering::SeqCst);
         let mut reader = self.master.as_ref().unwrap().try_clone_reader().unwrap();
@@ -94,21 +101,21 @@ impl Session {
         self.screen.lock().unwrap().screen().contents()
     }
 
-    /// Everything that was written, control sequences included.
+    /// All output, including control sequences.
     pub fn raw(&self) -> String {
         String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
     }
 
-    /// Wait until the screen holds what is expected.
+    /// Wait until the screen contains this text.
     pub fn wait_for(&self, what: &str) {
         self.wait_until(&format!("no {what:?} on the screen"), || self.text().contains(what));
     }
 
-    /// Wait until something is so.
-    pub fn wait_until(&self, otherwise: &str, so: impl Fn() -> bool) {
+    /// Wait until a condition holds; `failure` is the message if it never does.
+    pub fn wait_until(&self, failure: &str, holds: impl Fn() -> bool) {
         let began = Instant::now();
-        while !so() {
-            assert!(began.elapsed() < LONG, "{otherwise}:\n{}", self.text());
+        while !holds() {
+            assert!(began.elapsed() < LONG, "{failure}:\n{}", self.text());
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -121,16 +128,16 @@ impl Session {
         send(self.child.process_id().unwrap(), signal);
     }
 
-    /// Change the size of the terminal, and of the screen that is seen.
+    /// Resize the terminal and the parsed screen.
     pub fn resize(&self, rows: u16, cols: u16) {
         self.screen.lock().unwrap().screen_mut().set_size(NonZero::new(rows).unwrap(), NonZero::new(cols).unwrap());
         self.master.as_ref().unwrap().resize(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
     }
 
-    /// Let go of the terminal, as a window that is closed; what the program returned.
+    /// Close the terminal, as closing its window does, and return the exit status.
     pub fn close(mut self) -> portable_pty::ExitStatus {
         self.deaf.store(true, Ordering::SeqCst);
-        // some output, for the reader to notice
+        // causes output, with which the reader notices
         self.press("]");
         self.input.take();
         self.master.take();
@@ -155,13 +162,13 @@ impl Session {
         termios.local_flags.contains(LocalFlags::ECHO | LocalFlags::ICANON)
     }
 
-    /// Wait for the program to end, and see that it gave everything back.
+    /// Wait for the program to end, and check that it restored the terminal.
     pub fn ends_clean(mut self) {
         self.status();
         self.is_given_back();
     }
 
-    /// Wait until the terminal is as a shell expects it.
+    /// Wait until the terminal is in the modes that a shell expects.
     pub fn is_given_back(&self) {
         let clean = |s: &vt100::Screen| {
             !s.alternate_screen()

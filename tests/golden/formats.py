@@ -25,7 +25,7 @@ def model():
 
 
 def buffers(cfg):
-    """What old checkpoints carry beside their parameters."""
+    """What old checkpoints contain in addition to their parameters."""
     n, out = cfg.max_position_embeddings, {}
     for i in range(cfg.num_hidden_layers):
         at = f"gpt_neox.layers.{i}.attention."
@@ -45,8 +45,8 @@ def write(name, dtype, shard=None, safe=True, extra=False):
 
 
 def write_views(name):
-    """As a training program may save: in a dictionary of its own, in double precision, every tensor a view that does not lie row
-    by row, beside tensors that the model has not."""
+    """As a training program may save it: in a nested dictionary, in double precision, every tensor a view that is not contiguous,
+    beside tensors that the model does not have."""
     m = model()
     def view(x):
         return x.t().contiguous().t() if x.dim() == 2 else torch.stack([x, -x], 1)[:, 0]

@@ -21,7 +21,7 @@ VOCAB = 96
 CHECKPOINTS = {"parallel-25": (True, 0.25), "parallel-100": (True, 1.0), "sequential-25": (False, 0.25), "sequential-100": (False, 1.0)}
 LENGTHS = [1, 2, 17, 130]
 ACTIVATIONS = ["gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu", "swish"]
-ACT_FN = {"swish": "silu"}      # what TransformerLens calls it, where that is another name
+ACT_FN = {"swish": "silu"}      # TransformerLens's name, if it differs
 PATCHING = ["resid_pre", "attn_out", "mlp_out", "attn_head_out_all_pos", "attn_head_q_all_pos", "attn_head_k_all_pos", "attn_head_v_all_pos",
             "attn_head_pattern_all_pos", "attn_head_out_by_pos", "attn_head_q_by_pos", "attn_head_k_by_pos", "attn_head_v_by_pos",
             "attn_head_pattern_by_pos"]
@@ -279,7 +279,7 @@ def halved(hf, processing, dtype):
 
 
 def activations(hf, processing):
-    """Other activation functions on the same weights: the neurons, and what comes of them; held to Hugging Face's logits."""
+    """Other activation functions on the same weights: the neurons and the results, checked against Hugging Face's logits."""
     out, classes, cfg = {}, {}, hf.config.to_dict()
     for act in ACTIVATIONS:
         other = GPTNeoXForCausalLM(GPTNeoXConfig(**(cfg | {"hidden_act": act})))

@@ -10,8 +10,10 @@ use crate::{fs, model::ModelError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Safetensors,
-    /// What `torch.save` writes: a zip archive with a pickle that says where the tensors lie.
+    /// The format of `torch.save`: a zip archive with a pickle that locates the tensors.
     Torch,
+    /// The format of `numpy.savez`: a zip archive of arrays.
+    Npz,
 }
 
 /// The files that hold a checkpoint's weights.
@@ -20,10 +22,10 @@ pub(in crate::model) struct Files {
     pub(super) format: Format,
 }
 
-/// The names under which weights are published, in the order in which they are taken.
+/// The names under which weights are published, in order of preference.
 pub(in crate::model) const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
-/// The weights of a checkpoint directory: the first of [`WEIGHTS`] that is there, else the shards that its index names.
+/// The files of a checkpoint directory: the first of [`WEIGHTS`] that exists, as one file or as the shards in its index.
 pub(in crate::model) fn files(dir: &Path) -> Result<Files, ModelError> {
     for (name, format) in WEIGHTS.into_iter().zip([Format::Safetensors, Format::Torch]) {
         let single = dir.join(name);
@@ -42,7 +44,7 @@ pub(in crate::model) fn files(dir: &Path) -> Result<Files, ModelError> {
     Err(ModelError::MissingFile(dir.to_path_buf(), "model.safetensors or pytorch_model.bin"))
 }
 
-/// The name of the file that says which tensor lies in which shard.
+/// The name of the index, which maps tensors to shards.
 pub(in crate::model) fn index_of(weights: &str) -> String {
     format!("{weights}.index.json")
 }
@@ -55,7 +57,7 @@ pub(in crate::model) fn shards(index: &Path) -> Result<Vec<String>, ModelError> 
     let map = json.get("weight_map").and_then(|m| m.as_object()).ok_or_else(|| broken("it has no weight_map"))?;
     let shards: Option<BTreeSet<&str>> = map.values().map(|file| file.as_str()).collect();
     let shards = shards.filter(|s| !s.is_empty()).ok_or_else(|| broken("its weight_map does not name files"))?;
-    // A shard is a file beside the index; a path elsewhere is nothing that a checkpoint writer makes.
+    // shards are beside the index; a path that leads elsewhere is an attack
     match shards.iter().find(|name| Path::new(name).file_name().is_none_or(|f| f != **name)) {
         Some(name) => Err(broken(&format!("shard {name:?} is not a file name"))),
         None => Ok(shards.into_iter().map(String::from).collect()),

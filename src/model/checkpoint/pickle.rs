@@ -1,50 +1,22 @@
-//! Pickles (protocols 0 to 5; Python's `pickletools` documents the opcodes), read for what they say. Nothing is imported or
-//! called: a call stays a note of what would be called.
+//! Parses pickles (protocols 0 to 5; Python's `pickletools` documents the opcodes) without importing or calling anything: a
+//! call is recorded as [`Value::Call`].
 //!
-//! Values lie in one list and refer to each other by number, so neither reading nor dropping a deep or shared structure
-//! recurses or copies, and memory is bounded by [`LIMIT`].
+//! Values are stored in one list and refer to each other by index, so reading or dropping a deep or shared structure neither
+//! recurses nor copies, and [`value::LIMIT`] bounds the memory.
 
 mod machine;
-
-use std::rc::Rc;
+mod value;
 
 use machine::Machine;
 
-/// Values in a pickle, at most. Checkpoints have some for each tensor.
-const LIMIT: usize = 1 << 20;
+pub(super) use value::{Id, Value};
 
-/// The longest name, in bytes, and the most axes of a tensor: what a pickle can name again and again at no cost is copied.
-const LONGEST: usize = 1 << 10;
-const AXES: usize = 64;
+/// Limits on names, in bytes, and on the axes of a tensor. Both are copied at every use, and a pickle can repeat a use at
+/// no cost.
+const MAX_NAME: usize = 1 << 10;
+const MAX_AXES: usize = 64;
 
-/// The number of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Id(usize);
-
-#[derive(Debug)]
-pub(super) enum Value {
-    Int(i64),
-    Text(Rc<str>),
-    /// None, a boolean, a float, bytes, a set or an integer beyond 64 bits: nothing that says where a tensor lies.
-    Opaque,
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    /// In the order of insertion; a later value of a key replaces an earlier one.
-    Dict(Vec<(Id, Id)>),
-    Class {
-        module: Rc<str>,
-        name: Rc<str>,
-    },
-    /// What a call of `function` with a tuple of `arguments` would return.
-    Call {
-        function: Id,
-        arguments: Id,
-    },
-    /// An object that is kept outside of the pickle.
-    Persistent(Id),
-}
-
-/// A pickle that was read to its end.
+/// A parsed pickle.
 pub(super) struct Pickle {
     values: Vec<Value>,
     root: Id,
@@ -56,7 +28,7 @@ impl Pickle {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
         let mut machine = Machine::new(bytes);
         loop {
-            let at = bytes.len() - machine.left();
+            let at = bytes.len() - machine.remaining();
             match machine.step() {
                 Ok(None) => {}
                 Ok(Some(root)) => return Ok(Self { values: machine.into_values(), root }),
@@ -73,10 +45,10 @@ impl Pickle {
         self.values.get(id.0).unwrap_or(&Value::Opaque)
     }
 
-    /// A text that can be a name.
+    /// A string short enough to be a name.
     pub(super) fn text(&self, id: Id) -> Option<&str> {
         match self.get(id) {
-            Value::Text(text) if text.len() <= LONGEST => Some(text),
+            Value::Text(text) if text.len() <= MAX_NAME => Some(text),
             _ => None,
         }
     }
@@ -97,12 +69,12 @@ impl Pickle {
 
     pub(super) fn class(&self, id: Id) -> Option<(&str, &str)> {
         match self.get(id) {
-            Value::Class { module, name } if module.len().max(name.len()) <= LONGEST => Some((module, name)),
+            Value::Class { module, name } if module.len().max(name.len()) <= MAX_NAME => Some((module, name)),
             _ => None,
         }
     }
 
-    /// A number that is not negative.
+    /// A non-negative integer.
     pub(super) fn size(&self, id: Id) -> Option<usize> {
         match self.get(id) {
             Value::Int(n) => usize::try_from(*n).ok(),
@@ -110,9 +82,9 @@ impl Pickle {
         }
     }
 
-    /// A tuple of such numbers, one for each axis of a tensor.
+    /// A tuple of non-negative integers, one for each axis of a tensor.
     pub(super) fn sizes(&self, id: Id) -> Option<Vec<usize>> {
-        self.tuple(id).filter(|items| items.len() <= AXES)?.iter().map(|item| self.size(*item)).collect()
+        self.tuple(id).filter(|items| items.len() <= MAX_AXES)?.iter().map(|item| self.size(*item)).collect()
     }
 }
 
@@ -125,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_writes_is_read_in_every_protocol() {
+    fn every_protocol_is_read() {
         // pickle.dumps({"a": (1, -2, 300, 70000, 1 << 40, None, True), "b": ["x", 0.5]}, protocol)
         let protocols: [&[u8]; 3] = [
             b"(dp0\nVa\np1\n(I1\nI-2\nI300\nI70000\nL1099511627776L\nNI01\ntp2\nsVb\np3\n(lp4\nVx\np5\naF0.5\nas.",
@@ -155,34 +127,34 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_noted_and_not_made() {
+    fn calls_are_recorded_and_not_made() {
         let pickle = root(b"cos\nsystem\n(Vecho\ntR.").unwrap();
-        let Value::Call { function, arguments } = pickle.get(pickle.root()) else { panic!("no call") };
+        let Value::Call { function, arguments, .. } = pickle.get(pickle.root()) else { panic!("no call") };
         assert_eq!(pickle.class(*function), Some(("os", "system")));
         assert_eq!(pickle.tuple(*arguments).map(<[Id]>::len), Some(1));
     }
 
     #[test]
-    fn deep_and_shared_structures_cost_what_they_are_long() {
+    fn deep_and_shared_structures_take_linear_time_and_memory() {
         let mut deep = b")".to_vec();
         deep.extend(b"\x85".repeat(500_000));
         deep.push(b'.');
         assert!(root(&deep).is_ok());
-        // each tuple holds the one before twice: written out, 2^200 of them
+        // each tuple holds the previous one twice: 2^200 values if they were copied
         let mut shared = b"N".to_vec();
         shared.extend(b"2\x86".repeat(200));
         shared.push(b'.');
         assert!(root(&shared).is_ok());
         let mut many = b"(".to_vec();
-        many.extend(b"N".repeat(LIMIT + 1));
+        many.extend(b"N".repeat(value::LIMIT + 1));
         assert!(root(&many).err().unwrap().contains("more values than any checkpoint"));
         let mut stacked = b"N".to_vec();
-        stacked.extend(b"2".repeat(LIMIT + 1));
+        stacked.extend(b"2".repeat(value::LIMIT + 1));
         assert!(root(&stacked).err().unwrap().contains("stack"));
     }
 
     #[test]
-    fn broken_pickles_are_refused_with_their_place() {
+    fn broken_pickles_are_refused_with_the_byte_offset() {
         for (bytes, reason) in [
             (&b""[..], "at byte 0: it ends early"),
             (b"\x80\x02X\xff\xff\xff\xff", "at byte 2: it ends early"),

@@ -1,8 +1,9 @@
-//! What a file is that is not what its name says.
+//! Recognises files whose content is not what their name says.
 
 use std::{fs::File, io::Read, path::Path};
 
-/// What the first bytes of a file say it is, where that explains why it can't be read, and what to do about it.
+/// What a file is, judging by its first bytes, and what to do about it; None if that does not explain why it can't be
+/// read.
 pub(in crate::model) fn explain(path: &Path) -> Option<&'static str> {
     let mut start = Vec::new();
     let file: File = crate::fs::open(path).ok()?;
@@ -15,9 +16,9 @@ pub(in crate::model) fn explain_start(start: &[u8]) -> Option<&'static str> {
     const STARTS: [(&[u8], &str); 11] = [
         (
             b"version https://git-lfs",
-            "it is a Git LFS pointer, which stands for the file: run `git lfs pull` in its directory to fetch the file itself",
+            "it is a Git LFS pointer instead of the file: run `git lfs pull` in its directory to fetch the file",
         ),
-        // a long number that torch writes first, in a pickle of protocol 2
+        // torch's magic number, in a pickle of protocol 2
         (
             b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
             "it has the format that PyTorch wrote before version 1.6, without a zip archive: load it with torch and save it again",
@@ -38,7 +39,7 @@ pub(in crate::model) fn explain_start(start: &[u8]) -> Option<&'static str> {
     if let Some((_, what)) = STARTS.iter().find(|(magic, _)| start.starts_with(magic)) {
         return Some(what);
     }
-    // behind 257 bytes, where archives of tar have their mark
+    // the magic of tar archives is at byte 257
     if start.get(257..262) == Some(b"ustar") {
         return Some("it is a tar archive: unpack it");
     }
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_told_apart_by_their_first_bytes() {
+    fn files_are_recognised_by_their_first_bytes() {
         for (start, what) in [
             (&b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n"[..], "git lfs pull"),
             (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.rest", "before version 1.6"),

@@ -1,4 +1,4 @@
-//! The tensors of a checkpoint, read when asked for.
+//! The tensors of a checkpoint, read on demand.
 
 use std::{
     collections::BTreeMap,
@@ -8,15 +8,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flate2::read::DeflateDecoder;
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use memmap2::{Mmap, MmapOptions};
 use rayon::prelude::*;
 use safetensors::Dtype;
 
 use super::{
-    entry::{Entry, Found},
+    entry::{Entry, Found, Packed},
     files::{Files, Format, files},
-    safetensors_file, sniff, torch_file,
+    npz_file, safetensors_file, sniff,
+    torch_file::{self, Contents},
 };
 use crate::{fs, model::ModelError};
 
@@ -26,44 +28,78 @@ enum Shard {
     Embedded(&'static [u8]),
 }
 
-/// Whether what takes long is still wanted.
-pub type GoOn<'a> = &'a dyn Fn() -> bool;
+/// Whether a long operation should continue.
+pub type KeepGoing<'a> = &'a dyn Fn() -> bool;
 
-/// Named tensors, read when asked for.
+/// Named tensors, read on demand.
 pub(in crate::model) struct Checkpoint<'a> {
     shards: Vec<Shard>,
-    /// Each with the number of its shard.
+    /// Each with the index of its shard.
     tensors: BTreeMap<String, (usize, Result<Entry, String>)>,
-    go_on: GoOn<'a>,
+    keep_going: KeepGoing<'a>,
 }
 
 impl<'a> Checkpoint<'a> {
-    /// Open the weights of a checkpoint directory, to be read as long as `go_on` says so.
-    pub(in crate::model) fn open(dir: &Path, go_on: GoOn<'a>) -> Result<Self, ModelError> {
-        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new(), go_on };
+    /// Open the weights of a checkpoint directory. Reading stops when `keep_going` returns false.
+    pub(in crate::model) fn open(dir: &Path, keep_going: KeepGoing<'a>) -> Result<Self, ModelError> {
+        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new(), keep_going };
         let Files { paths, format } = files(dir)?;
         for path in paths {
-            let file = fs::open(&path).map_err(ModelError::read(&path))?;
-            let broken = |reason| {
-                // a cut archive is a zip archive all the same
-                let what = sniff::explain(&path).filter(|_| !(format == Format::Torch && is_zip(&path)));
-                ModelError::Broken { path: path.clone(), reason: what.map_or(reason, String::from) }
-            };
-            let entries = match format {
-                Format::Safetensors => {
-                    let length = file.metadata().map_err(ModelError::io(&path))?.len();
-                    let length = usize::try_from(length).map_err(|e| broken(e.to_string()))?;
-                    safetensors_file::entries(&map(&file, &(0..length)).map_err(ModelError::io(&path))?)
-                }
-                Format::Torch => torch_file::entries(&file),
-            };
-            checkpoint.add(Shard::File(file, path.clone()), entries.map_err(broken)?);
+            checkpoint.add_file(path, format, Contents::State)?;
         }
         Ok(checkpoint)
     }
 
+    /// Open one file of tensors, which are named as in [`Contents::Nested`]: of safetensors by its ending, else of `PyTorch`.
+    pub(in crate::model) fn file(path: &Path, keep_going: KeepGoing<'a>) -> Result<Self, ModelError> {
+        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new(), keep_going };
+        let safetensors = path.extension().is_some_and(|ending| ending == "safetensors");
+        let format = if safetensors { Format::Safetensors } else { Format::Torch };
+        checkpoint.add_file(path.to_path_buf(), format, Contents::Nested)?;
+        Ok(checkpoint)
+    }
+
+    /// Open a file of activations, whose tensors are named as in [`Contents::Anywhere`]: safetensors, npz or of `PyTorch`, by its
+    /// ending.
+    pub(in crate::model) fn cache(path: &Path) -> Result<Self, ModelError> {
+        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new(), keep_going: &|| true };
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+        let format = match ending.as_deref() {
+            Some("safetensors") => Format::Safetensors,
+            Some("npz") => Format::Npz,
+            Some("pt" | "pth" | "bin") => Format::Torch,
+            _ => {
+                let reason = "expected a name that ends in .safetensors, .npz or .pt".into();
+                return Err(ModelError::Misfit { path: path.into(), reason });
+            }
+        };
+        checkpoint.add_file(path.to_path_buf(), format, Contents::Anywhere)?;
+        Ok(checkpoint)
+    }
+
+    fn add_file(&mut self, path: PathBuf, format: Format, contents: Contents) -> Result<(), ModelError> {
+        let file = fs::open(&path).map_err(ModelError::read(&path))?;
+        let broken = |reason| {
+            // a truncated zip archive is still recognised as one, which explains nothing
+            let what = sniff::explain(&path).filter(|_| format == Format::Safetensors || !is_zip(&path));
+            ModelError::Broken { path: path.clone(), reason: what.map_or(reason, String::from) }
+        };
+        let entries = match format {
+            Format::Safetensors => {
+                let length = file.metadata().map_err(ModelError::io(&path))?.len();
+                let length = usize::try_from(length).map_err(|e| broken(e.to_string()))?;
+                safetensors_file::entries(&map(&file, &(0..length)).map_err(ModelError::io(&path))?)
+            }
+            Format::Torch => torch_file::entries(&file, contents),
+            Format::Npz => npz_file::entries(&file),
+        };
+        let entries = entries.map_err(broken)?;
+        self.add(Shard::File(file, path), entries);
+        Ok(())
+    }
+
     pub(in crate::model) fn embedded(bytes: &'static [u8]) -> Result<Self, ModelError> {
-        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new(), go_on: &|| true };
+        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new(), keep_going: &|| true };
         let broken = |reason| ModelError::Broken { path: "embedded model".into(), reason };
         checkpoint.add(Shard::Embedded(bytes), safetensors_file::entries(bytes).map_err(broken)?);
         Ok(checkpoint)
@@ -79,10 +115,10 @@ impl<'a> Checkpoint<'a> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The shape of a tensor.
+    /// The shape of a tensor; None if there is none of this name.
     ///
     /// # Errors
-    /// It is there and can't be read.
+    /// The tensor can't be read.
     pub(in crate::model) fn shape(&self, name: &str) -> Result<Option<&[usize]>, ModelError> {
         match self.tensors.get(name) {
             None => Ok(None),
@@ -91,27 +127,54 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
-    /// The values of a tensor, row-major, as f32 whatever they are stored as.
+    /// The values of a tensor, row-major, converted to f32.
     ///
     /// # Errors
-    /// It is not there, of another type, or not wanted any longer.
+    /// There is no such tensor, its type is not supported, or `keep_going` returned false.
     pub(in crate::model) fn read(&self, name: &str) -> Result<Vec<f32>, ModelError> {
-        if !(self.go_on)() {
+        self.convert(name, to_f32)
+    }
+
+    /// The values of a tensor of whole numbers, row-major.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and a number that is negative or too large for a token id.
+    pub(in crate::model) fn read_ids(&self, name: &str) -> Result<Vec<u32>, ModelError> {
+        self.convert(name, to_ids)
+    }
+
+    fn convert<T: Copy>(
+        &self,
+        name: &str,
+        convert: fn(&[u8], Dtype) -> Result<Vec<T>, String>,
+    ) -> Result<Vec<T>, ModelError> {
+        if !(self.keep_going)() {
             return Err(ModelError::Stopped);
         }
         let Some((shard, Ok(entry))) = self.tensors.get(name) else {
             return Err(ModelError::Tensors(vec![format!("  missing {name}")]));
         };
         let values = match &self.shards[*shard] {
-            Shard::Embedded(bytes) => to_f32(&bytes[entry.bytes.clone()], entry.dtype),
-            // mapped only as long as it is read, so that no file stays in memory beside the weights made of it
-            Shard::File(file, path) => to_f32(&map(file, &entry.bytes).map_err(ModelError::io(path))?, entry.dtype),
+            Shard::Embedded(bytes) => convert(&bytes[entry.bytes.clone()], entry.dtype),
+            // mapped only while it is read, so that the file does not stay in memory beside the weights
+            Shard::File(file, path) => {
+                let mapped = map(file, &entry.bytes).map_err(ModelError::io(path))?;
+                match &entry.packed {
+                    None => convert(&mapped, entry.dtype),
+                    Some(packed) => inflate(&mapped, packed).and_then(|bytes| convert(&bytes, entry.dtype)),
+                }
+            }
         };
         let values = values.map_err(|e| ModelError::Tensors(vec![format!("  {name} {e}")]))?;
         Ok(match &entry.strides {
             None => values,
-            Some(strides) => row_by_row(&values, &entry.shape, strides),
+            Some(strides) => contiguous(&values, &entry.shape, strides),
         })
+    }
+
+    /// The type of a tensor; None if there is none of this name, or it can't be read.
+    pub(in crate::model) fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.tensors.get(name)?.1.as_ref().ok().map(|entry| entry.dtype)
     }
 
     fn broken(&self, shard: usize, reason: String) -> ModelError {
@@ -123,13 +186,43 @@ impl<'a> Checkpoint<'a> {
     }
 }
 
-/// The values of a tensor in row-major order, of which neighbours along each axis lie `strides` apart.
-fn row_by_row(values: &[f32], shape: &[usize], strides: &[usize]) -> Vec<f32> {
-    let mut places = vec![0];
+/// The names of the tensors in a file of `torch.save` or `numpy.savez`; that of a tensor that was saved by itself is empty.
+///
+/// # Errors
+/// The file can't be read.
+pub fn saved_tensors(path: &Path) -> Result<Vec<String>, ModelError> {
+    Ok(Checkpoint::cache(path)?.names().map(String::from).collect())
+}
+
+/// The shape and the values of a tensor in such a file, row-major, converted to f32.
+///
+/// # Errors
+/// The file or the tensor can't be read.
+pub fn saved_tensor(path: &Path, name: &str) -> Result<(Vec<usize>, Vec<f32>), ModelError> {
+    let file = Checkpoint::cache(path)?;
+    let shape = file.shape(name)?.map(<[usize]>::to_vec).unwrap_or_default();
+    Ok((shape, file.read(name)?))
+}
+
+/// The values of a strided tensor in row-major order.
+fn contiguous<T: Copy>(values: &[T], shape: &[usize], strides: &[usize]) -> Vec<T> {
+    let mut offsets = vec![0];
     for (n, stride) in shape.iter().zip(strides) {
-        places = places.iter().flat_map(|place| (0..*n).map(move |i| place + i * stride)).collect();
+        offsets = offsets.iter().flat_map(|offset| (0..*n).map(move |i| offset + i * stride)).collect();
     }
-    places.into_iter().map(|place| values[place]).collect()
+    offsets.into_iter().map(|offset| values[offset]).collect()
+}
+
+/// The values of deflated bytes.
+fn inflate(bytes: &[u8], packed: &Packed) -> Result<Vec<u8>, String> {
+    let mut unpacked = Vec::new();
+    let most = packed.skip.saturating_add(packed.size) as u64;
+    let read = DeflateDecoder::new(bytes).take(most).read_to_end(&mut unpacked);
+    read.map_err(|e| format!("can't be unpacked: {e}"))?;
+    match unpacked.get(packed.skip..) {
+        Some(values) if values.len() == packed.size => Ok(values.to_vec()),
+        _ => Err("ends early".into()),
+    }
 }
 
 fn is_zip(path: &Path) -> bool {
@@ -144,7 +237,7 @@ fn map(file: &File, bytes: &Range<usize>) -> std::io::Result<Mmap> {
     unsafe { MmapOptions::new().offset(bytes.start as u64).len(bytes.len()).map(file) }
 }
 
-/// Values row-major, whatever they are stored as.
+/// Convert little-endian values to f32.
 fn to_f32(bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>, String> {
     match dtype {
         Dtype::F16 => Ok(widen(
@@ -188,7 +281,29 @@ fn to_f32(bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>, String> {
     }
 }
 
-/// Convert in parallel, a chunk at a time.
+/// Convert little-endian whole numbers to token ids.
+fn to_ids(bytes: &[u8], dtype: Dtype) -> Result<Vec<u32>, String> {
+    let id = |n: i64| u32::try_from(n).map_err(|_| format!("holds {n}; expected token ids, whole numbers from 0"));
+    match dtype {
+        Dtype::I64 => bytes.as_chunks::<8>().0.iter().map(|b| id(i64::from_le_bytes(*b))).collect(),
+        Dtype::I32 => bytes.as_chunks::<4>().0.iter().map(|b| id(i32::from_le_bytes(*b).into())).collect(),
+        Dtype::U32 => Ok(bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect()),
+        Dtype::F32 => {
+            // as `run --save-cache` writes them
+            let whole = |x: f32| -> Result<u32, String> {
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+                let id = x as u32;
+                #[allow(clippy::cast_precision_loss, clippy::float_cmp, reason = "exact below 2^24")]
+                let same = id as f32 == x && id < 1 << 24;
+                if same { Ok(id) } else { Err(format!("holds {x}; expected token ids, whole numbers from 0")) }
+            };
+            bytes.as_chunks::<4>().0.iter().map(|b| whole(f32::from_le_bytes(*b))).collect()
+        }
+        other => Err(format!("is stored as {other:?}; expected token ids, I64 or I32")),
+    }
+}
+
+/// Convert values of `width` bytes in parallel, in chunks.
 fn widen(bytes: &[u8], convert: impl Fn(&[u8], &mut [f32]) + Sync, width: usize) -> Vec<f32> {
     const CHUNK: usize = 1 << 14;
     let mut out = vec![0.0; bytes.len() / width];

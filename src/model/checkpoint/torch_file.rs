@@ -1,5 +1,5 @@
-//! Where tensors lie in a file that `torch.save` wrote: a zip archive with a pickle, and the values of each storage in an
-//! uncompressed entry of its own.
+//! Locates the tensors in a file of `torch.save`: a zip archive with a pickle, and one uncompressed entry for the values of
+//! each storage.
 
 use std::{
     fs::File,
@@ -10,18 +10,27 @@ use safetensors::Dtype;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::{
-    entry::{Entry, Found, is_buffer},
+    entry::{Entry, Found, MOST_TENSORS, is_buffer},
     pickle::{Id, Pickle, Value},
+    torch_tree as tree,
 };
 use crate::fs::TEXT_LIMIT;
 
-/// Tensors in a file, at most.
-const LIMIT: usize = 1 << 16;
-
 type Archive<'a> = ZipArchive<BufReader<&'a File>>;
 
-/// The tensors of a file, those without parameters left out.
-pub(super) fn entries(mut file: &File) -> Result<Vec<Found>, String> {
+/// Where a file keeps its tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contents {
+    /// In one dictionary: a model's state.
+    State,
+    /// In a dictionary or in dictionaries inside it, whose tensors are named `OUTER.INNER`.
+    Nested,
+    /// Anywhere: in dictionaries, lists, tuples and objects, named by the way to them, as in `hidden_states.3`.
+    Anywhere,
+}
+
+/// The tensors of a file, without buffers.
+pub(super) fn entries(mut file: &File, contents: Contents) -> Result<Vec<Found>, String> {
     let length = file.metadata().map_err(|e| e.to_string())?.len();
     let length = usize::try_from(length).map_err(|e| e.to_string())?;
     let mut archive = match ZipArchive::new(BufReader::new(file)) {
@@ -46,38 +55,44 @@ pub(super) fn entries(mut file: &File) -> Result<Vec<Found>, String> {
         return Err("its numbers are big-endian; expected little-endian".into());
     }
     let pickle = Pickle::read(&read(&mut archive, pickle)?).map_err(|e| format!("its pickle, {e}"))?;
-    let (mut all, mut left) = (Vec::new(), most_bytes(length));
-    for (name, value) in tensors(&pickle)?.into_iter().filter(|(name, _)| !is_buffer(name)) {
+    let (mut all, mut budget) = (Vec::new(), max_bytes(length));
+    let named = match contents {
+        Contents::State => tensors(&pickle)?.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+        Contents::Nested => nested(&pickle)?,
+        Contents::Anywhere => tree::tensors(&pickle)?,
+    };
+    let is_wanted = |name: &str| contents == Contents::Anywhere || !is_buffer(name);
+    for (name, value) in named.into_iter().filter(|(name, _)| is_wanted(name)) {
         let entry = tensor(&pickle, value).transpose().map(|tensor| {
-            let entry = tensor.and_then(|tensor| place(&mut archive, directory, tensor, length))?;
-            left = left.checked_sub(size(&entry)).ok_or("repeats far more numbers than the file holds")?;
+            let entry = tensor.and_then(|tensor| locate(&mut archive, directory, tensor, length))?;
+            budget = budget.checked_sub(size(&entry)).ok_or("repeats far more numbers than the file holds")?;
             Ok(entry)
         });
         let Some(entry) = entry else { continue };
-        if all.len() == LIMIT {
+        if all.len() == MOST_TENSORS {
             return Err("it holds more tensors than any checkpoint".into());
         }
-        all.push((name.to_string(), entry));
+        all.push((name, entry));
     }
     Ok(all)
 }
 
-/// The bytes that the tensors of a file of some bytes have together, at most. Tensors may share storages, as tied weights
-/// do, and may repeat numbers; but a short file must not stand for more memory than there is.
-fn most_bytes(length: usize) -> usize {
+/// The largest total size of the tensors in a file of `length` bytes. Tensors may share storages, as tied weights do, and may
+/// repeat numbers, but a short file must not expand without bound.
+fn max_bytes(length: usize) -> usize {
     length.saturating_mul(4).saturating_add(64 << 20)
 }
 
-/// The bytes of a tensor that lies row by row.
+/// The size of a tensor in bytes once it is contiguous.
 fn size(entry: &Entry) -> usize {
     entry.shape.iter().fold(entry.dtype.bitsize() / 8, |bytes, n| bytes.saturating_mul(*n))
 }
 
-/// The dictionary of tensors: what was saved, or a part of it under one of the names that training programs use.
+/// The dictionary of tensors: the saved object itself, or the part of it under one of the names that training programs use.
 fn tensors(pickle: &Pickle) -> Result<Vec<(&str, Id)>, String> {
     const NAMES: [&str; 3] = ["state_dict", "model", "module"];
     let mut id = pickle.root();
-    // such a part may have such a part
+    // the parts may be nested
     for _ in 0..=NAMES.len() {
         let Some(items) = pickle.dict(id) else { break };
         let named: Vec<(&str, Id)> =
@@ -91,21 +106,42 @@ fn tensors(pickle: &Pickle) -> Result<Vec<(&str, Id)>, String> {
     Err(format!("it does not hold a dictionary of tensors, itself or as `{}`", NAMES.join("`, `")))
 }
 
-/// What the pickle says of a tensor.
+/// The values of a dictionary and of the dictionaries inside it, whose keys may be numbers.
+fn nested(pickle: &Pickle) -> Result<Vec<(String, Id)>, String> {
+    let items = pickle.dict(pickle.root()).ok_or("it does not hold a dictionary")?;
+    let key = |id| pickle.text(id).map(String::from).or_else(|| pickle.size(id).map(|number| number.to_string()));
+    let mut all = Vec::new();
+    for (outer, value) in items {
+        let Some(outer) = key(*outer) else { continue };
+        match pickle.dict(*value) {
+            None => all.push((outer, *value)),
+            Some(inner) => {
+                let named = inner.iter().filter_map(|(name, value)| Some((format!("{outer}.{}", key(*name)?), *value)));
+                all.extend(named.take(MOST_TENSORS + 1));
+            }
+        }
+        if all.len() > MOST_TENSORS {
+            return Err("it holds more tensors than any checkpoint".into());
+        }
+    }
+    Ok(all)
+}
+
+/// The pickled description of a tensor.
 struct Pickled<'a> {
     dtype: Dtype,
     shape: Vec<usize>,
     strides: Vec<usize>,
-    /// The name of its storage, and where in it the tensor begins, in numbers.
+    /// The name of its storage, and the element of it at which the tensor begins.
     storage: &'a str,
     offset: usize,
 }
 
-/// The tensor that a value is, also as a parameter; None where it is something else.
+/// The tensor, or the parameter's tensor, that a value describes; None if it describes something else.
 fn tensor(pickle: &Pickle, mut value: Id) -> Result<Option<Pickled<'_>>, String> {
-    // a parameter in a tensor's subclass is as deep as it gets
+    // the deepest nesting is a parameter in a subclass of Tensor
     for _ in 0..4 {
-        let Value::Call { function, arguments } = pickle.get(value) else { return Ok(None) };
+        let Value::Call { function, arguments, .. } = pickle.get(value) else { return Ok(None) };
         let (Some((module, name)), Some(arguments)) = (pickle.class(*function), pickle.tuple(*arguments)) else {
             return Ok(None);
         };
@@ -128,12 +164,12 @@ fn tensor(pickle: &Pickle, mut value: Id) -> Result<Option<Pickled<'_>>, String>
 
 const UNKNOWN: &str = "is not pickled as PyTorch does it";
 
-/// The tensor of a call of `torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, ...)`.
+/// The tensor that `torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, ...)` would return.
 fn rebuilt<'a>(pickle: &'a Pickle, arguments: &[Id]) -> Result<Pickled<'a>, String> {
     let known = || -> Option<Result<Pickled<'a>, String>> {
         let [storage, offset, shape, strides, rest @ ..] = arguments else { return None };
-        // values that are to be negated or conjugated when they are read
-        if rest.get(2).is_some_and(|marks| pickle.dict(*marks).is_some_and(|marks| !marks.is_empty())) {
+        // flags for values to negate or conjugate on reading
+        if rest.get(2).is_some_and(|flags| pickle.dict(*flags).is_some_and(|flags| !flags.is_empty())) {
             return Some(Err(
                 "has its values negated or conjugated on reading; save it with .resolve_neg().clone()".into()
             ));
@@ -165,7 +201,7 @@ fn rebuilt<'a>(pickle: &'a Pickle, arguments: &[Id]) -> Result<Pickled<'a>, Stri
     known().unwrap_or_else(|| Err(UNKNOWN.into()))
 }
 
-/// An entry of the archive, which checks its checksum. What an entry of text is packed from is bounded, too.
+/// The bytes of an archive entry, at most [`TEXT_LIMIT`] once decompressed. The archive verifies its checksum.
 fn read(archive: &mut Archive<'_>, name: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let entry = archive.by_name(name).map_err(|e| format!("{name}: {e}"))?;
@@ -173,15 +209,15 @@ fn read(archive: &mut Archive<'_>, name: &str) -> Result<Vec<u8>, String> {
     if bytes.len() as u64 > TEXT_LIMIT { Err(format!("{name} is larger than any checkpoint's")) } else { Ok(bytes) }
 }
 
-/// Where a tensor lies in a file of a length.
-fn place(archive: &mut Archive<'_>, directory: &str, tensor: Pickled<'_>, length: usize) -> Result<Entry, String> {
+/// The position of a tensor in a file of `length` bytes.
+fn locate(archive: &mut Archive<'_>, directory: &str, tensor: Pickled<'_>, length: usize) -> Result<Entry, String> {
     let Pickled { dtype, shape, strides, storage, offset } = tensor;
     let name = format!("{directory}/{storage}");
     let storage = archive.by_name(&name).map_err(|e| format!("{name}: {e}"))?;
     if storage.compression() != CompressionMethod::Stored {
-        return Err("is compressed; torch.save does not".into());
+        return Err("is compressed; torch.save does not compress".into());
     }
-    let start = storage.data_start().ok_or("its place in the archive is not known")?;
+    let start = storage.data_start().ok_or("its position in the archive is unknown")?;
     let width = dtype.bitsize() / 8;
     let bytes = || {
         let start = usize::try_from(start).ok()?;
@@ -192,12 +228,12 @@ fn place(archive: &mut Archive<'_>, directory: &str, tensor: Pickled<'_>, length
     };
     let bytes = bytes().ok_or_else(|| format!("{shape:?} does not lie in its storage of {} bytes", storage.size()))?;
     let strides = (!is_contiguous(&shape, &strides)).then_some(strides);
-    Ok(Entry { dtype, shape, bytes, strides })
+    Ok(Entry { dtype, shape, bytes, strides, packed: None })
 }
 
-/// How many numbers lie between the first and the last one of a tensor, both included.
+/// The number of elements from the first to the last of a tensor, both included; None if it overflows.
 fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
-    // however often numbers are repeated, they can be counted
+    // the element count must not overflow either, even if strides of 0 repeat elements
     let count = shape.iter().try_fold(1usize, |count, n| count.checked_mul(*n))?;
     if count == 0 {
         return Some(0);
@@ -205,7 +241,7 @@ fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
     shape.iter().zip(strides).try_fold(1usize, |span, (n, stride)| span.checked_add((n - 1).checked_mul(*stride)?))
 }
 
-/// Whether the numbers lie row by row.
+/// Whether the elements are contiguous in row-major order.
 fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
     let mut expected = 1usize;
     shape.iter().zip(strides).rev().all(|(n, stride)| {
@@ -223,24 +259,25 @@ mod tests {
 
     use super::*;
 
-    /// The tensors of a file with a pickle and one storage, of 8 bytes.
+    /// The tensors of a file with this pickle and one storage of 8 bytes.
     fn found(pickle: &[u8]) -> Result<Vec<Found>, String> {
         let mut archive = ZipWriter::new(tempfile::tempfile().unwrap());
         for (name, bytes) in [("archive/data.pkl", pickle), ("archive/data/0", &[0; 8])] {
             archive.start_file(name, SimpleFileOptions::default()).unwrap();
             archive.write_all(bytes).unwrap();
         }
-        entries(&archive.finish().unwrap())
+        entries(&archive.finish().unwrap(), Contents::State)
     }
 
-    /// Instructions that make a tensor of f16, in a storage of a name.
+    /// The instructions for an f16 tensor in a named storage.
     fn tensor(storage: &str, shape: &str, strides: &str) -> String {
         let class = "ctorch\nHalfStorage\n";
         let storage = format!("(Vstorage\n{class}V{storage}\nVcpu\nI4\ntQ");
         format!("ctorch._utils\n_rebuild_tensor_v2\n({storage}I0\n{shape}{strides}I00\n}}tR")
     }
 
-    /// A pickle of one tensor under a name, again and again, each time at the cost of what it takes to recall both.
+    /// A pickle that maps a name to a tensor `times` times; each repetition takes only the bytes to recall both from the
+    /// memo.
     fn repeated(name: &str, tensor: &str, times: usize) -> Vec<u8> {
         let mut pickle = format!("}}V{name}\np0\n0{tensor}p1\n0").into_bytes();
         pickle.extend(b"h\x00h\x01s".repeat(times));
@@ -249,13 +286,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_pickle_repeats_at_no_cost_is_bounded() {
+    fn repeated_tensors_and_names_are_bounded() {
         let (shape, strides) = ("(I2\nI2\nt", "(I2\nI1\nt");
         let plain = tensor("0", shape, strides);
         let tensors = found(&repeated("w", &plain, 3)).unwrap();
         assert!(tensors.iter().all(|(name, entry)| name == "w" && entry.as_ref().unwrap().shape == [2, 2]));
         assert!(found(&repeated("w", &plain, 1 << 17)).err().unwrap().contains("more tensors than any checkpoint"));
-        // a long name, a storage's, and a long shape, each in many tensors
+        // a long tensor name, storage name and shape, each in many tensors
         let long = "x".repeat(1 << 12);
         assert!(found(&repeated(&long, &plain, 1000)).unwrap().is_empty());
         let axes = format!("({}t", "I1\n".repeat(1 << 10));
@@ -266,7 +303,21 @@ mod tests {
     }
 
     #[test]
-    fn tensors_that_share_a_storage_come_to_no_more_than_memory_has() {
+    fn nested_dictionaries_name_their_tensors_by_both_keys() {
+        let (shape, strides) = ("(I2\nI2\nt", "(I2\nI1\nt");
+        let inner = format!("}}I3\n{}s", tensor("0", shape, strides));
+        let pickle = format!("}}VJ\n{inner}sVn\nI7\ns.");
+        let mut archive = ZipWriter::new(tempfile::tempfile().unwrap());
+        for (name, bytes) in [("archive/data.pkl", pickle.as_bytes()), ("archive/data/0", &[0; 8])] {
+            archive.start_file(name, SimpleFileOptions::default()).unwrap();
+            archive.write_all(bytes).unwrap();
+        }
+        let tensors = entries(&archive.finish().unwrap(), Contents::Nested).unwrap();
+        assert!(matches!(&tensors[..], [(name, Ok(entry))] if name == "J.3" && entry.shape == [2, 2]));
+    }
+
+    #[test]
+    fn tensors_that_share_a_storage_are_bounded_in_total() {
         let huge = tensor("0", "(I4194304\nI4194304\nt", "(I0\nI0\nt");
         let tensors = found(&repeated("w", &huge, 1)).unwrap();
         assert!(tensors[0].1.as_ref().is_err_and(|reason| reason.contains("far more numbers than the file holds")));

@@ -1,28 +1,28 @@
-//! LayerNorm in its two steps: the divisor, and what comes of it.
+//! LayerNorm in two steps: the scale, and the normalised values.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{here, row_of, values, with_rows};
+use super::{is_supported, row_of, values, with_rows};
 
-/// Rows that a thread does at once, at least.
+/// The fewest rows that a thread does at once.
 const PART: usize = 8;
 
-/// `sqrt(variance + eps)` over the last axis, which becomes an axis of one. Infinite where a square passes f32, NaN where
-/// something is infinite or NaN, as in torch.
+/// `sqrt(variance + eps)` over the last axis, which keeps length 1. As in torch, infinite if a square overflows f32, and
+/// NaN if an input is infinite or NaN.
 pub(in crate::model) fn scale(x: &Tensor, eps: f64) -> Result<Tensor> {
-    if here(x) {
+    if is_supported(x) {
         return x.contiguous()?.apply_op1_no_bwd(&Scale { eps });
     }
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     (centred.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()
 }
 
-/// `(x - mean) / scale` over the last axis, whatever the scale: by 0 it is infinite, or NaN where `x` is the mean; by
-/// infinity 0.
+/// `(x - mean) / scale` over the last axis, for any scale: a scale of 0 gives infinity, or NaN where `x` is the mean; an
+/// infinite one gives 0.
 pub(in crate::model) fn normalize(x: &Tensor, scale: &Tensor) -> Result<Tensor> {
-    if here(x) {
+    if is_supported(x) {
         return x.contiguous()?.apply_op2_no_bwd(&scale.contiguous()?, &Normalize);
     }
     let rows = x.dim(0)?.max(scale.dim(0)?);
@@ -72,7 +72,7 @@ impl CustomOp2 for Normalize {
         let (x, scale) = (values(x, x_at)?, values(scale, scale_at)?);
         let mut shape = x_at.dims().to_vec();
         let width = shape.last().copied().unwrap_or(1);
-        // vectors in a row of the batch
+        // the number of vectors in a row of the batch
         let each = scale.len() / have_scale.max(1);
         shape[0] = have_x.max(have_scale);
         let mut out = vec![0.0; shape.iter().product()];
@@ -122,10 +122,10 @@ impl WithSimd for Divide<'_> {
     }
 }
 
-/// Lanes of a sum.
+/// The lanes of [`sum`].
 pub(super) const SUMMED: usize = 32;
 
-/// The sum over a vector, in several lanes: faster, and more exact than one after another.
+/// The sum of `f` over a vector, in several lanes, which is faster and more exact than sequential summation.
 #[inline(always)]
 pub(super) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; SUMMED];
@@ -152,9 +152,9 @@ mod tests {
 
     use super::{super::same, *};
 
-    /// What torch 2.15 gives: input, its scale with eps 1e-5, and what it becomes by that scale, by 0, infinity and -0.5.
+    /// Results of torch 2.15: input, its scale with eps 1e-5, and the input normalised by that scale, 0, infinity and -0.5.
     #[test]
-    fn extreme_inputs_and_scales_are_as_in_torch() {
+    fn extreme_inputs_and_scales_give_what_torch_gives() {
         let (inf, nan, root, tiny) = (f32::INFINITY, f32::NAN, 1e-5f32.sqrt(), f32::from_bits(1 << 9));
         let cases = [
             ([inf, 0.0, 0.0, 0.0], nan, [[nan; 4], [nan, -inf, -inf, -inf], [nan; 4], [nan, inf, inf, inf]]),

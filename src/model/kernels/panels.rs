@@ -1,30 +1,29 @@
-//! A weight as products read it. Its outputs lie side by side in panels as wide as two registers, and a panel holds the
-//! numbers of one input after those of the one before: a product reads the weight in one stream from beginning to end, and
-//! what is read serves a group of rows at once.
+//! Weights in the layout of the product kernel. A panel holds as many outputs as fit two registers, input by input, so a
+//! product reads the weight in one stream from beginning to end, and each load serves a group of rows.
 //!
-//! Every output is summed up in the order of the inputs, whatever the number of rows: so what is computed again for some
-//! positions alone, or in a batch, is equal to the bit.
+//! Every output is summed in the order of the inputs, whatever the number of rows, so results recomputed for some
+//! positions only, or in a batch, are bitwise equal.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::LANES;
 
-/// Registers that a panel is wide.
+/// The width of a panel in registers.
 pub(super) const WIDE: usize = 2;
 
-/// Rows that are multiplied at once, where there are 32 registers and where there are 16.
+/// Rows multiplied at once with 32 registers, and with 16.
 pub(super) const GROUP: usize = 8;
 const SMALL_GROUP: usize = 6;
 
-/// Numbers of the input that stay in the second cache while panels go by.
+/// The number of input values that fit the second-level cache.
 const BLOCK: usize = 1 << 17;
 
-/// Panels that a thread does at once, at most, and how many times each thread is to have something to do.
+/// The most panels that a thread does at once, and the fewest parts per thread.
 const PART: usize = 4;
-const TURNS: usize = 3;
+const PARTS_PER_THREAD: usize = 3;
 
-/// A weight `[out, in]`, as `[panel][in][width]`; the last panel is filled up with zeros.
+/// A weight `[out, in]` stored as `[panel][in][width]`; zeros fill the last panel.
 pub(super) struct Panels {
     values: Vec<f32>,
     out: usize,
@@ -33,16 +32,16 @@ pub(super) struct Panels {
 }
 
 impl Panels {
-    /// Of a weight `[out, in]`, in the memory where it lies if its outputs fill all panels.
+    /// Convert a weight `[out, in]`, in place if its outputs fill all panels.
     pub fn new(mut values: Vec<f32>, d_in: usize) -> Self {
-        let (arch, width, out) = (Arch::new(), Fit::here().width, values.len() / d_in);
+        let (arch, width, out) = (Arch::new(), Fit::of_this_cpu().width, values.len() / d_in);
         let filled = out.next_multiple_of(width) * d_in;
         values.reserve_exact(filled - values.len());
         values.resize(filled, 0.0);
         values.par_chunks_mut(width * d_in).for_each_init(Vec::new, |rows, panel| {
             rows.clear();
             rows.extend_from_slice(panel);
-            arch.dispatch(Turn { rows, stride: d_in, n: width, out: panel, width });
+            arch.dispatch(Transpose { rows, stride: d_in, n: width, out: panel, width });
         });
         Self { values, out, d_in, width }
     }
@@ -51,40 +50,50 @@ impl Panels {
         (self.out, self.d_in)
     }
 
-    /// What one output reads: `[in]`.
+    /// Outputs of a panel.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// `[panel][in][width]`
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The weights of one output: `[in]`.
     pub fn row(&self, at: usize) -> Vec<f32> {
         let panel = &self.values[at / self.width * self.width * self.d_in..];
         panel.iter().skip(at % self.width).step_by(self.width).take(self.d_in).copied().collect()
     }
 
-    /// The weight as it was: `[out, in]`.
+    /// The weight in its original layout: `[out, in]`.
     pub fn rows(&self) -> Vec<f32> {
         (0..self.out).into_par_iter().flat_map_iter(|at| self.row(at)).collect()
     }
 
-    /// `x` `[rows, in]`; returns `[rows, out]`.
+    /// `x · weightᵀ + bias`, with `x` `[rows, in]`; returns `[rows, out]`.
     pub fn multiply(&self, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
         let &Self { out, d_in, width, .. } = self;
         if d_in == 0 || x.is_empty() || out == 0 {
             return vec![];
         }
-        let (arch, rows, group) = (Arch::new(), x.len() / d_in, Fit::here().group);
-        let mut turned = vec![0.0; x.len()];
-        turned.par_chunks_mut(group * d_in).zip(x.par_chunks(group * d_in)).for_each(|(out, rows)| {
+        let (arch, rows, group) = (Arch::new(), x.len() / d_in, Fit::of_this_cpu().group);
+        let mut transposed = vec![0.0; x.len()];
+        transposed.par_chunks_mut(group * d_in).zip(x.par_chunks(group * d_in)).for_each(|(out, rows)| {
             let n = rows.len() / d_in;
-            arch.dispatch(Turn { rows, stride: d_in, n, out, width: n });
+            arch.dispatch(Transpose { rows, stride: d_in, n, out, width: n });
         });
         let mut product = vec![0.0; rows * out];
-        // the same columns of every row to each part
+        // each part computes the same columns of every row
         let panels = out.div_ceil(width);
-        let part = (panels / (rayon::current_num_threads() * TURNS)).clamp(1, PART) * width;
+        let part = (panels / (rayon::current_num_threads() * PARTS_PER_THREAD)).clamp(1, PART) * width;
         let mut parts: Vec<Vec<&mut [f32]>> = (0..out.div_ceil(part)).map(|_| Vec::with_capacity(rows)).collect();
         for row in product.chunks_mut(out) {
             for (part, columns) in parts.iter_mut().zip(row.chunks_mut(part)) {
                 part.push(columns);
             }
         }
-        let x = &turned;
+        let x = &transposed;
         parts.into_par_iter().zip(self.values.par_chunks(part * d_in)).enumerate().for_each(|(number, (out, w))| {
             let bias = bias.map(|bias| &bias[number * part..]);
             arch.dispatch(Part { x, w, bias, out, d_in, width, group });
@@ -93,17 +102,17 @@ impl Panels {
     }
 }
 
-/// What fits the registers of this processor.
+/// The tile size that fits the registers of this processor.
 #[derive(Clone, Copy)]
 pub(super) struct Fit {
     /// Outputs in a panel.
     pub width: usize,
-    /// Rows that are multiplied at once.
+    /// Rows multiplied at once.
     pub group: usize,
 }
 
 impl Fit {
-    pub fn here() -> Self {
+    pub fn of_this_cpu() -> Self {
         struct Ask;
         impl WithSimd for Ask {
             type Output = Fit;
@@ -118,11 +127,11 @@ impl Fit {
     }
 }
 
-/// Columns read at once.
-const TURNED: usize = 8;
+/// Columns transposed at once.
+const SQUARE: usize = 8;
 
-/// `n` rows, each `stride` numbers after the one before, turned to `[in][width]`; what is wider than `n` is left alone.
-pub(super) struct Turn<'a> {
+/// Transposes `n` rows, `stride` values apart, to `[in][width]`. Columns beyond `n` stay unchanged.
+pub(super) struct Transpose<'a> {
     pub rows: &'a [f32],
     pub stride: usize,
     pub n: usize,
@@ -130,15 +139,15 @@ pub(super) struct Turn<'a> {
     pub width: usize,
 }
 
-impl WithSimd for Turn<'_> {
+impl WithSimd for Transpose<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         match (self.n, self.width) {
-            (32, 32) => self.turn::<32>(),
-            (16, 16) => self.turn::<16>(),
-            (8, 8) => self.turn::<8>(),
+            (32, 32) => self.transpose::<32>(),
+            (16, 16) => self.transpose::<16>(),
+            (8, 8) => self.transpose::<8>(),
             _ => {
                 for (at, row) in self.rows.chunks(self.stride).take(self.n).enumerate() {
                     self.out[at..].iter_mut().step_by(self.width).zip(row).for_each(|(out, x)| *out = *x);
@@ -148,24 +157,24 @@ impl WithSimd for Turn<'_> {
     }
 }
 
-impl Turn<'_> {
-    /// `N` rows: small squares of numbers, turned in registers.
+impl Transpose<'_> {
+    /// `N` rows, in squares that are transposed in registers.
     #[inline(always)]
-    fn turn<const N: usize>(self) {
+    fn transpose<const N: usize>(self) {
         let mut rows: [&[f32]; N] = [&[]; N];
         let d_in = self.out.len() / N;
         for (at, row) in self.rows.chunks(self.stride).take(N).enumerate() {
             rows[at] = &row[..d_in];
         }
-        for (number, out) in self.out.chunks_mut(N * TURNED).enumerate() {
-            let first = number * TURNED;
+        for (number, out) in self.out.chunks_mut(N * SQUARE).enumerate() {
+            let first = number * SQUARE;
             let out = out.as_chunks_mut::<N>().0;
-            if let Ok(out) = <&mut [[f32; N]; TURNED]>::try_from(&mut *out) {
-                let mut square = [[0.0; TURNED]; N];
+            if let Ok(out) = <&mut [[f32; N]; SQUARE]>::try_from(&mut *out) {
+                let mut square = [[0.0; SQUARE]; N];
                 for row in 0..N {
-                    square[row].copy_from_slice(&rows[row][first..first + TURNED]);
+                    square[row].copy_from_slice(&rows[row][first..first + SQUARE]);
                 }
-                for at in 0..TURNED {
+                for at in 0..SQUARE {
                     for row in 0..N {
                         out[at][row] = square[row][at];
                     }
@@ -201,7 +210,7 @@ macro_rules! with_count {
 }
 pub(super) use with_count;
 
-/// Adds the products of `M` rows `[in][M]` with a panel `[in][width]`, input by input.
+/// Add the products of `M` rows `[in][M]` with a panel `[in][width]` to `sums`, input by input.
 #[inline(always)]
 pub(super) fn tile<S: Simd, const M: usize>(simd: S, x: &[f32], w: &[f32], sums: &mut [[S::f32s; WIDE]; M]) {
     let mut kept = *sums;
@@ -216,11 +225,11 @@ pub(super) fn tile<S: Simd, const M: usize>(simd: S, x: &[f32], w: &[f32], sums:
     *sums = kept;
 }
 
-/// Some columns of the product, of all rows.
+/// Some columns of the product, for all rows.
 struct Part<'a> {
     /// `[group][in][row]`
     x: &'a [f32],
-    /// Panels.
+    /// Panels: `[panel][in][width]`.
     w: &'a [f32],
     bias: Option<&'a [f32]>,
     out: Vec<&'a mut [f32]>,
@@ -247,7 +256,7 @@ impl WithSimd for Part<'_> {
 }
 
 impl Part<'_> {
-    /// A panel's outputs of `M` rows, from row `first` on.
+    /// The outputs of one panel for `M` rows from `first` on.
     #[inline(always)]
     fn rows<S: Simd, const M: usize>(&mut self, simd: S, panel: usize, first: usize) {
         let &mut Self { d_in, width, .. } = self;

@@ -6,22 +6,22 @@ use rayon::prelude::*;
 
 use super::{
     LANES,
-    attention::{ByHead, QUERIES, shared},
-    here,
-    panels::{Fit, Turn, WIDE, tile, with_count},
+    heads::{ByHead, QUERIES, shared},
+    is_supported,
+    panels::{Fit, Transpose, WIDE, tile, with_count},
     row_of, with_rows,
 };
 
-/// Scores of a head that stay in the second cache, about.
+/// About how many scores fit the second-level cache.
 const SCORES: usize = 1 << 16;
 
 /// Causal attention scores: `q · k / sqrt(d_head)`, and -inf for keys after their query.
 ///
 /// # Shapes
-/// `q`: `[batch, query, head, d_head]`, of the last positions; `k`: `[batch, key, head, d_head]`, of all; returns
+/// `q`: `[batch, query, head, d_head]`, the last positions; `k`: `[batch, key, head, d_head]`, all positions; returns
 /// `[batch, head, query, key]`.
 pub(in crate::model) fn scores(q: &Tensor, k: &Tensor) -> Result<Tensor> {
-    if here(q) {
+    if is_supported(q) {
         return q.contiguous()?.apply_op2_no_bwd(&k.contiguous()?, &Scores);
     }
     let (queries, keys, rows) = (q.dim(1)?, k.dim(1)?, q.dim(0)?.max(k.dim(0)?));
@@ -38,7 +38,7 @@ fn root(d_head: usize) -> f64 {
     (d_head as f64).sqrt()
 }
 
-/// Queries and keys, the latter as products read a weight: `[batch, head, panel, d_head, width]`.
+/// Queries, and keys in the layout of a weight: `[batch, head, panel, d_head, width]`.
 pub(super) struct Pairs<'a> {
     pub q: ByHead<'a>,
     pub rows: usize,
@@ -50,30 +50,30 @@ pub(super) struct Pairs<'a> {
 
 impl<'a> Pairs<'a> {
     pub fn new(q: ByHead<'a>, k: ByHead<'_>) -> Self {
-        let (arch, fit) = (Arch::new(), Fit::here());
+        let (arch, fit) = (Arch::new(), Fit::of_this_cpu());
         let (panel, in_head) = (k.d_head * fit.width, k.n_pos.div_ceil(fit.width));
         let mut panels = vec![0.0; k.rows * k.heads * in_head * panel];
         panels.par_chunks_mut(panel.max(1)).with_min_len(8).enumerate().for_each(|(at, out)| {
             let (row, head, first) = (at / in_head / k.heads, at / in_head % k.heads, at % in_head * fit.width);
             let n = fit.width.min(k.n_pos - first);
             let rows = k.from(row, head, first);
-            arch.dispatch(Turn { rows, stride: k.width(), n, out, width: fit.width });
+            arch.dispatch(Transpose { rows, stride: k.width(), n, out, width: fit.width });
         });
         Self { q, rows: q.rows.max(k.rows), keys: k.n_pos, panels, panel_rows: k.rows, fit }
     }
 
-    /// Keys that a query sees.
+    /// The number of keys that a query sees.
     pub fn seen(&self, query: usize) -> usize {
         self.keys - self.q.n_pos + query + 1
     }
 
-    /// Queries that are done together, as far as there are enough of them for all threads.
+    /// How many queries to compute together, so that every thread gets some.
     pub fn together(&self) -> usize {
         let most = (SCORES / self.keys.max(1)).clamp(1, QUERIES);
         shared(self.q.n_pos, most).next_multiple_of(self.fit.group)
     }
 
-    /// A head's panels that hold the first `seen` keys.
+    /// The panels of a head that contain the first `seen` keys.
     fn panels(&self, row: usize, head: usize, seen: usize) -> &[f32] {
         let panel = self.q.d_head * self.fit.width;
         let each = self.keys.div_ceil(self.fit.width) * panel;
@@ -82,39 +82,39 @@ impl<'a> Pairs<'a> {
     }
 }
 
-/// The scores of some queries of one head, in rows of `width` keys.
-pub(super) struct Scored<'a> {
+/// The scores of some queries of one head, as `[query, key]` with `width` keys in a row.
+pub(super) struct ScoreTile<'a> {
     pub pairs: &'a Pairs<'a>,
     pub row: usize,
     pub head: usize,
     pub first: usize,
-    /// The queries, turned: `[group][d_head][query]`.
-    pub turned: &'a mut Vec<f32>,
+    /// The queries, transposed: `[group][d_head][query]`.
+    pub transposed: &'a mut Vec<f32>,
     pub out: &'a mut [f32],
     pub width: usize,
 }
 
-impl WithSimd for Scored<'_> {
+impl WithSimd for ScoreTile<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { pairs, row, head, first, turned, out, width } = self;
+        let Self { pairs, row, head, first, transposed, out, width } = self;
         let Pairs { q, fit, .. } = pairs;
         let (count, d_head) = (out.len() / width, q.d_head);
-        turned.resize(count * d_head, 0.0);
-        for (number, out) in turned.chunks_mut(fit.group * d_head).enumerate() {
+        transposed.resize(count * d_head, 0.0);
+        for (number, out) in transposed.chunks_mut(fit.group * d_head).enumerate() {
             let rows = q.from(row, head, first + number * fit.group);
             let n = out.len() / d_head;
-            Turn { rows, stride: q.width(), n, out, width: n }.with_simd(simd);
+            Transpose { rows, stride: q.width(), n, out, width: n }.with_simd(simd);
         }
         let panels = pairs.panels(row, head, pairs.seen(first + count - 1));
         for (number, w) in panels.chunks_exact(d_head * fit.width).enumerate() {
             let from = number * fit.width;
             for at in (0..count).step_by(fit.group) {
-                let (x, out) = (&turned[at * d_head..], &mut out[at * width + from..]);
+                let (x, out) = (&transposed[at * d_head..], &mut out[at * width + from..]);
                 let columns = fit.width.min(width - from);
-                with_count!(fit.group.min(count - at), M => scored::<S, M>(simd, x, w, d_head, out, columns, width));
+                with_count!(fit.group.min(count - at), M => score_panel::<S, M>(simd, x, w, d_head, out, columns, width));
             }
         }
         for (number, out) in out.chunks_exact_mut(width).enumerate() {
@@ -125,7 +125,7 @@ impl WithSimd for Scored<'_> {
 
 /// The scores of `M` queries and a panel of keys.
 #[inline(always)]
-fn scored<S: Simd, const M: usize>(
+fn score_panel<S: Simd, const M: usize>(
     simd: S,
     x: &[f32],
     w: &[f32],
@@ -162,8 +162,8 @@ impl CustomOp2 for Scores {
         let matrices = out.par_chunks_mut((queries * keys).max(1)).enumerate();
         matrices.for_each(|(at, out)| {
             let (row, head) = (at / heads, at % heads);
-            out.par_chunks_mut(together * keys).enumerate().for_each_init(Vec::new, |turned, (number, out)| {
-                arch.dispatch(Scored { pairs, row, head, first: number * together, turned, out, width: keys });
+            out.par_chunks_mut(together * keys).enumerate().for_each_init(Vec::new, |transposed, (number, out)| {
+                arch.dispatch(ScoreTile { pairs, row, head, first: number * together, transposed, out, width: keys });
             });
         });
         Ok((CpuStorage::F32(out), (pairs.rows, heads, queries, keys).into()))

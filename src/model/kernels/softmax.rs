@@ -1,4 +1,4 @@
-//! Softmax, and what has none.
+//! Softmax, with rows for which it is undefined.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,27 +6,30 @@ use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{here, norm::sum, values};
+use super::{is_supported, norm::sum, values};
 
-/// Softmax over the last axis. A row that has none, because all of it is -inf or something is NaN or +inf, becomes 0; returns
-/// how many there were.
+/// Softmax over the last axis. It is undefined for a row that is all -inf or contains NaN or +inf: such a row becomes 0. Also
+/// returns the number of these rows. Computed in f32, whatever the type of the scores.
 ///
-/// With `d` how far a number lies below its row's largest, the error of its share is at most `8 + d` times 2⁻²⁴ of it, as far
-/// as `d` is below 87; beyond that the share is 0.
+/// For a value that is `d` below the largest of its row, the relative error is at most `(8 + d) 2⁻²⁴` if `d < 87`;
+/// otherwise the result is 0.
 pub(in crate::model) fn softmax(scores: &Tensor) -> Result<(Tensor, usize)> {
-    if here(scores) {
+    let dtype = scores.dtype();
+    let scores = scores.contiguous()?.to_dtype(DType::F32)?;
+    if is_supported(&scores) {
         let undefined = AtomicUsize::new(0);
-        let pattern = scores.contiguous()?.apply_op1_no_bwd(&Softmax { undefined: &undefined })?;
-        return Ok((pattern, undefined.into_inner()));
+        let pattern = scores.apply_op1_no_bwd(&Softmax { undefined: &undefined })?;
+        return Ok((pattern.to_dtype(dtype)?, undefined.into_inner()));
     }
-    let pattern = candle_nn::ops::softmax_last_dim(&scores.contiguous()?)?;
+    let powers = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
+    let pattern = powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?;
     let undefined = pattern.ne(&pattern)?;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of rows")]
     let rows = undefined.to_dtype(DType::F32)?.max(D::Minus1)?.sum_all()?.to_scalar::<f32>()? as usize;
     if rows == 0 {
-        return Ok((pattern, 0));
+        return Ok((pattern.to_dtype(dtype)?, 0));
     }
-    Ok((undefined.where_cond(&pattern.zeros_like()?, &pattern)?, rows))
+    Ok((undefined.where_cond(&pattern.zeros_like()?, &pattern)?.to_dtype(dtype)?, rows))
 }
 
 struct Softmax<'a> {
@@ -45,7 +48,7 @@ impl CustomOp1 for Softmax<'_> {
         let arch = Arch::new();
         let few = (4096 / width).max(1);
         out.par_chunks_mut(width).with_min_len(few).for_each(|x| {
-            if !arch.dispatch(Exponents(x)) {
+            if !arch.dispatch(SoftmaxInPlace(x)) {
                 self.undefined.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -53,10 +56,10 @@ impl CustomOp1 for Softmax<'_> {
     }
 }
 
-/// The softmax of one vector in its place; whether it has one.
-pub(super) struct Exponents<'a>(pub &'a mut [f32]);
+/// The softmax of one row, in place. Returns whether it is defined.
+pub(super) struct SoftmaxInPlace<'a>(pub &'a mut [f32]);
 
-impl WithSimd for Exponents<'_> {
+impl WithSimd for SoftmaxInPlace<'_> {
     type Output = bool;
 
     #[inline(always)]
@@ -74,7 +77,7 @@ impl WithSimd for Exponents<'_> {
             *x = exp(*x - most);
         }
         let total = sum(self.0, |x| x);
-        // NaN where something was, or where the largest is infinite
+        // NaN if an input is NaN or the largest is infinite
         if !(total > 0.0 && total < f32::INFINITY) {
             self.0.fill(0.0);
             return false;
@@ -86,15 +89,15 @@ impl WithSimd for Exponents<'_> {
     }
 }
 
-/// e to the power of a number that is at most 0, or NaN.
+/// `e^x` for `x <= 0` or NaN.
 ///
-/// By powers of two: `e^x = 2^n e^r` with `|r| <= ln 2 / 2`, and Taylor's series for the rest. From -87 to 0 within 1 ulp of
-/// the exact value; below, where that nears the smallest normal number, it is 0. No branches, so that it is done many at a time.
+/// `e^x = 2^n e^r` with `|r| <= ln 2 / 2`, and Taylor's series for `e^r`. Within 1 ulp from -87 to 0; below -87, near the
+/// smallest normal number, 0. Free of branches, so that it vectorises.
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "n is between -126 and 0")]
 pub(super) fn exp(x: f32) -> f32 {
     const LOWEST: f32 = -87.0;
-    // ln 2 in two parts, the first exact in few bits
+    // ln 2 in two parts, the first with few bits
     const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
     let bound = x.max(LOWEST);
     let n = (bound * std::f32::consts::LOG2_E).round_ties_even();
@@ -119,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// The largest error of every `step`th number from -87 to 0, in ulps of the result.
+    /// The largest error over every `step`th number from -87 to 0, in ulps, and where it occurs.
     fn worst(step: usize) -> (f64, f32) {
         let mut worst = (0.0, 0.0);
         for bits in ((-0.0f32).to_bits()..=(-87.0f32).to_bits()).step_by(step) {
@@ -136,7 +139,7 @@ mod tests {
 
     #[test]
     #[allow(clippy::float_cmp, reason = "exact")]
-    fn the_exponential_is_within_an_ulp() {
+    fn the_exponential_is_within_one_ulp() {
         let (error, x) = worst(1009);
         assert!(error <= 1.0, "{error:.2} ulps at {x:e}");
         for x in [-87.1, -100.0, f32::MIN, f32::NEG_INFINITY] {
@@ -148,13 +151,13 @@ mod tests {
 
     #[test]
     #[ignore = "a billion numbers"]
-    fn the_exponential_of_every_number_is_within_an_ulp() {
+    fn the_exponential_of_every_number_is_within_one_ulp() {
         let (error, x) = worst(1);
         println!("{error:.3} ulps at {x:e}");
         assert!(error <= 1.0, "{error:.2} ulps at {x:e}");
     }
 
-    /// The definition, in f64 but for the difference from the largest; None where there is none.
+    /// The definition in f64; None if undefined.
     fn softmax_of(x: &[f32]) -> Option<Vec<f64>> {
         let most = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         if x.iter().any(|x| x.is_nan()) || most.is_infinite() {
@@ -165,7 +168,7 @@ mod tests {
         Some(powers.into_iter().map(|power| power / total).collect())
     }
 
-    /// Numbers as scores have them, of every size, and now and then what is none.
+    /// Typical scores, numbers of any size, and a few infinities and NaN.
     fn number() -> impl Strategy<Value = f32> {
         prop_oneof![
             40 => -100.0f32..100.0,

@@ -15,18 +15,20 @@ pub struct Activation {
     pub class: &'static str,
     pub words: Nonlinearity,
     apply: fn(&Tensor) -> Result<Tensor>,
+    /// Its derivative.
+    slope: fn(&Tensor) -> Result<Tensor>,
 }
 
-/// Those that both Hugging Face and TransformerLens compute for GPT-NeoX, the usual one first.
+/// Those that both Hugging Face and TransformerLens support for GPT-NeoX, the usual one first.
 #[rustfmt::skip]
 pub static ACTIVATIONS: [Activation; 7] = [
-    Activation { name: "gelu", act_fn: "gelu", class: "GELUActivation", words: GELU, apply: kernels::gelu },
-    Activation { name: "gelu_new", act_fn: "gelu_new", class: "NewGELUActivation", words: TANH_GELU, apply: kernels::tanh_gelu },
-    Activation { name: "gelu_fast", act_fn: "gelu_fast", class: "FastGELUActivation", words: TANH_GELU, apply: kernels::tanh_gelu },
-    Activation { name: "gelu_pytorch_tanh", act_fn: "gelu_pytorch_tanh", class: "GELUTanh", words: TANH_GELU, apply: kernels::tanh_gelu },
-    Activation { name: "relu", act_fn: "relu", class: "ReLU", words: RELU, apply: kernels::relu },
-    Activation { name: "silu", act_fn: "silu", class: "SiLUActivation", words: SILU, apply: kernels::silu },
-    Activation { name: "swish", act_fn: "silu", class: "SiLU", words: SILU, apply: kernels::silu },
+    Activation { name: "gelu", act_fn: "gelu", class: "GELUActivation", words: GELU, apply: kernels::gelu, slope: kernels::gelu_slope },
+    Activation { name: "gelu_new", act_fn: "gelu_new", class: "NewGELUActivation", words: TANH_GELU, apply: kernels::tanh_gelu, slope: kernels::tanh_gelu_slope },
+    Activation { name: "gelu_fast", act_fn: "gelu_fast", class: "FastGELUActivation", words: TANH_GELU, apply: kernels::tanh_gelu, slope: kernels::tanh_gelu_slope },
+    Activation { name: "gelu_pytorch_tanh", act_fn: "gelu_pytorch_tanh", class: "GELUTanh", words: TANH_GELU, apply: kernels::tanh_gelu, slope: kernels::tanh_gelu_slope },
+    Activation { name: "relu", act_fn: "relu", class: "ReLU", words: RELU, apply: kernels::relu, slope: kernels::relu_slope },
+    Activation { name: "silu", act_fn: "silu", class: "SiLUActivation", words: SILU, apply: kernels::silu, slope: kernels::silu_slope },
+    Activation { name: "swish", act_fn: "silu", class: "SiLU", words: SILU, apply: kernels::silu, slope: kernels::silu_slope },
 ];
 
 const GELU: Nonlinearity = Nonlinearity { name: "GELU", formula: "gelu(pre)   (exact, by erf)" };
@@ -45,6 +47,14 @@ impl Activation {
     /// Tensor errors.
     pub(super) fn apply(&self, x: &Tensor) -> Result<Tensor> {
         (self.apply)(x)
+    }
+
+    /// The derivative at `x`.
+    ///
+    /// # Errors
+    /// Tensor errors.
+    pub(super) fn slope(&self, x: &Tensor) -> Result<Tensor> {
+        (self.slope)(x)
     }
 }
 

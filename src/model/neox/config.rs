@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{hooks::Dims, model::ModelError};
 
-/// What `config.json` says of a GPT-NeoX model, validated.
+/// The validated contents of a GPT-NeoX model's `config.json`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub n_layers: usize,
@@ -17,15 +17,17 @@ pub struct Config {
     pub d_vocab: usize,
     /// The longest prompt.
     pub context: usize,
-    /// How many of each head's dimensions are turned by rotary position embedding.
+    /// The number of each head's dimensions that rotary position embedding rotates.
     pub rotary_dims: usize,
     pub rotary_base: f32,
     pub layer_norm_eps: f64,
     pub activation: &'static Activation,
     pub parallel: bool,
-    /// The unembedding is the embedding.
+    /// Whether the unembedding is the embedding.
     pub tied: bool,
     pub bos: u32,
+    /// Tokens that end a text.
+    pub eos: Vec<u32>,
 }
 
 impl Config {
@@ -90,6 +92,7 @@ impl Config {
             parallel: fields.flag("use_parallel_residual", true)?,
             tied: fields.flag("tie_word_embeddings", false)?,
             bos: fields.token("bos_token_id")?,
+            eos: fields.tokens("eos_token_id", &[2])?,
         };
         match config.parameters() {
             0..=MOST_PARAMETERS => Ok(config),
@@ -101,7 +104,7 @@ impl Config {
         }
     }
 
-    /// How many numbers a checkpoint of it holds.
+    /// The number of parameters in its checkpoint.
     #[must_use]
     pub fn parameters(&self) -> u64 {
         let [d, m, v, layers] = [self.d_model, self.d_mlp, self.d_vocab, self.n_layers].map(|n| n as u64);
@@ -126,17 +129,17 @@ impl Config {
     }
 }
 
-// What no model comes near: larger numbers are mistakes, which would take memory and time before the weights show it. GPT-3
-// has 96 layers and a width of 12,288, PaLM an MLP of 73,728; XLM-V has a vocabulary of 901,629. Products of sizes within
-// these fit a u64.
+// Limits that no model comes near: larger numbers are mistakes, and would cost memory and time before the weights
+// reveal them. GPT-3 has 96 layers and a width of 12,288, PaLM an MLP of 73,728; XLM-V has a vocabulary of 901,629.
+// Products of sizes within these limits fit a u64.
 const MOST_LAYERS: u64 = 1 << 10;
 const LARGEST_WIDTH: u64 = 1 << 18;
 const LARGEST_VOCABULARY: u64 = 1 << 21;
-/// Nothing is as long as the context before a prompt is.
+/// A long context costs nothing until a prompt uses it.
 const LONGEST_CONTEXT: u64 = 1 << 22;
 const MOST_PARAMETERS: u64 = 1 << 40;
 
-/// Computed with as f32, whose smallest normal number is 1.2e-38.
+/// Used as f32, whose smallest normal number is 1.2e-38.
 const EPSILON: Range = Range { within: |x| (1e-37..=1.0).contains(&x), expected: "a number from 1e-37 to 1" };
 const FRACTION: Range = Range { within: |x| x > 0.0 && x <= 1.0, expected: "a share above 0, at most 1" };
 #[allow(clippy::cast_possible_truncation, reason = "the number that is computed with")]
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_both_ways_of_writing_rotary_settings() {
+    fn both_formats_of_rotary_settings_are_read() {
         let old = Config::from_json(&pythia_70m()).unwrap();
         assert_eq!((old.d_head, old.rotary_dims), (64, 16));
         let mut json = pythia_70m();
@@ -225,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_activation_function_that_is_not_known_is_refused_with_those_that_are() {
+    fn an_unknown_activation_function_is_refused_with_the_known_ones() {
         let mut json = pythia_70m();
         json.as_object_mut().unwrap().remove("hidden_act");
         assert_eq!(Config::from_json(&json).unwrap().activation.name, "gelu");
@@ -233,6 +236,21 @@ mod tests {
         let message = with("hidden_act", json!("mish")).unwrap_err().to_string();
         for part in ["hidden_act is \"mish\"", "\"gelu\"", "\"gelu_pytorch_tanh\"", "\"swish\""] {
             assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_text_ends_where_the_file_or_hugging_face_says() {
+        for (written, read) in
+            [(json!(0), vec![0]), (json!([0, 50_277]), vec![0, 50_277]), (json!([]), vec![]), (Value::Null, vec![])]
+        {
+            assert_eq!(with("eos_token_id", written).unwrap().eos, read);
+        }
+        // what transformers' GPTNeoXConfig has without the field
+        assert_eq!(Config::from_json(&pythia_70m()).unwrap().eos, [2]);
+        for wrong in [json!(-1), json!("0"), json!([0, 1.5])] {
+            let message = with("eos_token_id", wrong).unwrap_err().to_string();
+            assert!(message.contains("eos_token_id") && message.contains("expected a token id"), "{message}");
         }
     }
 
@@ -257,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_out_of_bounds_are_refused_as_they_are_written() {
+    fn numbers_out_of_bounds_are_quoted_and_refused() {
         for (field, value, expected) in [
             ("num_hidden_layers", json!(4_194_304), "is 4194304; expected a whole number from 1 to 1024"),
             ("hidden_size", json!(1_u64 << 40), "is 1099511627776; expected a whole number from 1 to 262144"),
@@ -291,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_those_of_the_module_tree() {
+    fn the_parameter_count_equals_that_of_the_module_tree() {
         for tied in [true, false] {
             let config = with("tie_word_embeddings", json!(tied)).unwrap();
             let tree = crate::model::neox::structure::parameters(&config);
@@ -327,7 +345,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn whatever_is_written_is_sane_or_refused_by_name(
+        fn any_config_is_sane_or_refused_by_name(
             changes in prop::collection::vec((prop::sample::select(FIELDS.to_vec()), prop::option::of(any_json())), 1..4)
         ) {
             let mut json = pythia_70m();

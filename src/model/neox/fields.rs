@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::model::ModelError;
 
-/// Numbers that a field takes.
+/// The numbers that a field accepts.
 pub(super) struct Range {
     pub within: fn(f64) -> bool,
     pub expected: &'static str,
@@ -13,7 +13,7 @@ pub(super) struct Range {
 /// Typed access to the fields, with errors that name them.
 pub(super) struct Fields<'a> {
     pub json: &'a Value,
-    /// What stands before their names: `rope_scaling.`
+    /// The prefix of their names: `rope_scaling.`
     pub within: &'a str,
 }
 
@@ -47,7 +47,7 @@ impl Fields<'_> {
         }
     }
 
-    /// A token id; 0 where there is none, as Hugging Face has it.
+    /// A token id; 0 if there is none, as Hugging Face assumes.
     pub fn token(&self, name: &str) -> Result<u32, ModelError> {
         match self.json.get(name) {
             None | Some(Value::Null) => Ok(0),
@@ -56,6 +56,18 @@ impl Fields<'_> {
                 id.map_or_else(|| self.wrong(name, value, "a token id, a whole number from 0"), Ok)
             }
         }
+    }
+
+    /// A token id or a list of them; none where the field is null, and `default` where it is missing.
+    pub fn tokens(&self, name: &str, default: &[u32]) -> Result<Vec<u32>, ModelError> {
+        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        let Some(value) = self.json.get(name) else { return Ok(default.to_vec()) };
+        let ids = match value {
+            Value::Null => Some(vec![]),
+            Value::Array(ids) => ids.iter().map(id).collect(),
+            one => id(one).map(|id| vec![id]),
+        };
+        ids.map_or_else(|| self.wrong(name, value, "a token id, a whole number from 0, or a list of them"), Ok)
     }
 
     pub fn flag(&self, name: &str, default: bool) -> Result<bool, ModelError> {

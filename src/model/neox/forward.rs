@@ -8,11 +8,12 @@ use candle_core::{DType, Device, Tensor};
 use super::{
     Config, PassError, Start, attention,
     block::{Block, LayerNorm},
+    removed::{Affine, Removed},
     rotary::Rotary,
-    weights::{self, Affine, Processing, Weights},
+    weights::{self, Processing, Weights},
 };
 use crate::{
-    hooks::{BlockHook, HookPoint, Hooks, RunError, Schema},
+    hooks::{BlockHook, HookPoint, Hooks, RunError, Schema, reach},
     model::{
         ModelError, Placement,
         checkpoint::Checkpoint,
@@ -27,16 +28,18 @@ pub struct Model {
     pub config: Config,
     pub processing: Processing,
     pub device: Device,
-    /// Of weights, and of most activations: see [`Self::dtype_at`].
+    /// The type of weights, and of most activations: see [`Self::dtype_at`].
     pub dtype: DType,
     embed: Tensor,
-    blocks: Vec<Block>,
-    ln_final: LayerNorm,
-    unembed: Linear,
+    pub(super) blocks: Vec<Block>,
+    pub(super) ln_final: LayerNorm,
+    pub(super) unembed: Linear,
+    /// What processing took out; None without it.
+    pub(super) removed: Option<Removed>,
 }
 
 impl Model {
-    /// The model, and what its checkpoint holds besides.
+    /// The model, and notes on what else its checkpoint contains.
     pub(in crate::model) fn new(
         config: Config,
         checkpoint: &Checkpoint<'_>,
@@ -44,15 +47,35 @@ impl Model {
         place: Placement,
     ) -> std::result::Result<(Self, Vec<String>), ModelError> {
         let notes = weights::check(checkpoint, &config)?;
-        let Weights { embed, blocks, ln_final, unembed } = Weights::load(checkpoint, &config, processing, &place)?;
+        let Weights { embed, blocks, ln_final, unembed, removed } =
+            Weights::load(checkpoint, &config, processing, &place)?;
         let Placement { device, dtype } = place;
         let rotary = std::sync::Arc::new(Rotary::new(&config, dtype, &device)?);
         let blocks = blocks.into_iter().enumerate().map(|(i, w)| Block::new(i, w, &config, &rotary)).collect();
         let ln_final = LayerNorm { affine: ln_final, eps: config.layer_norm_eps };
-        Ok((Self { config, processing, device, dtype, embed, blocks, ln_final, unembed }, notes))
+        Ok((Self { config, processing, device, dtype, embed, blocks, ln_final, unembed, removed }, notes))
     }
 
-    /// Run from `start` to the logits, showing every activation to `hooks` and going on with what it returns.
+    /// A model of this config without its weights, which describes activations and can't run.
+    ///
+    /// # Errors
+    /// Tensor errors.
+    pub fn without_weights(config: Config, processing: Processing) -> std::result::Result<Self, ModelError> {
+        let place = Placement::cpu();
+        let embed = Tensor::zeros((0, config.d_model), place.dtype, &place.device)?;
+        let unembed = Linear::new(vec![], config.d_model, None, &place)?;
+        let ln_final = LayerNorm { affine: None, eps: config.layer_norm_eps };
+        let Placement { device, dtype } = place;
+        Ok(Self { config, processing, device, dtype, embed, blocks: vec![], ln_final, unembed, removed: None })
+    }
+
+    /// Whether it can run.
+    #[must_use]
+    pub fn has_weights(&self) -> bool {
+        !self.blocks.is_empty()
+    }
+
+    /// Run from `start` to the logits, showing every activation to `hooks` and continuing with what it returns.
     ///
     /// # Shapes
     /// Returns logits `[batch, pos, vocab]`.
@@ -63,7 +86,7 @@ impl Model {
         Ok(self.unembed(&self.normalized(start, schema, hooks)?)?)
     }
 
-    /// As [`Self::forward`], but as far as what the unembedding reads: the output of the final LayerNorm.
+    /// As [`Self::forward`], but only up to the unembedding's input: the output of the final LayerNorm.
     ///
     /// # Shapes
     /// Returns `[batch, pos, d_model]`.
@@ -74,7 +97,7 @@ impl Model {
         Ok(self.pass(start, schema, hooks, false)?)
     }
 
-    /// The logits of what [`Self::normalized`] gives.
+    /// The logits for the result of [`Self::normalized`].
     ///
     /// # Shapes
     /// `normalized`: `[batch, pos, d_model]`; returns `[batch, pos, vocab]`.
@@ -85,11 +108,22 @@ impl Model {
         self.unembed.forward(normalized)
     }
 
-    /// As [`Self::forward`], for the logits after the last position alone: what only other positions need is left out, as
+    /// The cross-entropy of each row's next token in nats; None on devices and in types where logits have to be computed for it.
+    ///
+    /// # Shapes
+    /// `normalized`: `[rows, d_model]`; `next`: `[rows]`, ids of the vocabulary.
+    ///
+    /// # Errors
+    /// Tensor errors.
+    pub(crate) fn cross_entropy(&self, normalized: &Tensor, next: &[u32]) -> candle_core::Result<Option<Vec<f64>>> {
+        self.unembed.cross_entropy(normalized, next)
+    }
+
+    /// As [`Self::forward`], for the logits after the last position only: what only other positions need is skipped, as
     /// far as `hooks` watches nothing there.
     ///
     /// # Shapes
-    /// Returns logits `[batch, 1, vocab]`; the batch is 1 as long as no row was edited.
+    /// Returns logits `[batch, 1, vocab]`; the batch is 1 until a row is edited.
     ///
     /// # Errors
     /// Whatever `hooks` refuses, and tensor errors.
@@ -97,15 +131,15 @@ impl Model {
         Ok(self.unembed(&self.pass(start, schema, hooks, true)?)?)
     }
 
-    /// What the unembedding reads at every position, as [`Self::normalized`], or with `last` at the last one alone, as
+    /// The unembedding's input at every position, as [`Self::normalized`] or, with `last`, at the last one only, as
     /// [`Self::forward_last`].
     ///
     /// # Shapes
     /// Returns `[batch, pos, d_model]`, or `[batch, 1, d_model]` with `last`.
     ///
     /// # Errors
-    /// [`PassError::NotCausal`] where a pass with a past has to be run again from the first position; whatever `hooks` refuses,
-    /// and tensor errors.
+    /// [`PassError::NotCausal`] if a pass with a past has to run again from the first position; whatever `hooks`
+    /// refuses, and tensor errors.
     pub(crate) fn pass(
         &self,
         start: Start<'_>,
@@ -115,6 +149,7 @@ impl Model {
     ) -> std::result::Result<Tensor, PassError> {
         let (first, mut resid, past) = match start {
             Start::Tokens(rows) => (0, self.embed(rows, schema, hooks)?, None),
+            Start::Next { rows, past } => (0, self.embed(rows, schema, hooks)?, Some(past)),
             Start::Residual { block, stream, past } => (block, stream, past),
         };
         let end = [HookPoint::LnFinalScale, HookPoint::LnFinalNormalized].iter().any(|point| hooks.watches(*point));
@@ -143,14 +178,14 @@ impl Model {
         values * self.dtype.size_in_bytes() as u64
     }
 
-    /// Where it lies, and in which type.
+    /// The device and the type of the weights.
     #[must_use]
     pub fn place(&self) -> Placement {
         Placement { device: self.device.clone(), dtype: self.dtype }
     }
 
-    /// The type of the activation at a hook point. As in TransformerLens, LayerNorm, scores and patterns are computed in f32
-    /// also where the model has 16 bits.
+    /// The type of the activation at a hook point. As in TransformerLens, LayerNorm, scores and patterns are computed
+    /// in f32 even if the model has 16 bits.
     #[must_use]
     pub fn dtype_at(&self, point: HookPoint) -> DType {
         use BlockHook::{AttnScores, Ln1Normalized, Ln1Scale, Ln2Normalized, Ln2Scale, Pattern};
@@ -164,11 +199,16 @@ impl Model {
         }
     }
 
-    /// Whether what is computed for some positions alone equals to the bit what a whole pass computes there. Where it does
-    /// not (on another device, or a processor without vector instructions), an edit that changes nothing could seem to.
+    /// `[vocab, d_model]`
+    pub(super) fn embedding(&self) -> &Tensor {
+        &self.embed
+    }
+
+    /// Whether results for some positions only are bitwise equal to those of a whole pass. If not (on another device,
+    /// or a processor without vector instructions), an edit that changes nothing could seem to change something.
     #[must_use]
     pub fn is_exact_by_position(&self) -> bool {
-        kernels::here(&self.embed)
+        kernels::is_supported(&self.embed)
     }
 
     /// Each head's contribution to the residual stream: `hook_result` from `hook_z`.
@@ -182,7 +222,7 @@ impl Model {
         Ok(self.blocks[block].attn.results(z)?)
     }
 
-    /// `hook_attn_scores` from `hook_rot_q` and `hook_rot_k`, of all heads or of some.
+    /// `hook_attn_scores` from `hook_rot_q` and `hook_rot_k`, for all heads or some.
     ///
     /// # Shapes
     /// `rot_q` and `rot_k`: `[batch, pos, head, d_head]`; returns `[batch, head, query, key]`.
@@ -193,7 +233,8 @@ impl Model {
         Ok(attention::scores(rot_q, rot_k)?)
     }
 
-    /// `hook_pattern` from `hook_attn_scores`; a query whose scores are all -inf has no softmax: its row is 0.
+    /// `hook_pattern` from `hook_attn_scores`; the row of a query whose scores are all -inf has no softmax, and becomes
+    /// 0.
     ///
     /// # Shapes
     /// Both `[batch, head, query, key]`.
@@ -204,14 +245,14 @@ impl Model {
         Ok(kernels::softmax(scores)?.0)
     }
 
-    /// The direction along which a token's logit reads the final LayerNorm's centred and divided input, that norm's
-    /// weight in it if it was not folded; and what the logit has without any input: the biases. In f32.
+    /// The direction along which a token's logit reads the final LayerNorm's centred and divided input, including that
+    /// norm's weight if it was not folded; and the input-independent part of the logit, the biases. In f32.
     ///
     /// # Shapes
     /// The direction is `[d_model]`.
     ///
     /// # Errors
-    /// Tensor errors, an id outside the vocabulary among them.
+    /// Tensor errors, including an id outside the vocabulary.
     pub fn logit_direction(&self, token: u32) -> candle_core::Result<(Tensor, f64)> {
         let at = token as usize;
         let scalar = |t: Tensor| t.to_dtype(DType::F32)?.to_scalar::<f32>().map(f64::from);
@@ -224,7 +265,54 @@ impl Model {
         Ok((direction, constant))
     }
 
-    /// What a direction of the residual stream reads of each head's `hook_z`, and of `b_O`.
+    /// What a head's queries (`which` 0), keys (1) or values (2) read from parts of the stream at a position: through
+    /// LayerNorm with this divisor, the projection and, except for values, the rotation of that position. After the
+    /// parts comes the input-independent part: the norm's bias and the projection's.
+    ///
+    /// # Shapes
+    /// `parts`: `[part, d_model]`, f32; returns `[part + 1, d_head]`.
+    ///
+    /// # Errors
+    /// Tensor errors.
+    pub fn head_reads(
+        &self,
+        block: usize,
+        which: usize,
+        head: usize,
+        pos: usize,
+        scale: f64,
+        parts: &Tensor,
+    ) -> candle_core::Result<Tensor> {
+        let Block { ln1, attn, .. } = &self.blocks[block];
+        let rows = head * attn.d_head..(head + 1) * attn.d_head;
+        let weight = attn.qkv[which].rows(rows.clone())?.to_dtype(DType::F32)?;
+        let mut parts = (parts.broadcast_sub(&parts.mean_keepdim(1)?)? / scale)?;
+        let mut constant = Tensor::zeros((1, attn.d_head), DType::F32, &self.device)?;
+        if let Some(Affine { weight: scales, bias }) = &ln1.affine {
+            parts = parts.broadcast_mul(&scales.to_dtype(DType::F32)?)?;
+            constant = bias.to_dtype(DType::F32)?.unsqueeze(0)?.matmul(&weight.t()?)?;
+        }
+        if let Some(bias) = &attn.qkv[which].bias {
+            let bias = bias.narrow(0, rows.start, attn.d_head)?.to_dtype(DType::F32)?;
+            constant = constant.broadcast_add(&bias)?;
+        }
+        let read = Tensor::cat(&[parts.matmul(&weight.t()?)?, constant], 0)?;
+        if which == 2 {
+            return Ok(read);
+        }
+        let n = read.dim(0)?;
+        attn.rotary.apply_in_f32(&read.reshape((n, 1, 1, attn.d_head))?, pos)?.reshape((n, attn.d_head))
+    }
+
+    /// A block's `b_O`, `[d_model]`, in f32.
+    ///
+    /// # Errors
+    /// Tensor errors.
+    pub fn output_bias(&self, block: usize) -> candle_core::Result<Option<Tensor>> {
+        self.blocks[block].attn.out.bias.as_ref().map(|bias| bias.to_dtype(DType::F32)).transpose()
+    }
+
+    /// What a direction of the residual stream reads from each head's `hook_z`, and from `b_O`.
     ///
     /// # Shapes
     /// `direction`: `[d_model]`, f32; returns `[head * d_head]` and a scalar.
@@ -241,13 +329,30 @@ impl Model {
         Ok((along, bias.into()))
     }
 
+    /// A token's column of the unembedding, `W_U[:, token]`.
+    ///
+    /// # Errors
+    /// Tensor errors, an id outside the vocabulary among them.
+    pub fn token_unembedding(&self, token: u32) -> candle_core::Result<Tensor> {
+        self.unembed.row(token as usize)
+    }
+
+    /// A token's embedding, `W_E[token]`.
+    ///
+    /// # Errors
+    /// Tensor errors, an id outside the vocabulary among them.
+    pub fn token_embedding(&self, token: u32) -> candle_core::Result<Tensor> {
+        self.embed.get(token as usize)
+    }
+
     fn embed(&self, rows: &[Vec<u32>], schema: &Schema, hooks: &mut dyn Hooks) -> Result<Tensor> {
         let n_pos = rows.first().map_or(0, Vec::len);
         let mut tokens = Tensor::from_vec(rows.concat(), (rows.len(), n_pos), &self.device)?;
         if schema.is_enabled(HookPoint::Tokens) {
-            tokens = hooks.at(HookPoint::Tokens, tokens)?;
+            tokens = reach!(hooks, HookPoint::Tokens, tokens);
         }
-        let embedded = self.embed.index_select(&tokens.flatten_all()?, 0)?.reshape((rows.len(), n_pos, ()))?;
-        hooks.at(HookPoint::Embed, embedded)
+        Ok(reach!(hooks, HookPoint::Embed, {
+            self.embed.index_select(&tokens.flatten_all()?, 0)?.reshape((rows.len(), n_pos, ()))?
+        }))
     }
 }

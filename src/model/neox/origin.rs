@@ -1,5 +1,5 @@
-//! Where in a checkpoint each hook's value comes from: the module of Hugging Face's `GPTNeoXForCausalLM` that makes it, and
-//! the tensors of the published layout whose parameters it is made with. One row a hook.
+//! The origin of each hook's value in a checkpoint: the module of Hugging Face's `GPTNeoXForCausalLM` that computes it,
+//! and the tensors of the published layout that it uses as parameters. One row for each hook.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub enum Part {
     Whole,
     /// The embedding rows of the prompt's tokens.
     TokenRows,
-    /// Rows of the fused `query_key_value` tensor for one of q, k, v: of one head, or of every head.
+    /// Rows of the fused `query_key_value` tensor for one of q, k, v: for one head, or for every head.
     Fused {
         which: &'static str,
         head: Option<usize>,
@@ -57,7 +57,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// The module of Hugging Face's model that makes a hook's value, and what the value is there.
+/// The module of Hugging Face's model that computes a hook's value, and what the value is there.
 #[must_use]
 pub fn module_of(point: HookPoint) -> (String, &'static str) {
     let (module, role, _) = row(point);
@@ -67,10 +67,11 @@ pub fn module_of(point: HookPoint) -> (String, &'static str) {
     }
 }
 
-/// The checkpoint tensors whose parameters an activation is made with, by the names they have in the published layout.
+/// The checkpoint tensors that an activation is computed with, by their names in the published layout.
 ///
-/// For a residual stream these are the parameters that last wrote to it; for one that no parameter makes (a LayerNorm's
-/// scale) there are none. `head` narrows fused tensors to one head; `folded` adds what processing folded in.
+/// For a residual stream these are the parameters that last wrote to it; for an activation computed without parameters
+/// (a LayerNorm's scale) there are none. `head` narrows fused tensors to one head; `folded` adds what processing folded
+/// in.
 #[must_use]
 pub fn sources(point: HookPoint, dims: &Dims, folded: bool, head: Option<usize>) -> Vec<Origin> {
     let (_, _, tensors) = row(point);
@@ -136,7 +137,7 @@ fn parameters(module: &str) -> Vec<Origin> {
     ["weight", "bias"].map(|w| Origin { tensor: format!("{module}.{w}"), part: Part::Whole }).to_vec()
 }
 
-/// A layer whose tensors are asked for: all of them, or those of a head.
+/// A layer whose tensors are requested: all of them, or those of a head.
 struct Layer<'a> {
     dims: &'a Dims,
     block: usize,
@@ -153,7 +154,7 @@ impl Layer<'_> {
         parameters(&self.name(module))
     }
 
-    /// These, unless processing folded them into what reads the LayerNorm.
+    /// These, unless processing folded them into the LayerNorm's readers.
     fn unfolded(&self, norm: &[Origin]) -> Vec<Origin> {
         if self.folded { vec![] } else { norm.to_vec() }
     }
@@ -187,7 +188,7 @@ impl Layer<'_> {
         [self.fused(0, "q"), self.key()].concat()
     }
 
-    /// Folding moves the value bias, ln1's bias in it, to `b_O`.
+    /// Folding moves the value bias, including ln1's bias, to `b_O`.
     fn value(&self) -> Vec<Origin> {
         let all = [self.fused(2, "v"), self.folded_norm(".input_layernorm")].concat();
         all.into_iter().filter(|source| !self.folded || source.tensor.ends_with("weight")).collect()
@@ -205,7 +206,7 @@ impl Layer<'_> {
         [self.both(".mlp.dense_h_to_4h"), self.folded_norm(".post_attention_layernorm")].concat()
     }
 
-    /// What last wrote to the stream that the layer reads.
+    /// The parameters that last wrote to the stream that the layer reads.
     fn stream(&self) -> Vec<Origin> {
         match self.block.checked_sub(1) {
             None => vec![embedding()],

@@ -8,17 +8,18 @@ use crate::model::kernels;
 /// Rotary position embedding (Su et al., "`RoFormer`", 2021) of the first `rotary_dims` dimensions of each head, in
 /// GPT-NeoX's form: dimension `i` is paired with `i + rotary_dims / 2`.
 pub(super) struct Rotary {
-    /// By how many positions each pair of dimensions turns by 1.
+    /// The number of positions over which each pair of dimensions rotates by 1 radian.
     periods: Vec<f32>,
     /// The longest prompt.
     context: usize,
     dtype: DType,
     device: Device,
-    /// Of the first positions: as many as prompts had so far, and more. A context can be much longer than any prompt.
+    /// Tables for the first positions, at least as many as any prompt needed so far. A context can be much longer than
+    /// any prompt.
     tables: RwLock<Tables>,
 }
 
-/// Each `[pos, rotary_dims]`, its halves the same angles.
+/// Each `[pos, rotary_dims]`; both halves hold the same angles.
 #[derive(Clone)]
 struct Tables {
     cos: Tensor,
@@ -27,7 +28,7 @@ struct Tables {
 
 impl Rotary {
     /// # Errors
-    /// The device has no memory left.
+    /// The device is out of memory.
     pub(super) fn new(config: &Config, dtype: DType, device: &Device) -> Result<Self> {
         const USUAL: usize = 2048;
         let half = config.rotary_dims / 2;
@@ -37,7 +38,7 @@ impl Rotary {
         Ok(Self { periods, context: config.context, dtype, device: device.clone(), tables })
     }
 
-    /// Turn `x` of shape `[batch, pos, head, d_head]`, whose first position is number `from` of the prompt.
+    /// Rotate `x` of shape `[batch, pos, head, d_head]`, whose first position is number `from` of the prompt.
     ///
     /// # Errors
     /// The prompt is longer than the context.
@@ -47,7 +48,29 @@ impl Rotary {
         kernels::rotate(x, &cos.narrow(0, from, n_pos)?, &sin.narrow(0, from, n_pos)?)
     }
 
-    /// Tables of `n_pos` positions at least, if the context has as many.
+    /// [`Self::apply`] for f32 values, whatever the model's type.
+    ///
+    /// # Errors
+    /// The prompt is longer than the context.
+    pub(super) fn apply_in_f32(&self, x: &Tensor, from: usize) -> Result<Tensor> {
+        let n_pos = x.dim(1)?;
+        let Tables { cos, sin } = self.tables(from + n_pos)?;
+        let table = |t: &Tensor| t.narrow(0, from, n_pos)?.to_dtype(DType::F32);
+        kernels::rotate(x, &table(&cos)?, &table(&sin)?)
+    }
+
+    /// Rotate `x`, a gradient in f32 from the first position on, back: the transpose of [`Self::apply`].
+    ///
+    /// # Errors
+    /// The prompt is longer than the context.
+    pub(super) fn backward(&self, x: &Tensor) -> Result<Tensor> {
+        let n_pos = x.dim(1)?;
+        let Tables { cos, sin } = self.tables(n_pos)?;
+        let table = |t: &Tensor| t.narrow(0, 0, n_pos)?.to_dtype(x.dtype());
+        kernels::rotate(x, &table(&cos)?, &table(&sin)?.neg()?)
+    }
+
+    /// Tables of at least `n_pos` positions, if the context has that many.
     fn tables(&self, n_pos: usize) -> Result<Tables> {
         let wanted = n_pos.min(self.context);
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -62,7 +85,7 @@ impl Rotary {
 }
 
 impl Tables {
-    /// Angles are computed in f32 and as a quotient, as the reference does: at position 2000 another order of operations
+    /// Angles are computed in f32 and as a quotient, as in the reference: at position 2000, another order of operations
     /// differs by 1e-4.
     #[allow(
         clippy::cast_precision_loss,
@@ -100,7 +123,7 @@ mod tests {
         let after = rotary.tables(2049).unwrap();
         assert_eq!(after.cos.dims(), [4096, config.rotary_dims]);
         assert_eq!(of(&before, 2048), of(&after, 2048));
-        // the position where a table was made longer is as in one that was made at once
+        // a table that was extended equals one that was computed at once
         assert_eq!(of(&Tables::new(&rotary.periods, 3000, DType::F32, &Device::Cpu).unwrap(), 3000), of(&after, 3000));
         let short = Rotary::new(&Config { context: 3000, ..config }, DType::F32, &Device::Cpu).unwrap();
         assert_eq!(short.tables(2049).unwrap().cos.dim(0).unwrap(), 3000);

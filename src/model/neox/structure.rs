@@ -1,11 +1,11 @@
-//! The module tree that Hugging Face's `GPTNeoXForCausalLM` has, and how hook points lie in it.
+//! The module tree of Hugging Face's `GPTNeoXForCausalLM`, and the places of hook points in it.
 
 use std::collections::BTreeMap;
 
 use super::{Config, origin::module_of};
 use crate::hooks::{HookPoint, Schema};
 
-/// A module of Hugging Face's model, with the parameters it holds itself and the hooks at it.
+/// A module of Hugging Face's model, with its own parameters and the hooks at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
     /// Its name in `named_modules()`; empty for the whole model.
@@ -24,7 +24,7 @@ impl Module {
         if self.path.is_empty() { self.class } else { self.path.rsplit('.').next().unwrap_or(&self.path) }
     }
 
-    /// How many modules it lies within.
+    /// The number of modules that contain it.
     #[must_use]
     pub fn depth(&self) -> usize {
         if self.path.is_empty() { 0 } else { self.path.split('.').count() }

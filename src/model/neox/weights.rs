@@ -5,20 +5,24 @@ use std::{fmt, str::FromStr};
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{Config, structure::parameters};
+use super::{
+    Config,
+    removed::{Affine, Removed, RemovedOfBlock, Written, wide},
+    structure::parameters,
+};
 use crate::{
     model::{
         ModelError, Placement,
         checkpoint::{Checkpoint, is_buffer},
         kernels::Linear,
     },
-    names,
+    suggest,
 };
 
 /// How weights are changed on loading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Processing {
-    /// As `HookedTransformer.from_pretrained`: fold LayerNorm into what reads it, centre the weights that write to the
+    /// As `HookedTransformer.from_pretrained`: fold LayerNorm into its readers, centre the weights that write to the
     /// residual stream, centre the unembedding, fold the value biases into `b_O`. The log-probabilities do not change.
     Folded,
     /// As `HookedTransformer.from_pretrained_no_processing`: the checkpoint as it is.
@@ -31,7 +35,7 @@ impl Processing {
         self == Self::Folded
     }
 
-    /// As headers and JSON call it.
+    /// Its name in headers and JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -51,24 +55,20 @@ impl FromStr for Processing {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        names::find("processing", name, &[Self::Folded, Self::None], Self::name)
+        suggest::by_name("processing", name, &[Self::Folded, Self::None], Self::name)
     }
-}
-
-/// A LayerNorm's weight and bias, each `[d_model]`.
-pub(super) struct Affine {
-    pub weight: Tensor,
-    pub bias: Tensor,
 }
 
 pub(super) struct BlockWeights {
     pub ln1: Option<Affine>,
-    /// To queries, keys and values; rows `(head, d_head)`.
+    /// The projections to queries, keys and values; rows `(head, d_head)`.
     pub qkv: [Linear; 3],
     pub attn_out: Linear,
     pub ln2: Option<Affine>,
     pub mlp_in: Linear,
     pub mlp_out: Linear,
+    /// None without processing.
+    pub removed: Option<RemovedOfBlock>,
 }
 
 pub(super) struct Weights {
@@ -78,10 +78,12 @@ pub(super) struct Weights {
     pub ln_final: Option<Affine>,
     /// `[vocab, d_model]`
     pub unembed: Linear,
+    /// None without processing.
+    pub removed: Option<Removed>,
 }
 
 impl Weights {
-    /// Of a checkpoint that passed [`check`].
+    /// From a checkpoint that passed [`check`].
     ///
     /// # Errors
     /// A tensor that can't be read, and tensor errors.
@@ -94,23 +96,28 @@ impl Weights {
         let reader = Reader { checkpoint, folded: processing.is_folded(), place };
         let (vocab, d_model) = (config.d_vocab, config.d_model);
 
-        // the largest first: what making them takes besides is free again before the rest comes
+        // the largest first, so that the memory for converting it is free again before the rest is read
         let unembed_name = if config.tied { "gpt_neox.embed_in.weight" } else { "embed_out.weight" };
         let mut unembed = reader.matrix(unembed_name, vocab, d_model)?;
         let mut bias = vec![0.0; if reader.folded { vocab } else { 0 }];
         let ln_final = reader.norm_into("gpt_neox.final_layer_norm", &mut unembed, &mut bias)?;
-        if reader.folded {
-            unembed.centre_columns();
-            centre(&mut bias);
+        let mut removed = None;
+        if let Norm::Folded(ln_final) = &ln_final {
+            let unembed = Written::new(unembed.centre_columns(), centre(&mut bias), place)?;
+            removed = Some((ln_final.clone(), unembed));
         }
         let unembed = linear(unembed, Some(bias).filter(|_| reader.folded), place)?;
         let mut embed = reader.matrix("gpt_neox.embed_in.weight", vocab, d_model)?;
-        if reader.folded {
-            embed.centre_rows();
-        }
+        let removed = match removed {
+            Some((ln_final, unembed)) => {
+                let embed = wide(embed.centre_rows(), place)?;
+                Some(Removed { embed, ln_final, unembed })
+            }
+            None => None,
+        };
         let embed = embed.tensor(place)?;
         let blocks = (0..config.n_layers).map(|i| reader.block(config, i)).collect::<Result<_, _>>()?;
-        Ok(Self { embed, blocks, ln_final, unembed })
+        Ok(Self { embed, blocks, ln_final: ln_final.kept(), unembed, removed })
     }
 }
 
@@ -147,7 +154,7 @@ impl Reader<'_> {
                 self.vector(&name(&format!("{part}.bias")))?,
             ))
         };
-        // one weight after the other, so that no more than one takes memory beside what is kept of it
+        // one weight after the other, so that only one takes extra memory
         let (fused, fused_bias) = read("attention.query_key_value", 3 * d_model, d_model)?;
         let (mut qkv, mut qkv_bias) = (fused.unfuse(config), unfuse(&fused_bias, config, 1));
         let mut value_bias = vec![];
@@ -163,34 +170,56 @@ impl Reader<'_> {
             Linear::new(weight.to_vec(), d_model, Some(bias.to_vec()), self.place)
         };
         let qkv = [part(0)?, part(1)?, part(2)?];
-        // what writes to the residual stream
-        let write = |part: &str, columns: usize, value_bias: &[f32]| -> Result<Linear, ModelError> {
+        // the weights that write to the residual stream, and the means of their outputs that centring removed
+        let write = |part: &str, columns: usize, value_bias: &[f32]| -> Result<(Linear, Option<Written>), ModelError> {
             let (mut weight, mut bias) = read(part, d_model, columns)?;
+            let mut removed = None;
             if self.folded {
-                weight.centre_columns();
-                centre(&mut bias);
+                removed = Some(Written::new(weight.centre_columns(), centre(&mut bias), self.place)?);
             }
             if !value_bias.is_empty() {
                 weight.add_product(value_bias, &mut bias);
             }
-            linear(weight, Some(bias), self.place)
+            Ok((linear(weight, Some(bias), self.place)?, removed))
         };
-        let attn_out = write("attention.dense", d_model, &value_bias)?;
+        let (attn_out, attn_removed) = write("attention.dense", d_model, &value_bias)?;
         let (mut mlp_in, mut mlp_in_bias) = read("mlp.dense_h_to_4h", d_mlp, d_model)?;
         let ln2 = self.norm_into(&name("post_attention_layernorm"), &mut mlp_in, &mut mlp_in_bias)?;
         let mlp_in = linear(mlp_in, Some(mlp_in_bias), self.place)?;
-        let mlp_out = write("mlp.dense_4h_to_h", d_mlp, &[])?;
-        Ok(BlockWeights { ln1, qkv, attn_out, ln2, mlp_in, mlp_out })
+        let (mlp_out, mlp_removed) = write("mlp.dense_4h_to_h", d_mlp, &[])?;
+        let removed = match (&ln1, &ln2, attn_removed, mlp_removed) {
+            (Norm::Folded(ln1), Norm::Folded(ln2), Some(attn), Some(mlp)) => {
+                let values = wide(value_bias, self.place)?;
+                Some(RemovedOfBlock { ln1: ln1.clone(), ln2: ln2.clone(), values, attn, mlp })
+            }
+            _ => None,
+        };
+        Ok(BlockWeights { ln1: ln1.kept(), qkv, attn_out, ln2: ln2.kept(), mlp_in, mlp_out, removed })
     }
 
-    /// Fold a LayerNorm into the weight and bias that read it; without processing, it stays what it is.
-    fn norm_into(&self, name: &str, weight: &mut Matrix, bias: &mut [f32]) -> Result<Option<Affine>, ModelError> {
+    /// Fold a LayerNorm into the weight and bias that read it; without processing, leave it unchanged.
+    fn norm_into(&self, name: &str, weight: &mut Matrix, bias: &mut [f32]) -> Result<Norm, ModelError> {
         if !self.folded {
-            return self.affine(name).map(Some);
+            return self.affine(name).map(Norm::Kept);
         }
         let (w, b) = self.norm(name)?;
         weight.fold_norm(bias, &w, &b);
-        Ok(None)
+        Ok(Norm::Folded(Affine { weight: wide(w, self.place)?, bias: wide(b, self.place)? }))
+    }
+}
+
+/// A LayerNorm's weight and bias: as they are, or, in f32, as they were before they were folded.
+enum Norm {
+    Kept(Affine),
+    Folded(Affine),
+}
+
+impl Norm {
+    fn kept(self) -> Option<Affine> {
+        match self {
+            Self::Kept(affine) => Some(affine),
+            Self::Folded(_) => None,
+        }
     }
 }
 
@@ -212,13 +241,14 @@ fn unfuse(fused: &[f32], config: &Config, columns: usize) -> Vec<f32> {
     out
 }
 
-/// Subtract the mean.
+/// Subtract the mean, and return it.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "sums are kept in f64, results in f32")]
-fn centre(values: &mut [f32]) {
+fn centre(values: &mut [f32]) -> f32 {
     let mean = (values.iter().map(|x| f64::from(*x)).sum::<f64>() / values.len() as f64) as f32;
     for x in values {
         *x -= mean;
     }
+    mean
 }
 
 /// A weight `[out, in]` while it is processed; sums are kept in f64.
@@ -237,8 +267,8 @@ impl Matrix {
         Self { data: unfuse(&self.data, config, self.columns), ..self }
     }
 
-    /// Let this weight read a LayerNorm without weight `w` and bias `b`: they move into it and its `bias`. What it reads
-    /// has mean 0, so each row's mean does not matter and is removed.
+    /// Make this weight read a LayerNorm without weight `w` and bias `b`, by moving them into it and into its `bias`.
+    /// Its input has mean 0, so each row's mean has no effect and is removed.
     #[allow(clippy::cast_possible_truncation, reason = "results are f32")]
     fn fold_norm(&mut self, bias: &mut [f32], w: &[f32], b: &[f32]) {
         self.data.par_chunks_mut(self.columns).zip(bias.par_iter_mut()).for_each(|(row, bias)| {
@@ -249,16 +279,18 @@ impl Matrix {
         });
     }
 
-    fn centre_rows(&mut self) {
-        self.data.par_chunks_mut(self.columns).for_each(centre);
+    /// Subtract each row's mean, and return the means.
+    fn centre_rows(&mut self) -> Vec<f32> {
+        self.data.par_chunks_mut(self.columns).map(centre).collect()
     }
 
+    /// Subtract each column's mean, and return the means.
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         reason = "sums are kept in f64, results in f32"
     )]
-    fn centre_columns(&mut self) {
+    fn centre_columns(&mut self) -> Vec<f32> {
         let zeros = || vec![0.0f64; self.columns];
         let add = |mut sums: Vec<f64>, row: &[f32]| {
             sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
@@ -273,6 +305,7 @@ impl Matrix {
         self.data
             .par_chunks_mut(self.columns)
             .for_each(|row| row.iter_mut().zip(&means).for_each(|(x, mean)| *x -= mean));
+        means
     }
 
     /// `out += self · x`
@@ -285,10 +318,11 @@ impl Matrix {
     }
 }
 
-/// Whether a checkpoint has every parameter that `config` implies; what it has besides, in a sentence if there is any.
+/// Check that a checkpoint has every parameter that `config` implies. Returns a sentence about what else it contains,
+/// if anything.
 ///
 /// # Errors
-/// Every tensor that is missing or has another shape, by name; a tensor that can't be read.
+/// Every tensor that is missing or has the wrong shape, by name; a tensor that can't be read.
 pub(super) fn check(checkpoint: &Checkpoint<'_>, config: &Config) -> Result<Vec<String>, ModelError> {
     const SHOWN: usize = 12;
     let tensors = checkpoint.names().count();
@@ -312,7 +346,7 @@ pub(super) fn check(checkpoint: &Checkpoint<'_>, config: &Config) -> Result<Vec<
     if wrong.is_empty() {
         return Ok(unused(&unknown).into_iter().collect());
     }
-    // a name that is not known may be that of a missing one
+    // an unknown name may be a misspelt missing one
     wrong.extend(unknown.iter().map(|name| format!("  unknown {name}")));
     let more = wrong.len().saturating_sub(SHOWN);
     wrong.truncate(SHOWN);

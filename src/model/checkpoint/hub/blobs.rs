@@ -1,47 +1,53 @@
-//! The files of the cache: content named by its checksum, the parts of it that came, and the links that lead to it.
+//! The files of the cache: blobs named by their checksums, partial downloads, and the links to blobs.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
 use ring::digest;
 
-use super::Sibling;
+use super::listing::Sibling;
+use crate::model::checkpoint::digest::digest_of;
 
-/// Options that open no link: in a shared cache, somebody could have put one there that leads elsewhere.
-pub(super) fn unlinked(options: &mut OpenOptions) -> &mut OpenOptions {
+/// Make these options refuse links: in a shared cache, another user could have put one there that leads elsewhere.
+pub(super) fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(options, rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
     options
 }
 
-/// Open what collects the bytes of a file, to go on at its end; in place of a link, a new one.
-pub(super) fn open_part(path: &Path) -> io::Result<File> {
+/// Open a partial download to append to it; a link in its place is replaced by a new file.
+pub(super) fn open_partial(path: &Path) -> io::Result<File> {
     if path.symlink_metadata().is_ok_and(|found| found.is_symlink()) {
         fs::remove_file(path)?;
     }
-    unlinked(OpenOptions::new().create(true).append(true)).open(path)
+    without_links(OpenOptions::new().create(true).append(true)).open(path)
 }
 
-/// Where a file's bytes are collected, as the Python library names it.
-pub(super) fn part_of(blob: &Path) -> PathBuf {
+/// The partial download of a blob, named as the Python library names it.
+pub(super) fn partial_path(blob: &Path) -> PathBuf {
     blob.with_extension("incomplete")
 }
 
+/// The length of a file in bytes; 0 if it does not exist.
 pub(super) fn length(path: &Path) -> u64 {
     path.metadata().map_or(0, |found| found.len())
 }
 
-/// Whether what came is as the hub lists it: a large file by its SHA-256, a small one by git's hash.
+/// Compare a downloaded file with its entry in the hub's listing: its length, and its SHA-256 (large files) or git hash
+/// (small ones).
+///
+/// # Errors
+/// How it differs.
 pub(super) fn check(path: &Path, file: &Sibling) -> Result<(), String> {
-    let mut open = File::open(path).map_err(|e| e.to_string())?;
-    let length = open.metadata().map_err(|e| e.to_string())?.len();
+    let mut opened = File::open(path).map_err(|e| e.to_string())?;
+    let length = opened.metadata().map_err(|e| e.to_string())?.len();
     if let Some(size) = file.size.filter(|size| *size != length) {
         return Err(format!("{length} bytes instead of {size}"));
     }
-    let (expected, mut hash) = match (&file.lfs, &file.blob) {
+    let (expected, hash) = match (&file.lfs, &file.blob) {
         (Some(lfs), _) => (&lfs.sha256, digest::Context::new(&digest::SHA256)),
         (None, Some(blob)) => {
             let mut hash = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
@@ -50,29 +56,30 @@ pub(super) fn check(path: &Path, file: &Sibling) -> Result<(), String> {
         }
         (None, None) => return Err("no checksum is listed".into()),
     };
-    let mut piece = vec![0; 1 << 20];
-    loop {
-        match open.read(&mut piece).map_err(|e| e.to_string())? {
-            0 => break,
-            n => hash.update(&piece[..n]),
-        }
-    }
-    let found = hash.finish();
+    let found = digest_of(hash, &mut opened, &|| true).map_err(|e| e.to_string())?;
+    let found = found.ok_or("reading it was stopped")?;
     let pairs = expected.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap_or_default());
     let same = pairs.map(|pair| u8::from_str_radix(pair, 16).ok()).eq(found.as_ref().iter().copied().map(Some));
-    if same { Ok(()) } else { Err("another checksum".into()) }
+    if same { Ok(()) } else { Err("its checksum differs".into()) }
 }
 
-/// Let a snapshot's file be a blob; where links can't be made, a copy of it.
-pub(super) fn link(blob: &Path, target: &Path) -> io::Result<()> {
-    // what stands there is of another length, or leads nowhere
-    match fs::remove_file(target) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    #[cfg(unix)]
-    if std::os::unix::fs::symlink(Path::new("../../blobs").join(blob.file_name().unwrap_or_default()), target).is_ok() {
-        return Ok(());
-    }
-    fs::copy(blob, target).map(|_| ())
+/// Make a snapshot's file, `folders` below the snapshot, a link to a blob, or a copy of it where links are not supported. It takes
+/// the place of an earlier file at once: another process may be reading the snapshot.
+pub(super) fn link(blob: &Path, target: &Path, folders: usize) -> io::Result<()> {
+    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let new = target.with_file_name(format!(".{name}.{}-{:?}", std::process::id(), std::thread::current().id()));
+    let to = Path::new(&"../".repeat(folders + 2)).join("blobs").join(blob.file_name().unwrap_or_default());
+    let linked = symlink(&to, &new);
+    let made = if linked { Ok(()) } else { fs::copy(blob, &new).map(drop) };
+    made.and_then(|()| fs::rename(&new, target)).inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+#[cfg(unix)]
+fn symlink(to: &Path, at: &Path) -> bool {
+    std::os::unix::fs::symlink(to, at).is_ok()
+}
+
+#[cfg(not(unix))]
+fn symlink(_to: &Path, _at: &Path) -> bool {
+    false
 }

@@ -1,4 +1,4 @@
-//! The files of one snapshot: gone on with where they broke off, and checked before they count.
+//! Downloads the files of one snapshot: resumes partial ones, and checks each against the listing before it enters the cache.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -9,109 +9,134 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hf_hub::Repo;
-
 use super::{
-    Hub, HubError, Listing, Progress, Sibling, TICK, Tell, Waiting,
-    blobs::{check, length, link, open_part, part_of, unlinked},
+    blobs::{check, length, link, open_partial, partial_path, without_links},
+    client::Hub,
+    error::HubError,
+    kind::Kind,
+    listing::{Listing, Sibling},
     names,
-    names::is_hash,
-    request::{Asked, pause_for},
+    progress::{OnProgress, Progress, TICK, Waiting},
+    request::{Subject, pause_for},
 };
 use crate::{
     fs as files,
     model::{
         Config,
-        checkpoint::files::{WEIGHTS, index_of, shards},
+        checkpoint::{
+            digest::is_hash,
+            files::{WEIGHTS, index_of, shards},
+        },
     },
 };
 
-/// Fetches the files of a snapshot that are not there.
+/// The download of one snapshot.
 pub(super) struct Download<'a> {
     hub: &'a Hub,
+    kind: Kind,
     listing: Listing,
     snapshot: PathBuf,
     blobs: PathBuf,
     locks: PathBuf,
-    /// Bytes of the files that are here in whole.
-    whole: u64,
-    told: Progress,
-    tell: Tell<'a>,
+    /// The bytes of the files that are complete.
+    complete: u64,
+    progress: Progress,
+    on_progress: OnProgress<'a>,
 }
 
-/// Why a file did not come this time.
-enum Miss {
-    /// What there is of it is no beginning of it, for a reason.
-    Unusable(String),
-    /// It may come when asked for again, after a pause.
-    Failed(HubError, Duration),
-    /// For good.
-    Ended(HubError),
+/// Why one attempt to download a file failed.
+enum AttemptError {
+    /// The partial file is not the beginning of the listed one; the reason.
+    BadPartial(String),
+    /// The next attempt may succeed, after a pause.
+    Temporary(HubError, Duration),
+    Permanent(HubError),
 }
 
-/// Bytes that count as progress: as many have to come in three times the patience, and as many more with each connection.
-const LEAST: u64 = 8 << 10;
+/// The bytes that count as progress: a connection is given up if fewer arrive within three times [`Hub::patience`], and
+/// the count of retries starts again once this many more are on the disk.
+const MIN_PROGRESS: u64 = 8 << 10;
 
-/// The largest file that is listed without its size.
-const UNLISTED: u64 = 64 << 20;
+/// The largest size of a file whose size is not listed, in bytes.
+const UNLISTED_LIMIT: u64 = 64 << 20;
 
 impl<'a> Download<'a> {
-    pub fn new(hub: &'a Hub, listing: Listing, told: Progress, tell: Tell<'a>) -> Self {
-        let repo = Repo::model(told.repository.clone());
+    pub fn new(hub: &'a Hub, kind: Kind, listing: Listing, progress: Progress, on_progress: OnProgress<'a>) -> Self {
+        let repo = kind.repo(&progress.repository);
         let locks = hub.cache.directory.join(".locks").join(repo.folder_name());
         let cached = hf_hub::Cache::new(hub.cache.directory.clone()).repo(repo);
         let (snapshot, blobs) = (cached.pointer_path(&listing.sha), cached.blob_path(""));
-        Self { hub, listing, snapshot, blobs, locks, whole: 0, told, tell }
+        Self { hub, kind, listing, snapshot, blobs, locks, complete: 0, progress, on_progress }
     }
 
     /// The snapshot's directory and commit.
-    pub fn end(self) -> (PathBuf, String) {
+    pub fn into_snapshot(self) -> (PathBuf, String) {
         (self.snapshot, self.listing.sha)
     }
 
-    /// Have everything that a model is loaded from.
-    pub fn all(&mut self) -> Result<(), HubError> {
-        let (single, index) =
-            (|name: &&str| self.listed(name).is_some(), |name: &&str| self.listed(&index_of(name)).is_some());
-        let Some(weights) = WEIGHTS.iter().find(|name| single(name) || index(name)) else {
+    /// Fetch config, weights and tokenizer.
+    pub fn fetch_all(&mut self) -> Result<(), HubError> {
+        let is_single = |name: &&str| self.listed(name).is_some();
+        let has_index = |name: &&str| self.listed(&index_of(name)).is_some();
+        let Some(weights) = WEIGHTS.iter().find(|name| is_single(name) || has_index(name)) else {
             return Err(self.unsuitable(format!("it has neither {} (nor their index)", WEIGHTS.join(" nor "))));
         };
-        let sharded = !single(weights);
-        // about as much as it will be: the index that says which shards there are is yet to come
-        let (stem, ending) = weights.rsplit_once('.').unwrap_or((weights, ""));
-        let shard = |file: &&Sibling| file.name.starts_with(stem) && file.name.ends_with(ending);
-        let whole = |file: &&Sibling| file.name == **weights;
-        let about = self.listing.siblings.iter().filter(|file| if sharded { shard(file) } else { whole(file) });
-        self.told.total = about.filter_map(|file| file.size).sum();
-        // before gigabytes are fetched
-        self.config()?;
+        let is_sharded = !is_single(weights);
+        // an estimate until the index says which shards there are
+        let (stem, extension) = weights.rsplit_once('.').unwrap_or((weights, ""));
+        let is_weights = |file: &&Sibling| match is_sharded {
+            true => file.name.starts_with(stem) && file.name.ends_with(extension),
+            false => file.name == **weights,
+        };
+        let sizes = self.listing.siblings.iter().filter(is_weights).filter_map(|file| file.size);
+        self.progress.total = sizes.sum();
+        // comes first, so that an unsupported model is refused before its weights are downloaded
+        self.fetch_config()?;
         let mut names: Vec<String> = vec![(*weights).into()];
-        if sharded {
-            self.file(&index_of(weights))?;
+        if is_sharded {
+            self.fetch(&index_of(weights))?;
             names = match shards(&self.snapshot.join(index_of(weights))) {
                 Ok(names) => names,
                 Err(e) => return Err(self.unsuitable(e.to_string())),
             };
         }
         if let Some(missing) = names.iter().find(|name| self.listed(name).is_none()) {
-            return Err(self.unsuitable(format!("{} names {missing}, which it has not", index_of(weights))));
+            return Err(
+                self.unsuitable(format!("{} names {missing}, which the repository does not have", index_of(weights)))
+            );
         }
         match self.listed("tokenizer.json") {
             Some(_) => names.insert(0, "tokenizer.json".into()),
-            None => self.hub.cache.has_none(&self.told.repository, &self.listing.sha, "tokenizer.json"),
+            None => self.hub.cache.record_missing(&self.progress.repository, &self.listing.sha, "tokenizer.json"),
         }
         let size = |name: &String| self.listed(name).and_then(|file| file.size).unwrap_or(0);
-        self.told.total = self.whole + names.iter().map(size).sum::<u64>();
-        self.room(&names)?;
-        names.iter().try_for_each(|name| self.file(name))
+        self.progress.total = self.complete + names.iter().map(size).sum::<u64>();
+        self.check_space(&names)?;
+        names.iter().try_for_each(|name| self.fetch(names::file(name)?))
     }
 
-    /// Have the config, of a model that this program can compute.
-    pub fn config(&mut self) -> Result<Config, HubError> {
+    /// Whether the repository has this file.
+    pub fn lists(&self, path: &str) -> bool {
+        self.listed(path).is_some()
+    }
+
+    /// Fetch these files, which may lie in folders.
+    pub fn fetch_parts(&mut self, paths: &[String]) -> Result<(), HubError> {
+        let sizes = paths.iter().filter_map(|path| self.listed(path)).filter_map(|file| file.size);
+        self.progress.total = sizes.sum();
+        self.check_space(paths)?;
+        paths.iter().try_for_each(|path| self.fetch(path))
+    }
+
+    /// Fetch and parse the config.
+    ///
+    /// # Errors
+    /// The model is not supported, or the download fails.
+    pub fn fetch_config(&mut self) -> Result<Config, HubError> {
         if self.listed("config.json").is_none() {
             return Err(self.unsuitable("it has no config.json".into()));
         }
-        self.file("config.json")?;
+        self.fetch("config.json")?;
         let path = self.snapshot.join("config.json");
         let text = files::read_text(&path, files::TEXT_LIMIT);
         let text = text.map_err(|e| self.unsuitable(format!("config.json: {e}")))?;
@@ -120,14 +145,14 @@ impl<'a> Download<'a> {
     }
 
     fn unsuitable(&self, reason: String) -> HubError {
-        HubError::Unsuitable { repository: self.told.repository.clone(), reason }
+        HubError::Unsuitable { repository: self.progress.repository.clone(), reason }
     }
 
     fn listed(&self, name: &str) -> Option<&Sibling> {
         self.listing.siblings.iter().find(|file| file.name == name)
     }
 
-    /// Where the content of a file is kept, named by its checksum.
+    /// The path of a file's content in the cache, named by its checksum.
     fn blob(&self, file: &Sibling) -> Result<PathBuf, HubError> {
         let name = file.lfs.as_ref().map(|lfs| &lfs.sha256).or(file.blob.as_ref());
         let name = name.filter(|name| is_hash(name));
@@ -135,13 +160,13 @@ impl<'a> Download<'a> {
         Ok(self.blobs.join(name))
     }
 
-    /// Whether what is missing fits on the disk.
-    fn room(&self, names: &[String]) -> Result<(), HubError> {
+    /// Refuse a download that does not fit on the disk.
+    fn check_space(&self, names: &[String]) -> Result<(), HubError> {
         let cache = &self.hub.cache.directory;
         let mut needed = 0;
         for file in names.iter().filter_map(|name| self.listed(name)) {
             let blob = self.blob(file)?;
-            let have = length(&blob).max(length(&part_of(&blob)));
+            let have = length(&blob).max(length(&partial_path(&blob)));
             needed += file.size.unwrap_or(0).saturating_sub(have);
         }
         match rustix::fs::statvfs(cache) {
@@ -149,168 +174,176 @@ impl<'a> Download<'a> {
                 let free = bytes(disk.f_bavail.saturating_mul(disk.f_frsize));
                 Err(HubError::NoSpace { needed: bytes(needed), free, cache: cache.clone() })
             }
-            // a file system that does not say is tried
+            // a file system that does not report its free space may have enough
             _ => Ok(()),
         }
     }
 
-    /// Have a file in the snapshot.
-    fn file(&mut self, name: &str) -> Result<(), HubError> {
-        let Some(file) = self.listed(names::file(name)?).cloned() else { return Ok(()) };
+    /// Fetch a file into the snapshot unless it is there.
+    fn fetch(&mut self, name: &str) -> Result<(), HubError> {
+        let Some(file) = self.listed(names::path(name)?).cloned() else { return Ok(()) };
         let (blob, target) = (self.blob(&file)?, self.snapshot.join(name));
-        let is_there = |path: &Path| {
+        let folder = target.parent().unwrap_or(&self.snapshot).to_path_buf();
+        let is_complete = |path: &Path| {
             path.metadata().is_ok_and(|found| file.size.is_none_or(|size| size == found.len()) && found.is_file())
         };
-        if !is_there(&target) {
-            for directory in [&self.snapshot, &self.blobs, &self.locks] {
+        if !is_complete(&target) {
+            for directory in [&folder, &self.blobs, &self.locks] {
                 fs::create_dir_all(directory).map_err(|e| HubError::Disk(directory.clone(), e))?;
             }
             // held until the file is linked
             let _lock = self.lock(&file, &blob)?;
-            // another process, or another revision, may have brought it
-            if !is_there(&blob) {
-                self.transfer(&file, &blob)?;
+            // another process, or another revision, may have fetched it meanwhile
+            if !is_complete(&blob) {
+                self.download(&file, &blob)?;
             }
-            link(&blob, &target).map_err(|e| HubError::Disk(target.clone(), e))?;
+            link(&blob, &target, name.matches('/').count()).map_err(|e| HubError::Disk(target.clone(), e))?;
         }
-        self.whole += length(&target);
-        self.say(0, Waiting::Nothing)
+        self.complete += length(&target);
+        self.report(0, Waiting::Nothing)
     }
 
-    /// Be the only one that fetches a file.
+    /// Lock a file against other processes, waiting as long as they make progress.
     fn lock(&mut self, file: &Sibling, blob: &Path) -> Result<File, HubError> {
         let path = self.locks.join(blob.with_extension("lock").file_name().unwrap_or_default());
-        let lock = unlinked(OpenOptions::new().create(true).write(true)).open(&path);
+        let lock = without_links(OpenOptions::new().create(true).write(true)).open(&path);
         let lock = lock.map_err(|e| HubError::Disk(path, e))?;
-        let (mut most, mut grew) = (0, Instant::now());
+        let (mut last_length, mut last_growth) = (0, Instant::now());
         loop {
             match lock.try_lock() {
                 Err(TryLockError::WouldBlock) => {}
-                // a file system without locks has no others to wait for
+                // without locks there is nothing to wait for
                 Ok(()) | Err(TryLockError::Error(_)) => return Ok(lock),
             }
-            let have = length(&part_of(blob));
-            if have != most {
-                (most, grew) = (have, Instant::now());
-            } else if grew.elapsed() > self.hub.patience * 2 {
-                let reason = "another process is at it, and nothing came there either".into();
-                return Err(broken(file, have, reason));
+            let have = length(&partial_path(blob));
+            if have != last_length {
+                (last_length, last_growth) = (have, Instant::now());
+            } else if last_growth.elapsed() > self.hub.patience * 2 {
+                let reason = "another process is downloading it and makes no progress".into();
+                return Err(interrupted(file, have, reason));
             }
-            self.say(have, Waiting::ForOther)?;
+            self.report(have, Waiting::ForOther)?;
             thread::sleep(TICK);
         }
     }
 
-    /// Fetch a file, or the rest of it, as often as it takes.
-    fn transfer(&mut self, file: &Sibling, blob: &Path) -> Result<(), HubError> {
-        let part = part_of(blob);
-        let (mut waits, mut most, mut again) = (self.hub.waits.iter(), 0, false);
+    /// Download a file, or the rest of it, retrying as long as there is progress. A file that fails its check is downloaded
+    /// once more from the beginning.
+    fn download(&mut self, file: &Sibling, blob: &Path) -> Result<(), HubError> {
+        let partial = partial_path(blob);
+        let (mut waits, mut longest, mut is_second_try) = (self.hub.waits.iter(), 0, false);
         loop {
-            let have = length(&part);
+            let have = length(&partial);
             let received = match file.size {
-                // nothing is to come, and it may be that there is not even a file yet
-                Some(size) if size == have => {
-                    open_part(&part).map(drop).map_err(|e| Miss::Ended(HubError::Disk(part.clone(), e)))
-                }
-                _ => self.receive(file, &part, have),
+                // nothing is left to receive; an empty file may not exist yet
+                Some(size) if size == have => open_partial(&partial)
+                    .map(drop)
+                    .map_err(|e| AttemptError::Permanent(HubError::Disk(partial.clone(), e))),
+                _ => self.receive(file, &partial, have),
             };
-            log::info!("{}: {}", file.name, if received.is_ok() { "came" } else { "did not come" });
-            let wrong = match received {
-                Ok(()) => match check(&part, file) {
-                    Ok(()) => return fs::rename(&part, blob).map_err(|e| HubError::Disk(blob.into(), e)),
+            log::info!("{}: {}", file.name, if received.is_ok() { "downloaded" } else { "not downloaded" });
+            let mismatch = match received {
+                Ok(()) => match check(&partial, file) {
+                    Ok(()) => return fs::rename(&partial, blob).map_err(|e| HubError::Disk(blob.into(), e)),
                     Err(reason) => reason,
                 },
-                Err(Miss::Unusable(reason)) => reason,
-                Err(Miss::Ended(error)) => return Err(error),
-                Err(Miss::Failed(error, pause)) => {
-                    let have = length(&part);
-                    if have >= most + LEAST {
-                        // as long as it goes on, it is worth trying
-                        (most, waits) = (have, self.hub.waits.iter());
+                Err(AttemptError::BadPartial(reason)) => reason,
+                Err(AttemptError::Permanent(error)) => return Err(error),
+                Err(AttemptError::Temporary(error, pause)) => {
+                    let have = length(&partial);
+                    if have >= longest + MIN_PROGRESS {
+                        (longest, waits) = (have, self.hub.waits.iter());
                     }
                     let Some(wait) = waits.next() else { return Err(error) };
-                    pause_for((*wait).max(pause), &self.told, self.tell)?;
+                    pause_for((*wait).max(pause), &self.progress, self.on_progress)?;
                     continue;
                 }
             };
-            fs::remove_file(&part).map_err(|e| HubError::Disk(part.clone(), e))?;
-            if std::mem::replace(&mut again, true) {
-                return Err(HubError::Corrupt { file: file.name.clone(), reason: wrong });
+            fs::remove_file(&partial).map_err(|e| HubError::Disk(partial.clone(), e))?;
+            if std::mem::replace(&mut is_second_try, true) {
+                return Err(HubError::Corrupt { file: file.name.clone(), reason: mismatch });
             }
         }
     }
 
-    /// Ask for a file from byte `have` on, and write what comes behind it.
-    fn receive(&mut self, file: &Sibling, part: &Path, have: u64) -> Result<(), Miss> {
+    /// Request a file from byte `have` on, and append it to the partial download. A server that ignores the range sends all
+    /// of it.
+    fn receive(&mut self, file: &Sibling, partial: &Path, have: u64) -> Result<(), AttemptError> {
         let hub = self.hub;
-        let Progress { repository, .. } = &self.told;
+        let Progress { repository, .. } = &self.progress;
         let sha = &self.listing.sha;
-        let url = hub.api(repository, sha).map_err(Miss::Ended)?.url(&file.name);
-        let failed = |e: &dyn std::fmt::Display, done| Miss::Failed(broken(file, done, e.to_string()), Duration::ZERO);
-        let response = hub.call(hub.request(&url), &url, Some(have), None).map_err(|e| failed(&e, have))?;
+        let url = hub.api(self.kind, repository, sha).map_err(AttemptError::Permanent)?.url(&file.name);
+        let failed = |e: &dyn std::fmt::Display, done| {
+            AttemptError::Temporary(interrupted(file, done, e.to_string()), Duration::ZERO)
+        };
+        let response = hub.send(hub.request(&url), &url, Some(have), None).map_err(|e| failed(&e, have))?;
         let mut done = match response.status().as_u16() {
             206 => have,
-            // ranges are not known there
+            // the server does not support ranges
             200 => 0,
-            416 => return Err(Miss::Unusable("its length changes".into())),
+            416 => return Err(AttemptError::BadPartial("its length changed".into())),
             status => {
-                let asked = Asked { repository, revision: sha, file: Some(&file.name) };
-                let (error, pause) = hub.refusal(&response, asked);
+                let subject = Subject { repository, revision: sha, file: Some(&file.name) };
+                let (error, pause) = hub.refusal(&response, subject);
                 return Err(match status {
-                    429 | 500..=599 => Miss::Failed(error, pause),
-                    _ => Miss::Ended(error),
+                    429 | 500..=599 => AttemptError::Temporary(error, pause),
+                    _ => AttemptError::Permanent(error),
                 });
             }
         };
-        let disk = |e: io::Error| Miss::Ended(HubError::Disk(part.into(), e));
-        let mut out = open_part(part).map_err(disk)?;
+        let disk = |e: io::Error| AttemptError::Permanent(HubError::Disk(partial.into(), e));
+        let mut out = open_partial(partial).map_err(disk)?;
         out.set_len(done).map_err(disk)?;
-        let most = file.size.unwrap_or(UNLISTED);
-        let pieces = pieces(response.into_body().into_reader()).map_err(|e| failed(&e, done))?;
-        let (mut since, mut told) = (Instant::now(), Instant::now());
-        // when the last LEAST bytes began to come, and how many were there
-        let mut progress = (Instant::now(), done);
+        let limit = file.size.unwrap_or(UNLISTED_LIMIT);
+        let pieces = read_pieces(response.into_body().into_reader()).map_err(|e| failed(&e, done))?;
+        let (mut last_piece, mut last_report) = (Instant::now(), Instant::now());
+        // the time and the length at the last MIN_PROGRESS bytes
+        let (mut last_progress, mut length_then) = (Instant::now(), done);
         loop {
             match pieces.recv_timeout(TICK) {
                 Ok(Ok(piece)) => {
-                    if done + piece.len() as u64 > most {
-                        return Err(Miss::Unusable(format!("more than {most} bytes")));
+                    if done + piece.len() as u64 > limit {
+                        return Err(AttemptError::BadPartial(format!("more than {limit} bytes")));
                     }
                     out.write_all(&piece).map_err(disk)?;
                     done += piece.len() as u64;
-                    since = Instant::now();
+                    last_piece = Instant::now();
                 }
                 Ok(Err(e)) => return Err(failed(&e, done)),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) if since.elapsed() > hub.patience => {
-                    return Err(failed(&format!("nothing came for {} s", hub.patience.as_secs_f32()), done));
+                Err(RecvTimeoutError::Timeout) if last_piece.elapsed() > hub.patience => {
+                    return Err(failed(&format!("no data for {} s", hub.patience.as_secs_f32()), done));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if done >= progress.1 + LEAST {
-                progress = (Instant::now(), done);
-            } else if progress.0.elapsed() > hub.patience * 3 {
-                let reason = format!("{} bytes came in {} s", done - progress.1, (hub.patience * 3).as_secs_f32());
+            if done >= length_then + MIN_PROGRESS {
+                (last_progress, length_then) = (Instant::now(), done);
+            } else if last_progress.elapsed() > hub.patience * 3 {
+                let (received, seconds) = (done - length_then, (hub.patience * 3).as_secs_f32());
+                let reason = format!("only {received} bytes in {seconds} s");
                 return Err(failed(&reason, done));
             }
-            if told.elapsed() >= TICK {
-                told = Instant::now();
-                self.say(done, Waiting::Nothing).map_err(Miss::Ended)?;
+            if last_report.elapsed() >= TICK {
+                last_report = Instant::now();
+                self.report(done, Waiting::Nothing).map_err(AttemptError::Permanent)?;
             }
         }
     }
 
-    fn say(&mut self, done: u64, waiting: Waiting) -> Result<(), HubError> {
-        (self.told.done, self.told.waiting) = (self.whole + done, waiting);
-        self.told.total = self.told.total.max(self.told.done);
-        if (self.tell)(self.told.clone()) { Ok(()) } else { Err(HubError::Stopped) }
+    /// Report the progress, with `done` bytes of the current file.
+    fn report(&mut self, done: u64, waiting: Waiting) -> Result<(), HubError> {
+        let progress = &mut self.progress;
+        (progress.done, progress.waiting) = (self.complete + done, waiting);
+        progress.total = progress.total.max(progress.done);
+        if (self.on_progress)(progress.clone()) { Ok(()) } else { Err(HubError::Stopped) }
     }
 }
 
-/// What comes, read on a thread of its own: a socket that says nothing any more can't be waited for in any other way.
-fn pieces(mut body: impl Read + Send + 'static) -> io::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
+/// The pieces of a body, read on a thread of its own so that a silent connection can be given up. The channel closes at the
+/// end.
+fn read_pieces(mut body: impl Read + Send + 'static) -> io::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
     const PIECE: usize = 1 << 18;
-    // as much as may come while the disk is busy
+    // buffers the network while the disk is busy
     let (sender, pieces) = mpsc::sync_channel(16);
     let read = move || {
         loop {
@@ -320,7 +353,7 @@ fn pieces(mut body: impl Read + Send + 'static) -> io::Result<mpsc::Receiver<io:
                 piece
             });
             let last = read.as_ref().map_or(true, Vec::is_empty);
-            // nobody listens any more after a timeout; the end is told by hanging up
+            // sending fails once the receiver has timed out
             if read.as_ref().is_ok_and(Vec::is_empty) || sender.send(read).is_err() || last {
                 break;
             }
@@ -330,7 +363,7 @@ fn pieces(mut body: impl Read + Send + 'static) -> io::Result<mpsc::Receiver<io:
     Ok(pieces)
 }
 
-fn broken(file: &Sibling, done: u64, reason: String) -> HubError {
+fn interrupted(file: &Sibling, done: u64, reason: String) -> HubError {
     let total = file.size.map_or_else(|| "an unknown length".into(), bytes);
     HubError::Broken { file: file.name.clone(), done: bytes(done), total, reason }
 }

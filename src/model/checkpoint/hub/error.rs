@@ -5,7 +5,7 @@ use crate::{
     printed::{escaped, path as shown},
 };
 
-/// What went wrong between here and the hub.
+/// Why a model could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     #[error(
@@ -25,13 +25,13 @@ pub enum HubError {
     Unreachable { repository: String, hint: String, endpoint: String, reason: String },
     #[error("there is no {repository} on the hub (and no directory of that name), or it is private{hint}")]
     NoRepository { repository: String, hint: String },
-    #[error("{repository} lists {} and does not have it (status 404); try again later, or another revision", escaped(.file))]
+    #[error("{repository} lists {} but does not have it (status 404); try again later, or another revision", escaped(.file))]
     NoFile { repository: String, file: String },
-    #[error("`{}` is not the name of a file beside the others", escaped(.0))]
+    #[error("`{}` is not a plain file name", escaped(.0))]
     NoFileName(String),
     #[error("{repository} has no revision `{}`{hint}", escaped(.revision))]
     NoRevision { repository: String, revision: String, hint: String },
-    #[error("{repository} asks for access: {}; set HF_TOKEN to a token that has it", escaped(.reason))]
+    #[error("access to {repository} is restricted: {}; set HF_TOKEN to a token that has access", escaped(.reason))]
     Denied { repository: String, reason: String },
     #[error("the hub limits the rate of requests (status 429{}); wait a little, or set HF_TOKEN", escaped(.0))]
     TooMany(String),
@@ -39,34 +39,36 @@ pub enum HubError {
     Server(String, u16),
     #[error("{repository} holds no model for this program: {}", escaped(.reason))]
     Unsuitable { repository: String, reason: String },
+    #[error("{repository} has no {}", escaped(.expected))]
+    NoParts { repository: String, expected: String },
     #[error(
-        "{} broke off after {done} of {total}: {}; what came is kept, and the next try goes on from there",
+        "the download of {} was interrupted after {done} of {total}: {}; the next attempt resumes there",
         escaped(.file),
         escaped(.reason)
     )]
     Broken { file: String, done: String, total: String, reason: String },
     #[error(
-        "{} did not come as the hub lists it ({}), also when fetched again: a proxy may be altering it",
+        "{} is not as the hub lists it ({}), even when fetched again: a proxy may be altering it",
         escaped(.file),
         escaped(.reason)
     )]
     Corrupt { file: String, reason: String },
-    #[error("can't write to {}: {}; HF_HUB_CACHE names another place", shown(.0), plain(.1))]
+    #[error("can't write to {}: {}; set HF_HUB_CACHE to another directory", shown(.0), plain(.1))]
     Disk(PathBuf, io::Error),
     #[error(
-        "{needed} are to be fetched, and there are {free} free in {}; make room, or set HF_HUB_CACHE elsewhere",
+        "the download needs {needed}, but only {free} are free in {}; make room, or set HF_HUB_CACHE to another directory",
         shown(.cache)
     )]
     NoSpace { needed: String, free: String, cache: PathBuf },
-    /// Whoever asked wants something else by now.
-    #[error("it was stopped; what came is kept")]
+    /// The progress callback asked to stop.
+    #[error("the download was stopped; the next attempt resumes it")]
     Stopped,
-    #[error("{} does not answer as the hub does: {}", escaped(.0), escaped(.1))]
+    #[error("{} did not answer as a Hugging Face hub does: {}", escaped(.0), escaped(.1))]
     Unexpected(String, String),
 }
 
 impl HubError {
-    /// Whether the hub could not be asked, rather than having answered.
+    /// Whether the hub could not be asked, as opposed to having refused.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Offline { .. } | Self::Unreachable { .. } | Self::TooMany(_) | Self::Server(..))
@@ -78,12 +80,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_hub_says_is_repeated_escaped() {
+    fn text_from_the_hub_is_escaped_in_errors() {
         let said = || "\u{1b}]0;x\u{7}\n\u{9b}".to_string();
         let denied = HubError::Denied { repository: "a/b".into(), reason: said() };
         assert_eq!(
             denied.to_string(),
-            "a/b asks for access: \\u001b]0;x\\u0007\\n\\u009b; set HF_TOKEN to a token that has it"
+            "access to a/b is restricted: \\u001b]0;x\\u0007\\n\\u009b; set HF_TOKEN to a token that has access"
         );
         for error in [
             HubError::Setting(said()),

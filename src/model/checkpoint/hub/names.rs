@@ -1,24 +1,26 @@
-//! Names of repositories, revisions and files, from users and from the hub: each is checked here before it becomes a part of a
-//! path or of an address.
+//! Checks the names of repositories, revisions and files, from users and from the hub, before they become part of a path or a
+//! URL.
 
+use super::error::HubError;
 use crate::{
     fs::is_below,
-    model::{HubError, ModelError},
+    model::{ModelError, pythia},
+    suggest::{did_you_mean, nearest},
 };
 
-/// The longest that the hub takes.
+/// The longest repository name that the hub accepts, in bytes.
 const LONGEST: usize = 96;
 
-/// A model on the hub: `pythia-70m-deduped` is `EleutherAI/pythia-70m-deduped`.
+/// The full name of a model on the hub: `pythia-70m-deduped` is `EleutherAI/pythia-70m-deduped`.
 ///
 /// # Errors
-/// It is not the name of a repository.
+/// `name` can't be the name of a repository.
 pub fn repository(name: &str) -> Result<String, ModelError> {
     let full = if name.contains('/') { name.to_string() } else { format!("EleutherAI/{name}") };
     let part = |part: &str| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let separated = part.starts_with(['.', '-']) || part.contains("..") || part.contains("--");
-        !part.is_empty() && part.chars().all(allowed) && !separated
+        let is_odd = part.starts_with(['.', '-']) || part.contains("..") || part.contains("--");
+        !part.is_empty() && part.chars().all(allowed) && !is_odd
     };
     match full.split_once('/') {
         Some((owner, model)) if part(owner) && part(model) && full.len() <= LONGEST => Ok(full),
@@ -26,28 +28,28 @@ pub fn repository(name: &str) -> Result<String, ModelError> {
     }
 }
 
-/// A branch, a tag or a commit.
+/// A branch, a tag or a commit, unchanged.
 ///
 /// # Errors
-/// It is not the name of a revision.
+/// `name` can't be the name of a revision.
 pub fn revision(name: &str) -> Result<&str, ModelError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./+=".contains(c);
-    let odd = |part: &str| part.is_empty() || part.starts_with(['.', '-']) || part.contains("..");
-    match name.chars().all(allowed) && name.len() <= 200 && is_below(name) && !name.split('/').any(odd) {
+    let is_odd = |part: &str| part.is_empty() || part.starts_with(['.', '-']) || part.contains("..");
+    match name.chars().all(allowed) && name.len() <= 200 && is_below(name) && !name.split('/').any(is_odd) {
         true => Ok(name),
         false => Err(ModelError::NoRevisionName(name.into())),
     }
 }
 
-/// A repository, with its owner, and a revision.
-pub(super) fn check(of: &str, at: &str) -> Result<(), ModelError> {
-    if repository(of)? != of {
-        return Err(ModelError::NoName(of.into()));
+/// Check the full name of a repository and a revision.
+pub(super) fn check(full_name: &str, revision_name: &str) -> Result<(), ModelError> {
+    if repository(full_name)? != full_name {
+        return Err(ModelError::NoName(full_name.into()));
     }
-    revision(at).map(drop)
+    revision(revision_name).map(drop)
 }
 
-/// A file beside the others of a revision.
+/// The name of a file at the top level of a revision, unchanged.
 pub(super) fn file(name: &str) -> Result<&str, HubError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     match !name.is_empty() && name.chars().all(allowed) && name.len() <= 200 && !name.starts_with('.') {
@@ -56,9 +58,18 @@ pub(super) fn file(name: &str) -> Result<&str, HubError> {
     }
 }
 
-/// A name that git or a checksum gives.
-pub(super) fn is_hash(name: &str) -> bool {
-    matches!(name.len(), 40 | 64) && name.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
+/// The path of a file or a folder in a revision, unchanged.
+pub(super) fn path(name: &str) -> Result<&str, HubError> {
+    let known = name.len() <= 400 && name.split('/').all(|part| file(part).is_ok());
+    if known { Ok(name) } else { Err(HubError::NoFileName(name.into())) }
+}
+
+/// `; did you mean ...?` with a known model, to end a message with; empty if the repository is one.
+pub(super) fn suggested_model(repository: &str) -> String {
+    let name = repository.strip_prefix("EleutherAI/").unwrap_or(repository);
+    let models: Vec<String> = pythia::models().chain(std::iter::once("demo".into())).collect();
+    let known = models.iter().any(|model| model == name);
+    if known { String::new() } else { did_you_mean(&nearest(name, models.iter().map(String::as_str))) }
 }
 
 #[cfg(test)]
@@ -66,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_lead_elsewhere_are_refused() {
+    fn names_that_escape_the_cache_are_refused() {
         assert_eq!(repository("pythia-70m").unwrap(), "EleutherAI/pythia-70m");
         assert_eq!(repository("A.b_c/d-e").unwrap(), "A.b_c/d-e");
         let long = format!("a/{}", "b".repeat(100));
@@ -86,6 +97,10 @@ mod tests {
         assert!(file("model-00001-of-00002.safetensors").is_ok());
         for name in ["", "..", "a/b", "/a", ".hidden", "a\\b", "a?b", "a\u{1b}"] {
             assert!(file(name).is_err(), "{name}");
+        }
+        assert!(path("lens/EleutherAI/pythia-70m-deduped/params.pt").is_ok() && path("a.pt").is_ok());
+        for name in ["", "/a", "a/", "a//b", "a/../b", "../a", "a/.b", "a\\b/c"] {
+            assert!(path(name).is_err(), "{name}");
         }
     }
 }

@@ -1,79 +1,82 @@
-//! What is asked of the hub: addresses, the token, redirects, and what a refusal means.
+//! Requests to the hub: URLs, the token, redirects, and the meaning of error statuses.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-use hf_hub::{
-    Repo, RepoType,
-    api::sync::{ApiBuilder, ApiRepo},
-};
+use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use serde::de::DeserializeOwned;
 use ureq::{Agent, Body, Error, RequestBuilder, http::Response, typestate::WithoutBody};
 
-use super::{Hub, HubError, Progress, TICK, Tell, Waiting, alike};
+use super::{
+    client::Hub,
+    error::HubError,
+    kind::Kind,
+    names::suggested_model,
+    progress::{OnProgress, Progress, TICK, Waiting},
+};
 
-/// How long a connection may take, and a short answer.
+/// Timeouts for connecting, and for a short answer.
 const CONNECT: Duration = Duration::from_secs(4);
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// The longest answer about a repository.
+/// The longest answer about a repository, in bytes.
 const ANSWER_LIMIT: u64 = 16 << 20;
 
 const REDIRECTS: usize = 10;
 
-/// Who asks for what, as errors name it.
+/// What a request is about, for error messages.
 #[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct Subject<'a> {
     pub repository: &'a str,
     pub revision: &'a str,
     pub file: Option<&'a str>,
 }
 
 impl Hub {
-    /// A revision of a repository, as the hub's own library addresses it.
-    pub(super) fn api(&self, repository: &str, revision: &str) -> Result<ApiRepo, HubError> {
+    /// `hf_hub`'s view of a revision, which builds its URLs.
+    pub(super) fn api(&self, kind: Kind, repository: &str, revision: &str) -> Result<ApiRepo, HubError> {
         let builder = ApiBuilder::from_cache(hf_hub::Cache::new(self.cache.directory.clone()))
             .with_endpoint(self.endpoint.clone())
             .with_token(self.token.clone())
             .with_user_agent(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
         let api = builder.build().map_err(|e| HubError::Setting(e.to_string()))?;
-        Ok(api.repo(Repo::with_revision(repository.into(), RepoType::Model, revision.into())))
+        Ok(api.repo(kind.repo_at(repository, revision)))
     }
 
-    /// What the hub answers. While it asks to wait, `tell` learns of it and may stop.
-    pub(super) fn ask<T: DeserializeOwned>(
+    /// The JSON that the hub answers with, after retries. `on_progress` is called while waiting for a retry.
+    pub(super) fn get_json<T: DeserializeOwned>(
         &self,
-        asked: Asked<'_>,
+        subject: Subject<'_>,
         url: &str,
         request: impl Fn() -> RequestBuilder<WithoutBody>,
-        tell: Tell<'_>,
+        on_progress: OnProgress<'_>,
     ) -> Result<T, HubError> {
         let mut waits = self.waits.iter();
         loop {
             let total = Some(self.patience.min(ANSWER));
-            let mut response = self.call(request(), url, None, total).map_err(|e| self.unreachable(asked, &e))?;
+            let mut response = self.send(request(), url, None, total).map_err(|e| self.unreachable(subject, &e))?;
             if response.status() == 200 {
                 let text = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_string();
                 let text = text.map_err(|e| match e {
                     Error::BodyExceedsLimit(limit) => self.unexpected(&format!("an answer of more than {limit} bytes")),
-                    e => self.unreachable(asked, &e),
+                    e => self.unreachable(subject, &e),
                 })?;
                 return serde_json::from_str(&text).map_err(|e| self.unexpected(&e));
             }
-            let (error, pause) = self.refusal(&response, asked);
+            let (error, pause) = self.refusal(&response, subject);
             match (&error, waits.next()) {
                 (HubError::TooMany(_) | HubError::Server(..), Some(wait)) => {
-                    let told = Progress::none(asked.repository, asked.revision);
-                    pause_for((*wait).max(pause), &told, tell)?;
+                    let progress = Progress::new(subject.repository, subject.revision);
+                    pause_for((*wait).max(pause), &progress, on_progress)?;
                 }
                 _ => return Err(error),
             }
         }
     }
 
-    /// A request for an address. The token goes only to the scheme, host and port of the endpoint.
+    /// A request for a URL. The token is sent only if the scheme, host and port are those of the endpoint.
     pub(super) fn request(&self, url: &str) -> RequestBuilder<WithoutBody> {
         let agent: Agent = Agent::config_builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
@@ -85,8 +88,8 @@ impl Hub {
         }
     }
 
-    /// Send a request for `url`, for its bytes from `first` on where that is given, and follow redirects.
-    pub(super) fn call(
+    /// Send a request for `url`, or for its bytes from `first` on, and follow redirects.
+    pub(super) fn send(
         &self,
         mut request: RequestBuilder<WithoutBody>,
         url: &str,
@@ -96,7 +99,7 @@ impl Hub {
         let mut url = url.to_string();
         for _ in 0..=REDIRECTS {
             if let Some(first) = first {
-                // a server may ignore ranges of what it compresses
+                // a server may ignore ranges if it may compress
                 request = request.header("range", format!("bytes={first}-")).header("accept-encoding", "identity");
             }
             let config = request.config().http_status_as_error(false).max_redirects(0).timeout_global(total);
@@ -116,67 +119,67 @@ impl Hub {
         Err(other("it redirects without end"))
     }
 
-    /// Settings that can't be used are named before anything is asked.
+    /// Refuse unusable settings before any request is sent.
     pub(super) fn check_settings(&self) -> Result<(), HubError> {
         if origin(&self.endpoint).is_none() {
-            let message = format!("HF_ENDPOINT is `{}`; expected https://... or http://...", self.named());
+            let message = format!("HF_ENDPOINT is `{}`; expected https://... or http://...", self.endpoint_name());
             return Err(HubError::Setting(message));
         }
         if self.token.as_ref().is_some_and(|token| !token.bytes().all(|c| c.is_ascii_graphic())) {
-            return Err(HubError::Setting("the token in HF_TOKEN has characters that no token has".into()));
+            return Err(HubError::Setting("the token in HF_TOKEN contains characters that no token has".into()));
         }
         Ok(())
     }
 
-    /// What a status means that is no success, and how long the hub asks to wait.
-    pub(super) fn refusal(&self, response: &Response<Body>, asked: Asked<'_>) -> (HubError, Duration) {
+    /// The error that a failure status means, and how long the hub asks to wait.
+    pub(super) fn refusal(&self, response: &Response<Body>, subject: Subject<'_>) -> (HubError, Duration) {
         let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let (status, code, later) = (response.status().as_u16(), header("x-error-code"), header("retry-after"));
         let later: Option<u64> = later.parse().ok();
-        let repository = asked.repository.to_string();
-        let error = match (status, code, asked.file) {
+        let repository = subject.repository.to_string();
+        let error = match (status, code, subject.file) {
             (_, "RevisionNotFound", _) => {
                 let suite = crate::model::is_of_suite(&repository);
                 let steps =
                     "; training steps are step0, step1, step2, step4 to step512, step1000, step2000 to step143000";
                 let hint = if suite { steps } else { "" };
-                HubError::NoRevision { repository, revision: asked.revision.into(), hint: hint.into() }
+                HubError::NoRevision { repository, revision: subject.revision.into(), hint: hint.into() }
             }
             (401 | 403, "GatedRepo", _) | (403, ..) => {
                 let reason = Some(header("x-error-message")).filter(|reason| !reason.is_empty());
                 let reason = reason.map_or_else(|| format!("status {status}"), String::from);
                 HubError::Denied { repository, reason }
             }
-            // listed a moment ago
+            // the listing has just named it
             (404, _, Some(file)) => HubError::NoFile { repository, file: file.into() },
-            // without a token, the hub says of what does not exist that it is not allowed
+            // without a token, the hub answers 401 for a repository that does not exist
             (401 | 404, ..) => HubError::NoRepository { hint: self.hint(&repository), repository },
             (429, ..) => HubError::TooMany(later.map(|s| format!(", for {s} s")).unwrap_or_default()),
-            (500..=599, ..) => HubError::Server(self.named(), status),
+            (500..=599, ..) => HubError::Server(self.endpoint_name(), status),
             _ => self.unexpected(&format!("status {status}")),
         };
-        // nobody waits for minutes
+        // a pause of minutes is too long to wait through
         let longest = self.waits.last().copied().unwrap_or_default() * 10;
         (error, later.map_or(Duration::ZERO, Duration::from_secs).min(longest))
     }
 
-    fn unreachable(&self, asked: Asked<'_>, why: &Error) -> HubError {
-        let (endpoint, reason) = (self.named(), self.without_login(&why.to_string()));
-        let repository = asked.repository.to_string();
-        HubError::Unreachable { hint: alike(&repository), repository, endpoint, reason }
+    fn unreachable(&self, subject: Subject<'_>, why: &Error) -> HubError {
+        let (endpoint, reason) = (self.endpoint_name(), self.without_credentials(&why.to_string()));
+        let repository = subject.repository.to_string();
+        HubError::Unreachable { hint: suggested_model(&repository), repository, endpoint, reason }
     }
 
     pub(super) fn unexpected(&self, what: &dyn std::fmt::Display) -> HubError {
-        HubError::Unexpected(self.named(), what.to_string())
+        HubError::Unexpected(self.endpoint_name(), what.to_string())
     }
 
-    /// The endpoint as messages name it.
-    fn named(&self) -> String {
-        self.without_login(&self.endpoint)
+    /// The endpoint for messages, without credentials.
+    fn endpoint_name(&self) -> String {
+        self.without_credentials(&self.endpoint)
     }
 
-    /// A text without the name and password that the endpoint may hold.
-    fn without_login(&self, text: &str) -> String {
+    /// A text without the user name and password that the endpoint may contain.
+    fn without_credentials(&self, text: &str) -> String {
         let beyond_scheme = self.endpoint.split_once("://").map_or(self.endpoint.as_str(), |(_, rest)| rest);
         match beyond_scheme.rsplit_once('@') {
             Some((login, _)) => text.replace(&format!("{login}@"), ""),
@@ -184,25 +187,28 @@ impl Hub {
         }
     }
 
-    /// What may be the matter with a repository that is not there.
+    /// Why a repository may be missing, to end a message with.
     fn hint(&self, repository: &str) -> String {
         let token = match &self.token {
             Some(_) => " and the token that is set is not accepted",
             None => ", and HF_TOKEN is not set",
         };
-        format!("{token}{}", alike(repository))
+        format!("{token}{}", suggested_model(repository))
     }
 }
 
-/// Wait, unless `tell` wants to stop.
-pub(super) fn pause_for(pause: Duration, told: &Progress, tell: Tell<'_>) -> Result<(), HubError> {
+/// Wait, and report it.
+///
+/// # Errors
+/// `on_progress` asked to stop.
+pub(super) fn pause_for(pause: Duration, progress: &Progress, on_progress: OnProgress<'_>) -> Result<(), HubError> {
     let until = Instant::now() + pause;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(());
         }
-        if !tell(Progress { waiting: Waiting::ForHub(left), ..told.clone() }) {
+        if !on_progress(Progress { waiting: Waiting::ForHub(left), ..progress.clone() }) {
             return Err(HubError::Stopped);
         }
         thread::sleep(left.min(TICK));
@@ -213,7 +219,7 @@ fn other(reason: &str) -> Error {
     Error::Other(reason.into())
 }
 
-/// Scheme, host and port of an address (RFC 6454), without a name and password before the host.
+/// The scheme, host and port of a URL (RFC 6454), without user name and password.
 fn origin(url: &str) -> Option<(&str, String, u16)> {
     let (scheme, rest) = url.split_once("://")?;
     let standard = match scheme {
@@ -230,7 +236,7 @@ fn origin(url: &str) -> Option<(&str, String, u16)> {
     (!host.is_empty()).then(|| (scheme, host.to_ascii_lowercase(), port))
 }
 
-/// An address that a redirect from `base` gives, which may be relative (RFC 3986).
+/// The target of a redirect from `base`, which may be relative (RFC 3986).
 fn resolved(base: &str, to: &str) -> String {
     let (scheme, rest) = base.split_once("://").unwrap_or(("https", base));
     let path_at = rest.find('/').unwrap_or(rest.len());

@@ -1,13 +1,13 @@
 use std::{collections::HashMap, rc::Rc};
 
-use super::{Id, LIMIT, Value};
+use super::value::{Id, LIMIT, Value};
 
-/// The stack machine that a pickle is a program for.
+/// The stack machine that executes a pickle.
 pub(super) struct Machine<'a> {
     rest: &'a [u8],
     values: Vec<Value>,
     stack: Vec<Id>,
-    /// Heights of the stack at which marks were set.
+    /// The stack heights at which marks were set.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
 }
@@ -21,8 +21,8 @@ impl<'a> Machine<'a> {
         Self { rest: pickle, values: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() }
     }
 
-    /// How many bytes are still to be read.
-    pub(super) fn left(&self) -> usize {
+    /// The number of unread bytes.
+    pub(super) fn remaining(&self) -> usize {
         self.rest.len()
     }
 
@@ -36,7 +36,7 @@ impl<'a> Machine<'a> {
         Ok(taken)
     }
 
-    /// An unsigned little-endian number of some bytes.
+    /// An unsigned little-endian integer of `bytes` bytes.
     fn number(&mut self, bytes: usize) -> Step<usize> {
         let taken = self.take(bytes)?;
         let number = taken.iter().rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
@@ -59,7 +59,7 @@ impl<'a> Machine<'a> {
         self.take(n)
     }
 
-    /// A signed little-endian number of any length.
+    /// A signed little-endian integer of any length.
     fn long(&mut self, width: usize) -> Step<Value> {
         let bytes = self.bytes(width)?;
         if bytes.len() > 8 {
@@ -88,7 +88,7 @@ impl<'a> Machine<'a> {
     }
 
     fn pop(&mut self) -> Step<Id> {
-        // what lies below a mark is out of reach until the mark is gone
+        // values below a mark can't be popped before the mark
         if self.marks.last().is_some_and(|mark| self.stack.len() <= *mark) {
             return Err("it takes a mark for a value");
         }
@@ -119,12 +119,12 @@ impl<'a> Machine<'a> {
         self.add(Value::Tuple(items))
     }
 
-    /// Add to the container on top of the stack; one that is not known here has nothing of interest.
+    /// Add to the container on top of the stack. Only lists and dictionaries are recorded.
     fn insert(&mut self, items: &[Id], pairs: &[(Id, Id)]) -> Step<()> {
         let Id(top) = self.top()?;
         match self.values.get_mut(top) {
             Some(Value::List(list)) => list.extend(items),
-            Some(Value::Dict(dict)) => dict.extend(pairs),
+            Some(Value::Dict(dict) | Value::Call { items: dict, .. }) => dict.extend(pairs),
             _ => {}
         }
         Ok(())
@@ -135,10 +135,14 @@ impl<'a> Machine<'a> {
         let is_dict = matches!(self.values.get(function.0), Some(Value::Class { module, name })
             if **module == *"collections" && **name == *"OrderedDict");
         let no_arguments = matches!(self.values.get(arguments.0), Some(Value::Tuple(items)) if items.is_empty());
-        self.add(if is_dict && no_arguments { Value::Dict(vec![]) } else { Value::Call { function, arguments } })
+        self.add(if is_dict && no_arguments {
+            Value::Dict(vec![])
+        } else {
+            Value::Call { function, arguments, items: vec![], state: None }
+        })
     }
 
-    /// Do one instruction; what the pickle holds, once it stops.
+    /// Execute one instruction; returns the root value at the end of the pickle.
     pub(super) fn step(&mut self) -> Step<Option<Id>> {
         let opcode = self.take(1)?[0];
         if opcode == b'.' {
@@ -161,7 +165,7 @@ impl<'a> Machine<'a> {
         Ok(None)
     }
 
-    /// A value that an instruction writes out, if it is such an instruction.
+    /// The value of an instruction that pushes a literal; None for other instructions.
     fn literal(&mut self, opcode: u8) -> Step<Option<Value>> {
         let text = |bytes: &[u8]| Value::Text(String::from_utf8_lossy(bytes).into());
         Ok(Some(match opcode {
@@ -193,7 +197,7 @@ impl<'a> Machine<'a> {
                 Value::Opaque
             }
             b'V' => Value::Text(self.line()?),
-            // texts, with lengths of 1, 4 and 8 bytes; those of Python 2 count as texts, too
+            // strings with lengths of 1, 4 and 8 bytes, including those of Python 2
             0x8c | b'U' => text(self.bytes(1)?),
             b'X' | b'T' => text(self.bytes(4)?),
             0x8d => text(self.bytes(8)?),
@@ -214,7 +218,7 @@ impl<'a> Machine<'a> {
         }))
     }
 
-    /// Make or fill a container, if that is the instruction.
+    /// Execute an instruction that makes or fills a container; false for other instructions.
     fn container(&mut self, opcode: u8) -> Step<bool> {
         match opcode {
             0x85 => self.tuple(1)?,
@@ -241,7 +245,7 @@ impl<'a> Machine<'a> {
                 let item = self.pop()?;
                 self.insert(&[item], &[])?;
             }
-            // to a list, and to a set
+            // append to a list, add to a set
             b'e' | 0x90 => {
                 let items = self.pop_to_mark()?;
                 self.insert(&items, &[])?;
@@ -259,7 +263,7 @@ impl<'a> Machine<'a> {
         Ok(true)
     }
 
-    /// Write to the memo or read from it, if that is the instruction.
+    /// Execute an instruction that writes or reads the memo; false for other instructions.
     fn memo(&mut self, opcode: u8) -> Step<bool> {
         let key = match opcode {
             b'q' | b'h' => self.key(1)?,
@@ -276,7 +280,7 @@ impl<'a> Machine<'a> {
         Ok(true)
     }
 
-    /// Name a class, note a call or an object's state, if that is the instruction.
+    /// Execute an instruction that names a class, or records a call or an object's state; false for other instructions.
     fn object(&mut self, opcode: u8) -> Step<bool> {
         match opcode {
             0x93 => {
@@ -288,15 +292,19 @@ impl<'a> Machine<'a> {
                 let class = Value::Class { module: text(module)?, name: text(name)? };
                 self.add(class)?;
             }
-            // calls, and objects made without a call of `__init__`
+            // calls, and objects created without `__init__`
             b'R' | 0x81 => self.call()?,
-            // with arguments by name
+            // the same with keyword arguments
             0x92 => {
                 self.pop()?;
                 self.call()?;
             }
-            // an object's state, which says nothing of tensors
-            b'b' => drop(self.pop()?),
+            b'b' => {
+                let (given, Id(top)) = (self.pop()?, self.top()?);
+                if let Some(Value::Call { state, .. }) = self.values.get_mut(top) {
+                    *state = Some(given);
+                }
+            }
             b'Q' => {
                 let name = self.pop()?;
                 self.add(Value::Persistent(name))?;
