@@ -458,7 +458,7 @@ fn half_precision_scores_differ_only_by_rounding() {
     let meta = golden.json("circuits");
     let path = "blocks.0.attn.hook_result[head=1] -> blocks.1.hook_q_input[head=2] = patch";
     for (dtype, tolerance) in [(DType::F16, 5e-3), (DType::BF16, 4e-2)] {
-        let place = Placement { dtype, ..Placement::cpu() };
+        let place = Placement { dtype, ..common::placement() };
         let mut engine = engine_at("parallel-25", Processing::Folded, &[], place);
         let spec = Spec { tokens: ids(&meta["prompt"]), contrast: Some(ids(&meta["contrast"])), ..Spec::default() };
         let diff = objective("logit-diff", spec.tokens.len() - 1);

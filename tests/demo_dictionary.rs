@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use common::{engine, fixture, program::stdout, run, spec};
 use pythia_tui::{
     engine::{Engine, FeaturesAt},
-    model::{Dictionary, Placement, Processing},
+    model::{Dictionary, Processing},
 };
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ fn facts() -> Facts {
 
 /// The features of every row, but for the first position.
 fn features(engine: &mut Engine, facts: &Facts) -> Vec<Vec<FeaturesAt>> {
-    let dictionary = Arc::new(Dictionary::demo(&Placement::cpu()).unwrap());
+    let dictionary = Arc::new(Dictionary::demo(&common::placement()).unwrap());
     let hook = dictionary.hook.unwrap();
     let of = |row: &Vec<u32>| {
         let outcome = run(engine, &spec(row, &[])).unwrap();

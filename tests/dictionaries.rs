@@ -14,7 +14,7 @@ use common::{
 };
 use pythia_tui::{
     hooks::HookPoint,
-    model::{Dictionary, Placement, Processing},
+    model::{Dictionary, Processing},
 };
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ fn every_layout_equals_its_library() {
     assert_eq!(names.len(), 15);
     let mut worst = 0.0f64;
     for name in names {
-        let dictionary = Dictionary::open(&fixture("dictionaries").join(name), &Placement::cpu()).unwrap();
+        let dictionary = Dictionary::open(&fixture("dictionaries").join(name), &common::placement()).unwrap();
         let encoded = dictionary.encode(&x).unwrap();
         let features: Vec<f32> = encoded.features.iter().flat_map(|features| dense(features)).collect();
         let back = dictionary.decode(&encoded).concat();
@@ -61,7 +61,7 @@ fn links_between_dictionaries_are_the_decoder_through_the_next_encoder() {
         let (first, second) = key.split_once('|').unwrap();
         let mut engine = common::engine("parallel-25", Processing::Folded, &[]);
         for (hook, name) in hooks.into_iter().zip([first, second]) {
-            let dictionary = Dictionary::open(&fixture("dictionaries").join(name), &Placement::cpu()).unwrap();
+            let dictionary = Dictionary::open(&fixture("dictionaries").join(name), &common::placement()).unwrap();
             engine.use_dictionary(hook, Arc::new(dictionary));
         }
         let (mut read_by, mut written_by) = (vec![0.0; D_SAE * D_SAE], vec![0.0; D_SAE * D_SAE]);

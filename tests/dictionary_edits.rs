@@ -15,7 +15,7 @@ use pythia_tui::{
     analysis::log_normaliser,
     engine::{Engine, Spec},
     hooks::{Edit, HookPoint},
-    model::{Dictionary, Placement, Processing},
+    model::{Dictionary, Processing},
 };
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ const HOOK: &str = "blocks.0.hook_resid_post";
 
 fn with_dictionary(name: &str, hook: &str, processing: Processing) -> Engine {
     let mut engine = engine("parallel-25", processing, &[]);
-    let dictionary = Dictionary::open(&fixture("dictionaries").join(name), &Placement::cpu()).unwrap();
+    let dictionary = Dictionary::open(&fixture("dictionaries").join(name), &common::placement()).unwrap();
     engine.use_dictionary(hook.parse::<HookPoint>().unwrap(), Arc::new(dictionary));
     engine
 }

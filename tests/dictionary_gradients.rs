@@ -16,7 +16,7 @@ use pythia_tui::{
     analysis::{Edge, GraphShape, Node, Objective, log_normaliser},
     engine::{AttributionError, Control, Engine, FeatureNode, Method, Sampling, Spec},
     hooks::{Capture, HookPoint},
-    model::{Dictionary, Placement, Processing},
+    model::{Dictionary, Processing},
 };
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ fn control() -> Control<'static> {
 
 fn with_dictionary(checkpoint: &str, name: &str, hook: &str, processing: Processing) -> Engine {
     let mut engine = engine(checkpoint, processing, &[]);
-    let dictionary = Dictionary::open(&fixture("dictionaries").join(name), &Placement::cpu()).unwrap();
+    let dictionary = Dictionary::open(&fixture("dictionaries").join(name), &common::placement()).unwrap();
     engine.use_dictionary(hook.parse::<HookPoint>().unwrap(), Arc::new(dictionary));
     engine
 }

@@ -273,7 +273,7 @@ fn each_text_ends_by_itself_at_its_end_of_text_token() {
     let spec = spec(&PROMPT, &["blocks.1.hook_mlp_out *= -1"]);
     let with_end = |end: Value| {
         let directory = copy_of_micro_config("eos_token_id", end);
-        let loaded = Source::Directory(directory.path().into()).load(Processing::Folded, Placement::cpu()).unwrap();
+        let loaded = Source::Directory(directory.path().into()).load(Processing::Folded, common::placement()).unwrap();
         let schema = Schema::new(loaded.model.config.dims());
         continued(&mut Engine::new(loaded, schema), &spec, 12, &Sampling::GREEDY, 0)
     };
@@ -371,7 +371,7 @@ fn in_half_precision_it_equals_running_the_whole_text_again_but_for_rounding() {
     for (dtype, tolerance) in [(DType::F16, 5e-3), (DType::BF16, 4e-2)] {
         let mut worst = 0f64;
         for checkpoint in ["parallel-25", "sequential-25"] {
-            let place = Placement { dtype, ..Placement::cpu() };
+            let place = Placement { dtype, ..common::placement() };
             let mut engine = common::engine_at(checkpoint, Processing::Folded, &[], place);
             let spec = spec(&PROMPT, &["blocks.0.hook_resid_post += 0.5", "blocks.1.attn.hook_z[head=1] *= 0.5"]);
             let made = continued(&mut engine, &spec, 8, &Sampling::GREEDY, 0).edited.unwrap();

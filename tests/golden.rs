@@ -57,7 +57,7 @@ fn half_precision_is_rounded_where_the_reference_rounds() {
         for (processing, kind) in PROCESSINGS {
             for (name, dtype, tolerance) in [("f16", DType::F16, 5e-3), ("bf16", DType::BF16, 4e-2)] {
                 let golden = Golden::open(&format!("{checkpoint}-{kind}-{name}"));
-                let place = Placement { dtype, ..Placement::cpu() };
+                let place = Placement { dtype, ..common::placement() };
                 let mut engine = engine_at(checkpoint, processing, &[], place);
                 let spec = Spec { tokens: ids(&golden.json("prompt")), ..Spec::default() };
                 let outcome = run(&mut engine, &spec).unwrap();
@@ -338,7 +338,7 @@ fn analyses_in_half_precision_differ_from_f32_only_by_rounding() {
     // twice the measured error; with means summed in 16 bits it was 2e-3 and 2.5e-2
     for (dtype, unit) in [(DType::F16, 1.0), (DType::BF16, 8.0)] {
         let mut wide = engine("parallel-25", Processing::Folded, &[]);
-        let mut half = engine_at("parallel-25", Processing::Folded, &[], Placement { dtype, ..Placement::cpu() });
+        let mut half = engine_at("parallel-25", Processing::Folded, &[], Placement { dtype, ..common::placement() });
         let tokens: Vec<u32> = (0..200).map(|i| (i * 37 + 11) % 96).collect();
         let edits = ["blocks.0.hook_mlp_out = mean", "blocks.1.attn.hook_q[head=1] = mean"];
         let spec = common::spec(&tokens, &edits);

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use pythia_tui::{
     engine::{Control, Engine, HeldPass, Hold, Outcome, Spec, Stopped},
     hooks::{Capture, Edit, HookPoint},
-    model::{Dictionary, Placement, Processing},
+    model::{Dictionary, Processing},
 };
 
 const LINES: [&str; 14] = [
@@ -38,7 +38,7 @@ const LINES: [&str; 14] = [
 fn engine(name: &str, processing: Processing, enable: &[String]) -> Engine {
     let mut engine = common::engine(name, processing, enable);
     for (hook, name) in [("blocks.0.hook_resid_post", "sae-lens-standard"), ("blocks.1.hook_mlp_out", "mlsae")] {
-        let dictionary = Dictionary::open(&fixture("dictionaries").join(name), &Placement::cpu()).unwrap();
+        let dictionary = Dictionary::open(&fixture("dictionaries").join(name), &common::placement()).unwrap();
         engine.use_dictionary(hook.parse().unwrap(), Arc::new(dictionary));
     }
     engine

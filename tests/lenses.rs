@@ -15,7 +15,7 @@ use common::{
 use pythia_tui::{
     engine::LensQuestion,
     hooks::BlockHook,
-    model::{Lens, LensKind, Placement, Processing},
+    model::{Lens, LensKind, Processing},
 };
 use serde_json::Value;
 
@@ -33,8 +33,8 @@ fn logits(name: &str, processing: Processing, kind: LensKind, tokens: &[u32]) ->
     let config = &engine.loaded.model.config;
     let lens = match kind {
         LensKind::Logit => Lens::logit(config.n_layers),
-        LensKind::Tuned => Lens::tuned(&fixture("lens/tuned"), config, name, &Placement::cpu()).unwrap(),
-        LensKind::Jacobian => Lens::jacobian(&fixture("lens/jacobian.pt"), config, &Placement::cpu()).unwrap(),
+        LensKind::Tuned => Lens::tuned(&fixture("lens/tuned"), config, name, &common::placement()).unwrap(),
+        LensKind::Jacobian => Lens::jacobian(&fixture("lens/jacobian.pt"), config, &common::placement()).unwrap(),
     };
     let outcome = run(&mut engine, &spec(tokens, &[])).unwrap();
     let question = LensQuestion { positions: 0..tokens.len(), top: 96, target: Some(7) };
@@ -101,10 +101,10 @@ fn lenses_read_where_they_were_trained() {
     let hooks = |lens: &Lens| lens.rows.iter().map(|row| (row.layer, row.point.to_string())).collect::<Vec<_>>();
     let pre = |block: usize| (block, format!("blocks.{block}.{}", BlockHook::ResidPre.name()));
     let last = |layer: usize| (layer, "blocks.1.hook_resid_post".to_string());
-    let tuned = Lens::tuned(&fixture("lens/tuned"), config, "other", &Placement::cpu()).unwrap();
+    let tuned = Lens::tuned(&fixture("lens/tuned"), config, "other", &common::placement()).unwrap();
     assert_eq!(hooks(&tuned), [pre(0), pre(1), last(2)]);
     assert!(tuned.notes[0].contains("trained on parallel-25, and this is other"));
-    let jacobian = Lens::jacobian(&fixture("lens/jacobian.pt"), config, &Placement::cpu()).unwrap();
+    let jacobian = Lens::jacobian(&fixture("lens/jacobian.pt"), config, &common::placement()).unwrap();
     assert_eq!(hooks(&jacobian), [(0, "blocks.0.hook_resid_post".into()), last(1)]);
 }
 

@@ -118,7 +118,7 @@ fn a_change_of_an_unprocessed_value_is_that_of_the_runs_value() {
 
 #[test]
 fn sixteen_bits_are_given_back_in_f32() {
-    let place = Placement { dtype: DType::BF16, ..Placement::cpu() };
+    let place = Placement { dtype: DType::BF16, ..common::placement() };
     let mut engine = engine_at("parallel-25", Processing::Folded, &[], place);
     let golden = Golden::open("parallel-25-unprocessed-bf16");
     let outcome = run(&mut engine, &spec(&ids(&golden.json("prompt")), &[])).unwrap();

@@ -3,6 +3,7 @@
 use std::{io::Write, sync::atomic::AtomicBool, time::Instant};
 
 use anyhow::Result;
+use candle_core::Device;
 use serde_json::{Value, json};
 
 use super::{Usage, args::BenchArgs, prepare};
@@ -93,6 +94,7 @@ fn measure(engine: &mut Engine, length: usize, repeats: u16) -> Result<Times> {
     let cancel = AtomicBool::new(false);
     let control = Control { cancel: &cancel, progress: &|_, _| {} };
     let dims = engine.schema.dims;
+    let device = engine.loaded.model.place().device;
     let vocab = u32::try_from(dims.d_vocab).unwrap_or(u32::MAX);
     let tokens: Vec<u32> = (1u32..).map(|id| id % vocab).take(length).collect();
     let pass = |engine: &Engine, capture: Capture| -> Result<()> {
@@ -109,10 +111,10 @@ fn measure(engine: &mut Engine, length: usize, repeats: u16) -> Result<Times> {
     let [mut attribute_nodes, mut attribute_edges] = [const { Vec::new() }; 2];
     let objective = Objective::LogitDiff { pos: length - 1, target: tokens[0], distractor: None };
     for number in 0..=usize::from(repeats) {
-        forward.push(timed(|| pass(engine, Capture::None))?);
-        run_with_cache.push(timed(|| pass(engine, Capture::All))?);
+        forward.push(timed(&device, || pass(engine, Capture::None))?);
+        run_with_cache.push(timed(&device, || pass(engine, Capture::All))?);
         let back = || Ok(engine.gradients(&baseline, objective, &Capture::All, control).map(drop)?);
-        backward.push(timed(back)?);
+        backward.push(timed(&device, back)?);
         // a new prompt each time, as in use
         let vocab = dims.d_vocab.max(1);
         let other = |by: usize| -> Vec<u32> {
@@ -126,20 +128,20 @@ fn measure(engine: &mut Engine, length: usize, repeats: u16) -> Result<Times> {
         };
         let (nodes_of, edges_of) = (pair(1), pair(3));
         let nodes = || Ok(engine.attribute_nodes(&nodes_of, objective, Method::Eap, control).map(drop)?);
-        attribute_nodes.push(timed(nodes)?);
+        attribute_nodes.push(timed(&device, nodes)?);
         let edges = || Ok(engine.attribute_edges(&edges_of, objective, Method::Eap, control).map(drop)?);
-        attribute_edges.push(timed(edges)?);
+        attribute_edges.push(timed(&device, edges)?);
         engine.run(&baseline, &Capture::All, length - 1, control)?;
         let spec = Spec { edits: vec![head(dims.n_layers - 1, number % dims.n_heads)], ..baseline.clone() };
         let again = || Ok(engine.run(&spec, &Capture::All, length - 1, control).map(drop)?);
-        rerun_last_block.push(timed(again)?);
+        rerun_last_block.push(timed(&device, again)?);
     }
     let heads = (0..dims.n_layers).flat_map(|layer| (0..dims.n_heads).map(move |h| vec![head(layer, h)]));
     let cells: Vec<Vec<Edit>> = heads.collect();
     let question = Question { target: tokens[0], distractor: None };
     let sweep = |engine: &mut Engine| Ok(engine.sweep(&baseline, &cells, question, control, &mut |_| {})?);
     let times = 0..=repeats.min(5);
-    let sweep_heads = times.map(|_| timed(|| sweep(engine))).collect::<Result<Vec<f64>>>()?;
+    let sweep_heads = times.map(|_| timed(&device, || sweep(engine))).collect::<Result<Vec<f64>>>()?;
     Ok(Times {
         length,
         forward: median(forward),
@@ -152,10 +154,11 @@ fn measure(engine: &mut Engine, length: usize, repeats: u16) -> Result<Times> {
     })
 }
 
-/// How long `work` takes, in milliseconds.
-fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
+/// How long `work` takes on its device, in milliseconds.
+fn timed(device: &Device, work: impl FnOnce() -> Result<()>) -> Result<f64> {
     let began = Instant::now();
     work()?;
+    device.synchronize()?;
     Ok(began.elapsed().as_secs_f64() * 1e3)
 }
 

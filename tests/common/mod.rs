@@ -24,7 +24,7 @@ use std::{
 use pythia_tui::{
     engine::{Control, Engine, Outcome, Spec},
     hooks::{Capture, Edit, RunError, Schema},
-    model::{Placement, Processing, Source},
+    model::{Place, Placement, Processing, Source},
 };
 
 pub fn fixture(name: &str) -> PathBuf {
@@ -41,9 +41,15 @@ pub fn copy_of_micro_config(field: &str, value: serde_json::Value) -> tempfile::
     })
 }
 
+/// Where models run, in f32: on the device that `PYTHIA_TUI_TEST_DEVICE` names as `--device` does, by default on the CPU.
+pub fn placement() -> Placement {
+    let device = std::env::var("PYTHIA_TUI_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
+    Placement { device: device.parse::<Place>().unwrap().open().unwrap(), ..Placement::cpu() }
+}
+
 /// A micro checkpoint, or `demo`.
 pub fn engine(name: &str, processing: Processing, enable: &[String]) -> Engine {
-    engine_at(name, processing, enable, Placement::cpu())
+    engine_at(name, processing, enable, placement())
 }
 
 pub fn engine_at(name: &str, processing: Processing, enable: &[String], place: Placement) -> Engine {
