@@ -44,7 +44,12 @@ impl Engine {
     }
 
     /// The distance at every hook that both runs kept, or can recompute.
-    fn distances(&self, run: &Run, that: (&Self, &Run), cancel: &AtomicBool) -> Result<Vec<HookChange>, RunError> {
+    pub(super) fn distances(
+        &self,
+        run: &Run,
+        that: (&Self, &Run),
+        cancel: &AtomicBool,
+    ) -> Result<Vec<HookChange>, RunError> {
         let both: Vec<HookPoint> = run.cache.points().intersection(&that.1.cache.points()).copied().collect();
         let distance = |at: usize| -> Result<Option<HookChange>, RunError> {
             go_on(cancel)?;

@@ -48,7 +48,7 @@ fn circuit_of_weights(scene: &Scene, ask: &weights::OfCircuit) -> Answer {
         engine::Circuit::Ov => vec![],
         engine::Circuit::Qk { .. } => (0..scene.model.config.context.min(64)).map(at).collect(),
     };
-    Answer::new(Arc::new(weights::Directions { directions, distances }))
+    Answer::new(Arc::new(weights::Directions { directions, distances, relative: None }))
 }
 
 /// Scores of earlier heads into later ones.
@@ -148,7 +148,7 @@ fn heads(scene: &Scene, ask: &OfHeads, want: &Want) -> Result<Answer, String> {
 }
 
 /// Sums have signs.
-fn totals(scene: &Scene, OfEveryHook(numbers): &OfEveryHook) -> Answer {
+fn totals(scene: &Scene, OfEveryHook(numbers, _): &OfEveryHook) -> Answer {
     let signed = !matches!(numbers, Numbers::Gradients { times: Factor::One, .. });
     let total = |(i, point): (usize, HookPoint)| {
         let sign = if signed && i % 3 == 0 { -1.0 } else { 1.0 };

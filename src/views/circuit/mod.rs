@@ -4,6 +4,7 @@ mod ask;
 mod curve;
 mod draw;
 mod graph;
+mod known;
 mod scatter;
 mod state;
 mod table;

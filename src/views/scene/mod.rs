@@ -150,10 +150,10 @@ impl Scene {
         self.runs.shown.as_ref().is_some_and(|shown| !shown.spec.edits.is_empty())
     }
 
-    /// Whether the run on the screen stands beside another: its baseline, or a run of another model. A held pass stands alone.
+    /// Whether the run on the screen stands beside another: its baseline, or a run of another model.
     #[must_use]
     pub fn is_compared(&self) -> bool {
-        self.is_edited() || (self.against.is_some() && self.runs.held().is_none())
+        self.is_edited() || self.against.is_some()
     }
 
     /// What the screen compares; nothing if there is no other run.
@@ -186,6 +186,12 @@ impl Scene {
             Compare::Difference => difference,
             Compare::Baseline => baseline,
         }
+    }
+
+    /// The run that stands beside the one on the screen, as tables name it: the other model, or the baseline.
+    #[must_use]
+    pub fn beside(&self) -> &str {
+        self.against.as_deref().unwrap_or("baseline")
     }
 
     /// KL between the two sides, in the field's notation.
