@@ -54,7 +54,7 @@ mod weights;
 mod weights_of_two;
 mod worker;
 
-pub use against::Apart;
+pub use against::{Apart, ReadByBoth};
 pub use attention::{Thumbnails, WhichAttention};
 pub use attribution::Attribution;
 pub use attribution_error::AttributionError;

@@ -156,13 +156,13 @@ impl State {
     #[must_use]
     pub fn table_name(&self) -> String {
         let (view, scene) = (self.view(), &self.scene);
-        let own = &scene.model.name;
+        let (own, other) = (scene.model.name.as_str(), scene.beside());
         let (model, compare) = match (&scene.against, scene.compare()) {
             _ if !view.compares(scene) || !scene.is_compared() => (own, String::new()),
-            (Some(other), Compare::Baseline) => (other, String::new()),
-            (Some(other), Compare::Difference) => (own, format!("-less-{other}")),
-            (Some(_), Compare::Edited) => (own, String::new()),
             (None, compare) => (own, format!("-{compare}")),
+            (Some(_), Compare::Edited) => (own, String::new()),
+            (Some(_), Compare::Difference) => (own, format!("-less-{other}")),
+            (Some(_), Compare::Baseline) => (other, String::new()),
         };
         let reading = match scene.reading {
             Reading::Gradient | Reading::TimesValue | Reading::TimesChange if view.reads() => {

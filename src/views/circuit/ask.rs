@@ -2,111 +2,19 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::known::{Known, strongest_first, unpatched};
+use super::{
+    known::{Known, strongest_first, unpatched},
+    parts::{OfParts, Part, Scored, Scores, What},
+};
 use crate::{
-    analysis::{Edge, GraphShape, Node, Objective},
+    analysis::{Edge, GraphShape, Objective},
     engine::{
-        Ask, AttributionError, Compare, Control, Faithfulness, FeatureNode, Finished, Method, Needs, Reads, Spec,
-        Unseen, circuit_sizes, patch_edge, patch_feature, patch_node, without_stream_edits,
+        Ask, AttributionError, Compare, Control, Faithfulness, Finished, Method, Needs, Reads, Spec, Unseen,
+        without_stream_edits,
     },
     experiment::ChosenEdges,
     hooks::Edit,
 };
-
-/// The number of parts whose exact effect is computed, the strongest by estimate; all parts if they are ordered by it.
-const EXACT: usize = 48;
-
-/// What is scored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
-    Nodes,
-    Edges,
-    /// The features of dictionaries, and what these leave out.
-    Features,
-}
-
-impl What {
-    pub(super) const ALL: [Self; 3] = [Self::Nodes, Self::Edges, Self::Features];
-}
-
-/// A component, an edge, or a feature of a dictionary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    Node(Node),
-    Edge(Edge),
-    Feature(FeatureNode),
-}
-
-impl Part {
-    #[must_use]
-    pub fn name(self) -> String {
-        match self {
-            Self::Node(node) => node.to_string(),
-            Self::Edge(edge) => edge.to_string(),
-            Self::Feature(feature) => feature.to_string(),
-        }
-    }
-
-    /// The edit that takes it from the contrast prompt; None for an error term.
-    #[must_use]
-    pub fn edit(self, n_layers: usize) -> Option<Edit> {
-        match self {
-            Self::Node(node) => patch_node(node),
-            Self::Edge(edge) => patch_edge(edge, n_layers),
-            Self::Feature(feature) => patch_feature(feature),
-        }
-    }
-
-    fn edge(self) -> Option<Edge> {
-        match self {
-            Self::Node(_) | Self::Feature(_) => None,
-            Self::Edge(edge) => Some(edge),
-        }
-    }
-
-    /// Whether its exact effect can be computed.
-    pub(super) fn has_edit(self) -> bool {
-        match self {
-            Self::Node(_) | Self::Edge(_) => true,
-            Self::Feature(FeatureNode { feature, .. }) => feature.is_some(),
-        }
-    }
-}
-
-/// Parts of the model by the effect of patching them from the contrast prompt.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OfParts {
-    pub what: What,
-    /// The method that orders them.
-    pub method: Method,
-    pub objective: Objective,
-    /// For edges, the circuit to run.
-    pub circuit: Option<ChosenEdges>,
-    /// Whether to run circuits of every size, too.
-    pub curve: bool,
-    /// Which of two models it is of.
-    pub compare: Compare,
-}
-
-/// A part, its estimate, and the exact effect once it is known.
-pub type Scored = (Part, f64, Option<f64>);
-
-/// Scores, the strongest first, and exact effects as far as they are computed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scores {
-    /// The objective of the prompt and of the contrast prompt.
-    pub value: f64,
-    pub contrast_value: f64,
-    pub parts: Vec<Scored>,
-    /// The number of exact effects and circuits still to come.
-    pub left: usize,
-    /// The circuit once it has run, or why it can't.
-    pub circuit: Option<Result<Faithfulness, String>>,
-    /// Circuits of the strongest edges, by their number.
-    pub curve: Vec<Faithfulness>,
-    /// Edits that the run does not have.
-    pub left_out: Vec<Edit>,
-}
 
 impl Ask for OfParts {
     type Answer = Scores;
@@ -156,11 +64,6 @@ impl OfParts {
             What::Nodes | What::Features => (spec.clone(), vec![]),
             What::Edges => without_stream_edits(spec),
         }
-    }
-
-    /// What results depend on.
-    fn key(&self) -> (What, Method, Objective) {
-        (self.what, self.method, self.objective)
     }
 
     /// What is known of a run's parts: at least every estimate.
@@ -273,16 +176,6 @@ impl OfParts {
         Ok(())
     }
 
-    /// The number of parts that are patched.
-    pub(super) fn patched(&self) -> usize {
-        if self.method == Method::Exact { usize::MAX } else { EXACT }
-    }
-
-    /// The number of parts that are patched together.
-    fn at_once(&self) -> usize {
-        if self.method == Method::Exact { 32 } else { 8 }
-    }
-
     /// Patch some parts, one at a time, unless their exact effects are known.
     fn patch(
         &self,
@@ -308,22 +201,6 @@ impl OfParts {
         Ok(())
     }
 
-    /// The sizes of circuits of the strongest edges that are still to run.
-    pub(super) fn missing(&self, known: &Known) -> Vec<usize> {
-        let own = match &self.circuit {
-            Some(ChosenEdges::Strongest(size)) => vec![*size.min(&known.parts.len())],
-            Some(ChosenEdges::Listed(_)) | None => vec![],
-        };
-        let curve = if self.curve { circuit_sizes(known.parts.len()) } else { vec![] };
-        let mut missing: Vec<usize> = vec![];
-        for size in own.into_iter().chain(curve) {
-            if !known.strongest.contains_key(&size) && !missing.contains(&size) {
-                missing.push(size);
-            }
-        }
-        missing
-    }
-
     /// Run the circuit, and circuits of every size.
     fn run_circuits(
         &self,
@@ -343,7 +220,7 @@ impl OfParts {
             Some(ChosenEdges::Listed(_) | ChosenEdges::Strongest(_)) | None => None,
         };
         let edges: Vec<Edge> = known.parts.iter().filter_map(|(part, ..)| part.edge()).collect();
-        let missing = self.missing(known);
+        let missing = known.missing(self);
         let sets: Vec<&[Edge]> =
             listed.into_iter().map(Vec::as_slice).chain(missing.iter().map(|size| &edges[..*size])).collect();
         if sets.is_empty() {
@@ -365,13 +242,5 @@ impl OfParts {
                 Ok(())
             }
         }
-    }
-}
-
-impl Scores {
-    /// Estimate and exact effect of the parts for which both are known.
-    #[must_use]
-    pub fn pairs(&self) -> Vec<(f64, f64)> {
-        self.parts.iter().filter_map(|(_, estimate, exact)| Some((*estimate, (*exact)?))).collect()
     }
 }

@@ -5,8 +5,9 @@ use ratatui::{
 };
 
 use super::{
-    ask::{Part, Scores, What},
-    curve, graph, scatter,
+    curve, graph,
+    parts::{Part, Scores, What},
+    scatter,
     state::{Circuit, Layout},
 };
 use crate::{

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::ask::{OfParts, Part, Scored, Scores, What};
+use super::parts::{OfParts, Part, Scored, Scores, What};
 use crate::{
     analysis::Edge,
-    engine::{Attributed, Faithfulness, Method},
+    engine::{Attributed, Faithfulness, Method, circuit_sizes},
     experiment::ChosenEdges,
     hooks::Edit,
 };
@@ -43,6 +43,22 @@ impl Known {
         self.listed.iter().find(|(of, _)| of == edges).map(|(_, found)| *found)
     }
 
+    /// The sizes of circuits of the strongest edges that are still to run.
+    pub fn missing(&self, ask: &OfParts) -> Vec<usize> {
+        let own = match &ask.circuit {
+            Some(ChosenEdges::Strongest(size)) => vec![*size.min(&self.parts.len())],
+            Some(ChosenEdges::Listed(_)) | None => vec![],
+        };
+        let curve = if ask.curve { circuit_sizes(self.parts.len()) } else { vec![] };
+        let mut missing: Vec<usize> = vec![];
+        for size in own.into_iter().chain(curve) {
+            if !self.strongest.contains_key(&size) && !missing.contains(&size) {
+                missing.push(size);
+            }
+        }
+        missing
+    }
+
     /// The circuits still to run.
     fn runs_left(&self, ask: &OfParts) -> usize {
         match (ask.what, &self.refused) {
@@ -50,7 +66,7 @@ impl Known {
             (What::Edges, None) => {
                 let is_missing =
                     matches!(&ask.circuit, Some(ChosenEdges::Listed(edges)) if self.of_listed(edges).is_none());
-                ask.missing(self).len() + usize::from(is_missing)
+                self.missing(ask).len() + usize::from(is_missing)
             }
         }
     }

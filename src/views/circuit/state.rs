@@ -1,4 +1,4 @@
-use super::ask::{OfParts, Part, Scores, What};
+use super::parts::{OfParts, Part, Scores, What};
 use crate::{
     analysis::{Edge, Objective, ObjectiveKind},
     engine::{Compare, Faithfulness, Method},

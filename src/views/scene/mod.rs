@@ -191,7 +191,11 @@ impl Scene {
     /// The run that stands beside the one on the screen, as tables name it: the other model, or the baseline.
     #[must_use]
     pub fn beside(&self) -> &str {
-        self.against.as_deref().unwrap_or("baseline")
+        match &self.against {
+            None => "baseline",
+            Some(other) if *other == self.model.name => "that",
+            Some(other) => other,
+        }
     }
 
     /// KL between the two sides, in the field's notation.

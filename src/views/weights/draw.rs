@@ -95,15 +95,14 @@ fn directions(
 ) {
     let (left, right) = sides_of(view.what);
     let width = usize::from(area.width);
-    let apart = if view.what == What::Qk { format!(", query {} after its key", view.distance) } else { String::new() };
+    let apart = (view.what == What::Qk).then(|| format!("query {} after its key", view.distance));
     let head = match found.relative {
-        None => format!("   singular value     {left} {} {right}{apart}", to(theme)),
-        Some(relative) => {
-            let share = text::number(relative);
-            format!("from token to token, the norm of the difference is {share} of that model's{apart}")
-        }
+        None => format!("   singular value     {left} {} {right}", to(theme)),
+        Some(relative) => format!("between tokens: norm {} of that model's", text::number(relative)),
     };
-    frame.render_widget(Span::styled(text::cut(&head, width, theme), theme.dim()), row(area, 0));
+    let head: Vec<String> = std::iter::once(head).chain(apart).collect();
+    let head = text::joined(&head, ", ", width, theme);
+    frame.render_widget(Span::styled(head, theme.dim()), row(area, 0));
     let rows = usize::from(area.height).saturating_sub(1 + usize::from(TOKENS)).clamp(1, found.directions.len().max(1));
     let list = Rect { y: area.y + 1.min(area.height), height: u16::try_from(rows).unwrap_or(0), ..area };
     let list = list.intersection(area);
