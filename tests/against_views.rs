@@ -190,6 +190,7 @@ fn circuits_differ_part_by_part() {
             }
             let screen = both.screen();
             assert!(screen.contains("difference"), "{screen}");
+            assert_eq!(screen.contains("each model's own 12 of"), !keys.is_empty(), "{screen}");
             assert!(
                 both.state.views.circuit.run_circuit(&both.state.scene).is_err_and(|why| why.contains("this model"))
             );

@@ -98,7 +98,7 @@ fn directions(
     let apart = (view.what == What::Qk).then(|| format!("query {} after its key", view.distance));
     let head = match found.relative {
         None => format!("   singular value     {left} {} {right}", to(theme)),
-        Some(relative) => format!("between tokens: norm {} of that model's", text::number(relative)),
+        Some(relative) => format!("between tokens, relative norm {}", text::number(relative)),
     };
     let head: Vec<String> = std::iter::once(head).chain(apart).collect();
     let head = text::joined(&head, ", ", width, theme);
