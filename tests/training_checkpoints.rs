@@ -167,6 +167,17 @@ fn this_model_moves_while_the_other_one_stays() {
     session.press(BEFORE);
     session.wait_for("> checkpoint-10");
     session.wait_for("this   demo");
+    // a script of a run with edits asserts its baseline, in whose place the other model is
+    let script = dir.path().join("run.py");
+    session.press(&format!(":save {}\r", script.display()));
+    session.wait_for("start without it");
+    session.press("\x1b");
+    session.wait_until("the line is closed", || !session.text().contains("Esc close"));
+    session.press("4x");
+    session.wait_until("the edit is gone", || !session.text().contains("1 edit"));
+    session.press(&format!(":save {}\r", script.display()));
+    wait_until("a script of the run without edits", || script.is_file());
+    assert!(fs::read_to_string(&script).unwrap().contains("KL = 0"));
     session.press("q");
     session.ends_clean();
 }
