@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use common::{engine, run, spec};
 use pythia_tui::{
-    engine::{Answer, Beginning, Report, Request, Sampling, Serve, Session, Spec, Stop, Want},
+    engine::{Answer, Beginning, Compare, Report, Request, Sampling, Serve, Session, Spec, Stop, Want},
     hooks::{BlockHook, HookPoint},
     model::Processing,
     views::continuation::{Added, Job, OfContinuation, Progress},
@@ -42,7 +42,8 @@ fn ids(added: &Added) -> Vec<u32> {
 fn texts_are_told_token_by_token_and_resume_where_they_were() {
     let spec = spec(&PROMPT, &["blocks.0.hook_mlp_out += 2", "blocks.1.attn.hook_z[pos=-1] *= -4"]);
     let mut session = Session::new(engine("parallel-25", Processing::Folded, &[]));
-    let told = answers(&mut session, 1, &spec, OfContinuation { job: Some(job(6)), at: Some(4) });
+    let told =
+        answers(&mut session, 1, &spec, OfContinuation { job: Some(job(6)), at: Some(4), compare: Compare::Edited });
     let lengths: Vec<usize> = told.iter().map(|told| told.edited.as_ref().unwrap().tokens.len()).collect();
     assert_eq!(lengths, [0, 1, 2, 3, 4, 5, 6, 6]);
     let is_done: Vec<bool> = told.iter().map(|told| told.is_done).collect();
@@ -56,7 +57,8 @@ fn texts_are_told_token_by_token_and_resume_where_they_were() {
     let grown = Spec { tokens: [&PROMPT[..], &ids(&edited)[..4]].concat(), generated: 4, ..spec.clone() };
     let beginning =
         Beginning { unedited: Some(ids(&unedited)[..4].to_vec()), edited: Some(ids(&edited)[..4].to_vec()) };
-    let rest = OfContinuation { job: Some(Job { beginning, ..job(6) }), at: Some(PROMPT.len() + 1) };
+    let rest =
+        OfContinuation { job: Some(Job { beginning, ..job(6) }), at: Some(PROMPT.len() + 1), compare: Compare::Edited };
     let told = answers(&mut session, 2, &grown, rest).pop().unwrap();
     assert_eq!(ids(&told.unedited.unwrap()), ids(&unedited)[4..]);
     assert_eq!(ids(told.edited.as_ref().unwrap()), ids(&edited)[4..]);
@@ -76,7 +78,10 @@ fn change_bars_and_candidates_equal_a_run_of_the_longer_text() {
     ] {
         let spec = spec(&PROMPT, edits);
         let mut session = Session::new(engine("parallel-25", Processing::Folded, &[]));
-        let told = answers(&mut session, 1, &spec, OfContinuation { job: Some(job(5)), at: None }).pop().unwrap();
+        let told =
+            answers(&mut session, 1, &spec, OfContinuation { job: Some(job(5)), at: None, compare: Compare::Edited })
+                .pop()
+                .unwrap();
         let edited = told.edited.unwrap();
         let tokens = [&PROMPT[..], &ids(&edited)].concat();
         // written out: negative positions counted from the prompt's end
@@ -107,7 +112,7 @@ fn change_bars_and_candidates_equal_a_run_of_the_longer_text() {
         // the run that every view shows has the probabilities of the texts
         let grown = Spec { tokens: tokens.clone(), generated: 5, ..spec.clone() };
         for (at, made) in edited.tokens.iter().enumerate() {
-            let ask = OfContinuation { job: None, at: Some(PROMPT.len() + at - 1) };
+            let ask = OfContinuation { job: None, at: Some(PROMPT.len() + at - 1), compare: Compare::Edited };
             let next = answers(&mut session, 2, &grown, ask).pop().unwrap().next.unwrap();
             let found = next.top.iter().find(|one| one.id == made.token.id).unwrap();
             assert!((found.prob - made.prob).abs() <= 1e-6 && (found.baseline_prob - made.baseline_prob).abs() <= 1e-6);

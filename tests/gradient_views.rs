@@ -207,7 +207,7 @@ fn sums_are_attributions() {
                 agree(format!("stream into {block}"), explorer.sum(at(BlockHook::ResidPre), numbers), through);
             }
             // the diagram's numbers are these sums
-            let totals: HookTotals = explorer.ask(OfEveryHook(numbers)).unwrap();
+            let totals: HookTotals = explorer.ask(OfEveryHook(numbers, Compare::Edited)).unwrap();
             agree("diagram".into(), totals.0[&HookPoint::Embed], score(Node::Input));
             assert_eq!(totals.0.len(), explorer.schema.points().len());
         }
@@ -311,9 +311,12 @@ fn hooks_without_a_gradient_say_why() {
     assert!(refused(derived, Factor::Value).contains("never computes blocks.1.hook_resid_mid"));
     let lengths = "the contrast prompt has 7 tokens and the prompt 8; expected the same number";
     assert_eq!(refused(HookPoint::Embed, Factor::Change), lengths);
-    assert_eq!(explorer.ask::<HookTotals>(OfEveryHook(gradients(Factor::Change))).unwrap_err(), lengths);
+    assert_eq!(
+        explorer.ask::<HookTotals>(OfEveryHook(gradients(Factor::Change), Compare::Edited)).unwrap_err(),
+        lengths
+    );
     // the diagram leaves out what has none
-    let totals: HookTotals = explorer.ask(OfEveryHook(gradients(Factor::One))).unwrap();
+    let totals: HookTotals = explorer.ask(OfEveryHook(gradients(Factor::One), Compare::Edited)).unwrap();
     assert!(!totals.0.contains_key(&HookPoint::Tokens) && totals.0[&HookPoint::Embed] > 0.0);
     explorer.spec.contrast = None;
     assert_eq!(explorer.whole(HookPoint::Embed, gradients(Factor::Change)).unwrap_err(), "there is no contrast prompt");

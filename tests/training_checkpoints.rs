@@ -133,6 +133,56 @@ fn sibling_directories_are_checkpoints_of_one_training() {
 }
 
 #[test]
+fn this_model_moves_while_the_other_one_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["checkpoint-10", "checkpoint-20"] {
+        let to = dir.path().join(name);
+        fs::create_dir(&to).unwrap();
+        for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+            fs::copy(demo().join(file), to.join(file)).unwrap();
+        }
+    }
+    // half of the weights of the first are 0
+    let weights = dir.path().join("checkpoint-10/model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half..].fill(0);
+    fs::write(&weights, bytes).unwrap();
+    let first = dir.path().join("checkpoint-10");
+    let args = ["--model", first.to_str().unwrap(), "--against", "demo", "--edit", "blocks.1.attn.hook_z[head=2] = 0"];
+    let mut session = Session::start(&[&args[..], &["Two tokens"]].concat(), &[]);
+    session.wait_for("checkpoint-10 against demo");
+    session.wait_for("1 edit");
+    let same = || session.text().lines().next().is_some_and(|header| header.trim_end().ends_with("KL 0"));
+    assert!(!same(), "{}", session.text());
+    session.press(NEXT);
+    session.wait_for("checkpoint-20 against demo");
+    session.wait_until("the models are the same", || {
+        session.text().lines().next().is_some_and(|header| header.trim_end().ends_with("KL 0"))
+    });
+    session.wait_for("blocks.1.attn.hook_z[head=2] = 0");
+    // what was visited is drawn beside the model that stayed
+    session.press("9");
+    session.wait_for("> checkpoint-20");
+    session.press(BEFORE);
+    session.wait_for("> checkpoint-10");
+    session.wait_for("this   demo");
+    // a script of a run with edits asserts its baseline, in whose place the other model is
+    let script = dir.path().join("run.py");
+    session.press(&format!(":save {}\r", script.display()));
+    session.wait_for("start without it");
+    session.press("\x1b");
+    session.wait_until("the line is closed", || !session.text().contains("Esc close"));
+    session.press("4x");
+    session.wait_until("the edit is gone", || !session.text().contains("1 edit"));
+    session.press(&format!(":save {}\r", script.display()));
+    wait_until("a script of the run without edits", || script.is_file());
+    assert!(fs::read_to_string(&script).unwrap().contains("KL = 0"));
+    session.press("q");
+    session.ends_clean();
+}
+
+#[test]
 fn a_download_shows_a_progress_bar_before_the_explorer_opens() {
     let hub = hub("EleutherAI/pythia-14m", &["main"]);
     let cache = tempfile::tempdir().unwrap();

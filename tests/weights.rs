@@ -3,6 +3,7 @@
 
 mod common;
 
+use candle_core::{DType, Device, Tensor};
 use common::{
     engine,
     golden::{Golden, error_of},
@@ -10,7 +11,7 @@ use common::{
 };
 use pythia_tui::{
     engine::{Circuit, Composition, Direction, Engine, Promoted},
-    model::Processing,
+    model::{HeadMatrix, Processing},
 };
 use serde_json::Value;
 
@@ -141,4 +142,60 @@ fn what_does_not_exist_is_refused() {
     refuse(&["--head", "1.2", "--distance", "3"], "give --circuit qk");
     refuse(&["--head", "1.2", "--circuit", "qk", "--distance", "256"], "the context holds 256");
     refuse(&["--head", "1.2", "--neuron", "0.1"], "cannot be used with");
+}
+
+/// A head's circuit from each token to each: `[vocab, vocab]` in f64.
+fn between_tokens(engine: &Engine, circuit: Circuit) -> Vec<f64> {
+    let model = &engine.loaded.model;
+    let (block, head) = HEAD;
+    let d_model = model.config.d_model;
+    let exact = |tensor: Tensor| tensor.to_dtype(DType::F64).unwrap();
+    let identity = Tensor::eye(d_model, DType::F32, &Device::Cpu).unwrap();
+    let embedding = exact(model.embedded_along(&identity).unwrap()).t().unwrap();
+    let weight = |which| exact(model.head_matrices(block, which).unwrap().get(head).unwrap());
+    let product = match circuit {
+        Circuit::Ov => {
+            let unembedding = exact(model.promoted(&identity).unwrap());
+            let middle = weight(HeadMatrix::V).matmul(&weight(HeadMatrix::O)).unwrap();
+            embedding.matmul(&middle).unwrap().matmul(&unembedding).unwrap()
+        }
+        Circuit::Qk { distance } => {
+            let turned = exact(model.turned_queries(block, head, distance).unwrap()).narrow(0, 0, d_model).unwrap();
+            let middle = turned.matmul(&weight(HeadMatrix::K).t().unwrap()).unwrap();
+            embedding.matmul(&middle).unwrap().matmul(&embedding.t().unwrap()).unwrap()
+        }
+    };
+    product.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// The largest error measured is 2e-7 of the largest element: both factors are f32.
+#[test]
+fn the_difference_of_two_models_circuits_rebuilds_from_its_directions() {
+    for processing in PROCESSINGS {
+        let (this, that) = (engine("parallel-25", processing, &[]), engine("parallel-100", processing, &[]));
+        for circuit in [Circuit::Ov, Circuit::Qk { distance: 0 }, Circuit::Qk { distance: 3 }] {
+            let (here, there) = (between_tokens(&this, circuit), between_tokens(&that, circuit));
+            let expected: Vec<f64> = here.iter().zip(&there).map(|(a, b)| a - b).collect();
+            let found = this.differing_directions(&that, HEAD, circuit, usize::MAX, 96).unwrap();
+            let mut rebuilt = vec![0.0; 96 * 96];
+            for Direction { value, left, right } in &found.directions {
+                let (left, right) = (whole(left), whole(right));
+                let at = |i: usize, j: usize| value * f64::from(left[i]) * f64::from(right[j]);
+                rebuilt.iter_mut().enumerate().for_each(|(pair, x)| *x += at(pair / 96, pair % 96));
+            }
+            let scale = expected.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+            let off = rebuilt.iter().zip(&expected).fold(0.0f64, |most, (a, b)| most.max((a - b).abs())) / scale;
+            assert!(off < 2e-6, "{circuit:?} is off by {off:.1e}");
+            assert!(found.directions.is_sorted_by(|a, b| a.value >= b.value));
+            let norm = |all: &[f64]| all.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let relative = norm(&expected) / norm(&there);
+            assert!((found.relative - relative).abs() < 1e-6 * relative, "{} {relative}", found.relative);
+            println!("{circuit:?}: {off:.1e} of the largest element");
+            let own = this.differing_directions(&this, HEAD, circuit, usize::MAX, 96).unwrap();
+            assert_eq!((own.directions.len(), own.relative), (0, 0.0), "a model does not differ from itself");
+        }
+        let (here, there) = (this.neuron_tokens(1, 17, 96).unwrap(), that.neuron_tokens(1, 17, 96).unwrap());
+        let less: Vec<f32> = whole(&here).iter().zip(whole(&there)).map(|(a, b)| a - b).collect();
+        assert_eq!(whole(&this.differing_neuron_tokens(&that, (1, 17), 96).unwrap()), less);
+    }
 }

@@ -27,6 +27,12 @@ impl Matrix64 {
     }
 
     #[must_use]
+    pub fn identity(n: usize) -> Self {
+        let data = (0..n * n).map(|at| if at % (n + 1) == 0 { 1.0 } else { 0.0 }).collect();
+        Self { rows: n, columns: n, data }
+    }
+
+    #[must_use]
     pub fn row(&self, at: usize) -> &[f64] {
         &self.data[at * self.columns..][..self.columns]
     }
@@ -118,46 +124,55 @@ pub fn eigen(symmetric: &Matrix64) -> (Vec<f64>, Vec<Vec<f64>>) {
     (order.iter().map(|i| a[i * n + i]).collect(), order.iter().map(|i| std::mem::take(&mut vectors[*i])).collect())
 }
 
-/// The singular values of a matrix with at most a few hundred columns, by the eigenvalues of its Gram matrix. Values below
-/// 1e-7 of the largest are left out: in f32 weights they are rounding.
+/// The singular values of a matrix with at most a few hundred columns, by the eigenvalues of its Gram matrix.
 #[must_use]
 pub fn svd(tall: &Matrix64) -> Singular {
-    let (squares, vectors) = eigen(&tall.gram());
+    let (values, right): (Vec<f64>, Vec<Vec<f64>>) = roots(&tall.gram()).into_iter().unzip();
+    let left = values.iter().zip(&right);
+    let left = left.map(|(value, right)| tall.apply(right).into_iter().map(|x| x / value).collect()).collect();
+    Singular { values, left, right }
+}
+
+/// The square roots of a Gram matrix's eigenvalues, the largest first, with their eigenvectors. Those below 1e-7 of the largest are
+/// left out: in f32 weights they are rounding.
+fn roots(gram: &Matrix64) -> Vec<(f64, Vec<f64>)> {
+    let (squares, vectors) = eigen(gram);
     let least = squares.first().copied().unwrap_or(0.0) * 1e-14;
     let kept = squares.into_iter().zip(vectors).filter(|(square, _)| *square > least && *square > 0.0);
-    let mut found = Singular { values: vec![], left: vec![], right: vec![] };
-    for (square, right) in kept {
-        let value = square.sqrt();
-        found.left.push(tall.apply(&right).into_iter().map(|x| x / value).collect());
-        found.values.push(value);
-        found.right.push(right);
+    kept.map(|(square, vector)| (square.sqrt(), vector)).collect()
+}
+
+/// The singular values of `A B` from the Gram matrices `AᵀA` and `BBᵀ`. The vectors are `A left` and `Bᵀ right`.
+#[must_use]
+pub fn svd_between(gram_a: &Matrix64, gram_b: &Matrix64) -> Singular {
+    // A = Ua Sa Vaᵀ and B = Vb Sb Ubᵀ, so A B = Ua (Sa Vaᵀ Vb Sb) Ubᵀ, with Ua = A Va / Sa
+    let (a, b) = (roots(gram_a), roots(gram_b));
+    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+    let data = a.iter().flat_map(|(s, v)| b.iter().map(move |(t, w)| s * dot(v, w) * t)).collect();
+    let middle = svd(&Matrix64 { rows: a.len(), columns: b.len(), data });
+    let mix = |weights: &Vec<f64>, of: &[(f64, Vec<f64>)]| -> Vec<f64> {
+        let mut out = vec![0.0; of.first().map_or(0, |(_, vector)| vector.len())];
+        for (weight, (value, vector)) in weights.iter().zip(of) {
+            out.iter_mut().zip(vector).for_each(|(out, x)| *out += weight / value * x);
+        }
+        out
+    };
+    Singular {
+        left: middle.left.iter().map(|weights| mix(weights, &a)).collect(),
+        right: middle.right.iter().map(|weights| mix(weights, &b)).collect(),
+        values: middle.values,
     }
-    found
 }
 
 /// The singular values of `A B` for a tall `A` and a wide `B`, without computing their product.
 #[must_use]
 pub fn factored_svd(a: &Matrix64, b: &Matrix64) -> Singular {
-    let (a, b) = (svd(a), svd(&b.transposed()));
-    // A B = Ua (Sa Vaᵀ Vb Sb) Ubᵀ
-    let entry = |i: usize, j: usize| {
-        let dot: f64 = a.right[i].iter().zip(&b.right[j]).map(|(x, y)| x * y).sum();
-        a.values[i] * dot * b.values[j]
-    };
-    let (rows, columns) = (a.values.len(), b.values.len());
-    let data = (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))).map(|(i, j)| entry(i, j)).collect();
-    let middle = svd(&Matrix64 { rows, columns, data });
-    let mix = |weights: &Vec<f64>, vectors: &[Vec<f64>]| -> Vec<f64> {
-        let mut out = vec![0.0; vectors.first().map_or(0, Vec::len)];
-        for (weight, vector) in weights.iter().zip(vectors) {
-            out.iter_mut().zip(vector).for_each(|(out, x)| *out += weight * x);
-        }
-        out
-    };
+    let b = b.transposed();
+    let Singular { values, left, right } = svd_between(&a.gram(), &b.gram());
     Singular {
-        left: middle.left.iter().map(|weights| mix(weights, &a.left)).collect(),
-        right: middle.right.iter().map(|weights| mix(weights, &b.left)).collect(),
-        values: middle.values,
+        values,
+        left: left.iter().map(|vector| a.apply(vector)).collect(),
+        right: right.iter().map(|vector| b.apply(vector)).collect(),
     }
 }
 

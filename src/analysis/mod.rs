@@ -17,7 +17,7 @@ pub use compare::{
 };
 pub use graph::{Edge, GraphShape, NoEdge, Node, Port, Receiver};
 pub use heads::{HeadScores, Score, ScoreUnit, head_scores, score_table};
-pub use matrix::{Matrix64, Singular, eigen, factored_svd, norm_between, svd};
+pub use matrix::{Matrix64, Singular, eigen, factored_svd, norm_between, svd, svd_between};
 pub use objective::{Objective, ObjectiveKind};
 pub use significance::{Alternative, MeanEffect, RESAMPLES, bootstrap_interval, mean, sign_flip_p_value};
 pub use stats::{Stats, stats};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::{Context, Result};
 
 use crate::{
-    engine::{Engine, Report, Session, Worker},
+    engine::{Engine, Other, Report, Session, Worker},
     hooks::HookPoint,
     model::{Config, Dictionary, Lens, Loaded, Placement, Source, Tokenizer},
     views::ModelInfo,
@@ -22,30 +22,32 @@ pub(super) struct LoadedModel {
     /// Those of the engine, for other checkpoints of the model.
     pub lenses: Vec<Arc<Lens>>,
     pub dictionaries: BTreeMap<HookPoint, Arc<Dictionary>>,
+    /// The model that it is compared with, for other checkpoints of this one.
+    pub against: Option<Other>,
     pub worker: Worker,
 }
 
 impl LoadedModel {
-    /// Hand the engine, and that of a model to compare with, to a new worker, which calls `report`.
+    /// Hand the engine, and a model to compare with, to a new worker, which calls `report`.
     ///
     /// # Errors
     /// The worker's thread can't be started.
     pub fn start(
         number: u64,
         source: Source,
-        (engine, against): (Engine, Option<Engine>),
+        (engine, against): (Engine, Option<Other>),
         report: impl Fn(Report) + Send + Sync + 'static,
     ) -> Result<Self> {
         let Loaded { model, tokenizer, .. } = &engine.loaded;
         let (tokenizer, config, place) = (tokenizer.clone(), model.config.clone(), model.place());
         let (lenses, dictionaries) = (engine.lenses.clone(), engine.dictionaries.clone());
         let session = Session::new(engine);
-        let session = match against {
+        let session = match against.clone() {
             Some(other) => session.against(other),
             None => session,
         };
         let worker = Worker::start(session, report).context("starting the worker")?;
-        Ok(Self { number, source, tokenizer, config, place, lenses, dictionaries, worker })
+        Ok(Self { number, source, tokenizer, config, place, lenses, dictionaries, against, worker })
     }
 }
 

@@ -39,6 +39,10 @@ pub(super) fn save(
     })
 }
 
+/// Why there is no script of a run with edits beside another model's, which is in the place of its baseline.
+const ONE_MODEL: &str =
+    "a script also checks the run without the edits, which is not made with --against: start without it";
+
 /// A TransformerLens script of the run on the screen or, in Circuit with edges, of the circuit.
 fn script(state: &State) -> Result<String, String> {
     let State { scene, views, tab, .. } = state;
@@ -57,7 +61,13 @@ fn script(state: &State) -> Result<String, String> {
         let ran = RanCircuit { model, objective, edges: &edges, value, contrast_value, found };
         python_circuit(&shown.spec, &scene.schema, &ran)
     } else {
-        let ran = Ran { model, logits: &summary.logits, baseline: &summary.baseline_logits, kl: summary.kl_at_end() };
+        let (baseline, kl) = match (&scene.against, shown.spec.edits.is_empty()) {
+            (None, _) => (&summary.baseline_logits[..], summary.kl_at_end()),
+            (Some(_), true) if summary.logits.iter().any(|logit| logit.is_nan()) => (&[][..], f64::NAN),
+            (Some(_), true) => (&[][..], 0.0),
+            (Some(_), false) => return Err(ONE_MODEL.into()),
+        };
+        let ran = Ran { model, logits: &summary.logits, baseline, kl };
         python(&shown.spec, &scene.schema, &ran)
     };
     script.map_err(|e| e.to_string())

@@ -13,7 +13,7 @@ use super::{
     prepare::Prepared,
 };
 use crate::{
-    engine::Engine,
+    engine::{Engine, Other},
     explorer::{Event, Opening, State, TourFile},
     keys::Keymap,
     model::{Hub, Loaded, Source, modules, training_steps},
@@ -57,8 +57,7 @@ impl Session {
         let Prepared { engine, setup, source, name, note, dictionaries: _ } = prepared;
         let Setting { sender, theme, keys, model_args, .. } = setting;
         let hub = Hub::from_env(model_args.offline);
-        // two models are compared as they are
-        let steps = if against.is_some() { vec![] } else { training_steps(&source, &hub.cache, &[]) };
+        let steps = training_steps(&source, &hub.cache, &[]);
         let mut state = State::new(Opening {
             model: model_info(&engine.loaded, &source, name, note),
             schema: engine.schema.clone(),
@@ -72,7 +71,7 @@ impl Session {
         let report = sending(sender, move |report| Message::Report(number, report));
         let (name, other) = against.unzip();
         state.scene.against = name;
-        let model = LoadedModel::start(number, source, (engine, other), report)?;
+        let model = LoadedModel::start(number, source, (engine, other.map(Other::new)), report)?;
         let report = sending(sender, move |report| Message::Checkpoint(number, report));
         let checkpoints = CheckpointLoader::start(&model, model_args, state.scene.model.processing, report)
             .context("starting the checkpoint loader")?;
@@ -110,7 +109,8 @@ impl Session {
         engine.dictionaries.clone_from(&self.model.dictionaries);
         let number = self.model.number + 1;
         let report = sending(sender, move |report| Message::Report(number, report));
-        self.model = LoadedModel::start(number, source, (engine, None), report).map_err(|e| format!("{e:#}"))?;
+        let against = self.model.against.clone();
+        self.model = LoadedModel::start(number, source, (engine, against), report).map_err(|e| format!("{e:#}"))?;
         Ok(info)
     }
 }

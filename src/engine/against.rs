@@ -2,17 +2,19 @@
 
 use std::sync::atomic::AtomicBool;
 
+use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::{
-    Engine, HookChange, Run, Summary,
+    Control, Engine, HookChange, Outcome, Run, Spec, Summary,
+    changes::relative_by_position,
     control::{each, go_on},
     host::{rows, with_values},
     next_tokens::beside,
 };
 use crate::{
-    analysis::{Change, kl_divergence},
-    hooks::{HookPoint, RunError},
+    analysis::{Change, kl_divergence, log_normaliser},
+    hooks::{BlockHook, Capture, HookPoint, RunError},
 };
 
 /// Positions whose logits are compared together.
@@ -27,7 +29,61 @@ pub struct Apart {
     pub kl: Vec<f64>,
 }
 
+/// How two models read the new tokens of one text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadByBoth {
+    /// The probability of each in this model, and in that one.
+    pub probs: [Vec<f64>; 2],
+    /// `‖this − that‖ / ‖that‖` (L2) of the stream after each block, `[token][block]`.
+    pub apart: Vec<Vec<f64>>,
+}
+
 impl Engine {
+    /// Run a prompt with new tokens, and the edits of `spec`, in this model and in another with the same sizes.
+    ///
+    /// # Errors
+    /// An edit that this prompt can't carry out, cancellation, tensor errors.
+    pub fn read_by_both(
+        &mut self,
+        that: &mut Self,
+        spec: &Spec,
+        new: &[u32],
+        control: Control<'_>,
+    ) -> Result<ReadByBoth, RunError> {
+        let prompt = spec.tokens.len();
+        let tokens = [spec.tokens.as_slice(), new].concat();
+        let spec = Spec { tokens, generated: new.len(), ..spec.clone() };
+        let after = |block| HookPoint::Block(block, BlockHook::ResidPost);
+        let points: Vec<HookPoint> = (0..self.schema.dims.n_layers).map(after).collect();
+        let kept = Capture::Only(points.iter().copied().collect());
+        let run = |engine: &mut Self| engine.run(&spec, &kept, spec.tokens.len(), control);
+        let (here, there) = (run(self)?, run(that)?);
+        let probs = |engine: &Self, run: &Run| -> Result<Vec<f64>, RunError> {
+            let mut probs = Vec::new();
+            for from in (0..new.len()).step_by(AT_ONCE) {
+                go_on(control.cancel)?;
+                let at = from..(from + AT_ONCE).min(new.len());
+                // the token at a position is predicted before it
+                let rows = rows(&engine.logits(run, prompt + at.start - 1..prompt + at.end - 1)?)?;
+                let prob = |(row, id): (&Vec<f32>, &u32)| (f64::from(row[*id as usize]) - log_normaliser(row)).exp();
+                probs.extend(rows.iter().zip(&new[at]).map(prob));
+            }
+            Ok(probs)
+        };
+        let probs = [probs(self, &here.run)?, probs(that, &there.run)?];
+        // a run that begins at a later block is as its baseline before that
+        let stream = |engine: &Self, of: &Outcome, point| -> Result<Option<Tensor>, RunError> {
+            Ok(engine.activation(&of.run, point)?.or(engine.activation(&of.baseline, point)?))
+        };
+        let mut apart = vec![Vec::with_capacity(points.len()); new.len()];
+        for point in points {
+            let Some((here, there)) = stream(self, &here, point)?.zip(stream(that, &there, point)?) else { continue };
+            let by_position = relative_by_position(&there, &here, prompt)?;
+            apart.iter_mut().zip(by_position).for_each(|(token, relative)| token.push(relative));
+        }
+        Ok(ReadByBoth { probs, apart })
+    }
+
     /// How far a run is from one of another model with the same sizes, of the same tokens.
     ///
     /// # Errors
@@ -44,7 +100,12 @@ impl Engine {
     }
 
     /// The distance at every hook that both runs kept, or can recompute.
-    fn distances(&self, run: &Run, that: (&Self, &Run), cancel: &AtomicBool) -> Result<Vec<HookChange>, RunError> {
+    pub(super) fn distances(
+        &self,
+        run: &Run,
+        that: (&Self, &Run),
+        cancel: &AtomicBool,
+    ) -> Result<Vec<HookChange>, RunError> {
         let both: Vec<HookPoint> = run.cache.points().intersection(&that.1.cache.points()).copied().collect();
         let distance = |at: usize| -> Result<Option<HookChange>, RunError> {
             go_on(cancel)?;

@@ -65,11 +65,7 @@ impl Outcome {
             (Some(_), None) => return Ok(vec![0.0; n]),
             (None, _) => return Ok(vec![]),
         };
-        let from = |value: &Tensor| value.narrow(1, first, value.dim(1)?.saturating_sub(first));
-        let (before, after) = (values(&from(&before)?)?, values(&from(&after)?)?);
-        let width = (before.len() / n.max(1)).max(1);
-        let pairs = before.chunks(width).zip(after.chunks(width));
-        Ok(pairs.map(|(before, after)| Change::between(before, after).relative()).collect())
+        relative_by_position(&before, &after, first)
     }
 
     fn change(&self, engine: &Engine, point: HookPoint, cancel: &AtomicBool) -> Result<Change, RunError> {
@@ -102,6 +98,15 @@ impl Outcome {
         };
         Ok(each(parts.len(), true, part)?.into_iter().fold(Change::default(), |a, b| a + b))
     }
+}
+
+/// The relative change of an activation at each position from `first` on.
+pub(super) fn relative_by_position(before: &Tensor, after: &Tensor, first: usize) -> Result<Vec<f64>, RunError> {
+    let n = before.dim(1)?.saturating_sub(first);
+    let (before, after) = (values(&before.narrow(1, first, n)?)?, values(&after.narrow(1, first, n)?)?);
+    let width = (before.len() / n.max(1)).max(1);
+    let pairs = before.chunks(width).zip(after.chunks(width));
+    Ok(pairs.map(|(before, after)| Change::between(before, after).relative()).collect())
 }
 
 /// The squared change and the squared norm of an activation, on its device: `[2]`.

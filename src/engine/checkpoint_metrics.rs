@@ -24,7 +24,7 @@ pub struct RunMetrics {
     pub heads: Vec<Vec<HeadScores>>,
 }
 
-/// The numbers of a run and, if it has edits, of its baseline.
+/// The numbers of a run and of the one that stands beside it: of another model, else its baseline if it has edits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CheckpointMetrics {
     pub run: RunMetrics,

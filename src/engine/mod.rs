@@ -51,9 +51,10 @@ mod sweep;
 mod values;
 mod vectors;
 mod weights;
+mod weights_of_two;
 mod worker;
 
-pub use against::Apart;
+pub use against::{Apart, ReadByBoth};
 pub use attention::{Thumbnails, WhichAttention};
 pub use attribution::Attribution;
 pub use attribution_error::AttributionError;
@@ -96,7 +97,7 @@ pub use reads::Reads;
 pub use request::{Answer, Ask, Needs, Request, Unseen};
 pub use run::{Engine, Run, Spec};
 pub use save::{Array, SaveError, check_cache_name, save_cache, save_gradients, write_npz};
-pub use session::Session;
+pub use session::{Other, Session};
 pub use summary::{Prediction, Predictions, Summary};
 pub use sweep::{
     CellBreakpoint, CellHit, Column, Comparison, Estimated, Filling, Grid, Map, Measure, Metric, Patch, Question, Row,
@@ -105,4 +106,5 @@ pub use sweep::{
 pub use values::{Matrix, Slice, Statistics};
 pub use vectors::Steered;
 pub use weights::{AtDistance, Circuit, Composition, Direction, Promoted};
+pub use weights_of_two::Differing;
 pub use worker::{Report, Serve, Stop, Want, Worker, in_pool};

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 use candle_core::{DType, Tensor};
 
 use super::{
-    Control, Factor, Numbers, Unseen, WithBaseline, control::go_on, finished::Finished, host::with_values, no_change,
-    slopes::Which, values::off,
+    Compare, Control, Factor, Numbers, Unseen, WithBaseline, control::go_on, finished::Finished, host::with_values,
+    no_change, slopes::Which, values::off,
 };
 use crate::hooks::{Capture, HookPoint};
 
@@ -91,24 +91,50 @@ impl Finished<'_> {
         Err(Unseen::Nothing(why))
     }
 
-    /// The total at every hook of the run; hooks without a gradient are left out.
+    /// The total at every hook of the run or, with the run of another model, of the difference of both; hooks without a gradient are
+    /// left out.
     ///
     /// # Errors
     /// Too little memory for all gradients at once, a contrast prompt that can't be compared, cancellation, tensor
     /// errors.
-    pub fn totals(&mut self, numbers: Numbers, cancel: &AtomicBool) -> Result<HookTotals, Unseen> {
-        if let Numbers::Gradients { of, .. } = numbers {
-            let control = Control { cancel, progress: &|_, _| {} };
-            self.memo.slopes.of((self.outcome, Which::Run), of, &[], self.engine, control)?;
+    pub fn totals(
+        &mut self,
+        numbers: Numbers,
+        mut less: Option<&mut Finished<'_>>,
+        cancel: &AtomicBool,
+    ) -> Result<HookTotals, Unseen> {
+        self.all_slopes(numbers, cancel)?;
+        if let Some(other) = &mut less {
+            other.all_slopes(numbers, cancel)?;
         }
         let mut totals = BTreeMap::new();
         for point in self.engine.schema.points().into_iter().filter(|point| *point != HookPoint::Tokens) {
             go_on(cancel)?;
             let value = self.numbers_in(Which::Run, point, numbers, cancel)?;
-            totals.insert(point, with_values(&value, |all| total(all, numbers))?);
+            let total = match &mut less {
+                None => with_values(&value, |all| total(all, numbers))?,
+                Some(other) => {
+                    let other = other.numbers_in(Which::Run, point, numbers, cancel)?;
+                    with_values(&value, |this| with_values(&other, |that| total(&less_than(this, that), numbers)))??
+                }
+            };
+            totals.insert(point, total);
         }
         Ok(HookTotals(totals))
     }
+
+    /// Have every gradient of the run from one pass.
+    fn all_slopes(&mut self, numbers: Numbers, cancel: &AtomicBool) -> Result<(), Unseen> {
+        if let Numbers::Gradients { of, .. } = numbers {
+            let control = Control { cancel, progress: &|_, _| {} };
+            self.memo.slopes.of((self.outcome, Which::Run), of, &[], self.engine, control)?;
+        }
+        Ok(())
+    }
+}
+
+fn less_than(this: &[f32], that: &[f32]) -> Vec<f32> {
+    this.iter().zip(that).map(|(this, that)| Compare::Difference.of(*this, *that)).collect()
 }
 
 /// The L2 norm of the finite values or, for products, the sum.

@@ -1,6 +1,6 @@
 //! The engine behind the worker, with what it keeps of the latest run.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
     Control, Engine, Outcome,
@@ -22,7 +22,23 @@ pub struct Session {
     /// The pass that is held, or was held last and may go on.
     held: Option<HeldPass>,
     /// Another model that this one is compared with.
-    other: Option<Box<Self>>,
+    other: Option<Other>,
+}
+
+/// A model that others are compared with, with its latest run, which stays while they change.
+#[derive(Clone)]
+pub struct Other(Arc<Mutex<Session>>);
+
+impl Other {
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        Self(Arc::new(Mutex::new(Session::new(engine))))
+    }
+
+    /// A run that panicked may have left other hooks on, but every run sets them.
+    fn lock(&self) -> MutexGuard<'_, Session> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The latest outcome, and the answers about it.
@@ -44,10 +60,10 @@ impl Session {
         Self { engine, latest: None, held: None, other: None }
     }
 
-    /// Compare with another model, whose runs are then in the place of baselines, unless a pass is held.
+    /// Compare with another model, whose runs are then in the place of baselines. Where a pass is held, they are whole.
     #[must_use]
-    pub fn against(mut self, other: Engine) -> Self {
-        self.other = Some(Box::new(Self::new(other)));
+    pub fn against(mut self, other: Other) -> Self {
+        self.other = Some(other);
         self
     }
 
@@ -101,8 +117,8 @@ impl Serve for Session {
         let progress = |block, blocks| report(Report::Progress { run, block, blocks });
         let control = Control { cancel: &stop.run, progress: &progress };
         self.update(want, control)?;
-        let is_whole = self.latest.as_ref().is_some_and(|latest| latest.stopped.is_none());
-        let mut other = self.other.as_mut().filter(|_| is_whole);
+        let shared = self.other.clone();
+        let mut other = shared.as_ref().map(Other::lock);
         if let Some(other) = &mut other {
             other.update(&Want { hold: None, ..want.clone() }, control)?;
         }
@@ -110,14 +126,17 @@ impl Serve for Session {
             return Ok(());
         };
         if latest.reported != Some(run) {
+            let that = other.as_ref().and_then(|other| Some((&other.engine, &other.latest.as_ref()?.outcome)));
             if let Some(stopped) = &latest.stopped {
-                let so_far = Arc::new(latest.outcome.summary_so_far(&self.engine, &stop.run)?);
-                report(Report::Stopped { run, stopped: stopped.clone(), so_far });
+                let mut so_far = latest.outcome.summary_so_far(&self.engine, &stop.run)?;
+                if let Some((engine, that)) = that {
+                    so_far.changes = self.engine.distances(&latest.outcome.run, (engine, &that.run), &stop.run)?;
+                }
+                report(Report::Stopped { run, stopped: stopped.clone(), so_far: Arc::new(so_far) });
             } else {
                 let mut summary = latest.outcome.summary(TOP, &self.engine, &stop.run)?;
-                if let Some((that, engine)) = other.as_ref().and_then(|o| Some((o.latest.as_ref()?, &o.engine))) {
-                    let other = that.outcome.summary(TOP, engine, &stop.run)?;
-                    let beside = (engine, &*that.outcome.run, other);
+                if let Some((engine, that)) = that {
+                    let beside = (engine, &*that.run, that.summary(TOP, engine, &stop.run)?);
                     summary = self.engine.summary_of_two((&*latest.outcome.run, summary), beside, &stop.run)?;
                 }
                 report(Report::Ran { run, summary: Arc::new(summary) });
@@ -138,9 +157,10 @@ impl Serve for Session {
             let mut finished = Finished { engine: &mut self.engine, outcome: &latest.outcome, memo: &mut latest.memo };
             let mut tell = |answer| report(Report::Saw { run, request: request.clone(), answer: Ok(answer) });
             let that = other.as_mut().and_then(|other| {
-                other.engine.enable(&latest.outcome.spec);
-                let Latest { outcome, memo, .. } = other.latest.as_mut()?;
-                Some(Finished { engine: &mut other.engine, outcome, memo })
+                let Self { engine, latest: that, .. } = &mut **other;
+                engine.enable(&latest.outcome.spec);
+                let Latest { outcome, memo, .. } = that.as_mut()?;
+                Some(Finished { engine, outcome, memo })
             });
             let answered = match that {
                 Some(mut that) => request.both(&mut finished, &mut that, &stop.request, &mut tell),
@@ -155,7 +175,11 @@ impl Serve for Session {
             report(Report::Saw { run, request: request.clone(), answer });
         }
         if want.measure && latest.stopped.is_none() && latest.measured != Some(run) {
-            let measured = self.engine.measure(&latest.outcome, &stop.request)?;
+            let mut measured = self.engine.measure(&latest.outcome, &stop.request)?;
+            if let Some((engine, that)) = other.as_ref().and_then(|other| Some((&other.engine, other.latest.as_ref()?)))
+            {
+                measured.baseline = Some(engine.measure(&that.outcome, &stop.request)?.run);
+            }
             report(Report::Measured { run, measured: Arc::new(measured) });
             latest.measured = Some(run);
         }

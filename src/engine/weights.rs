@@ -67,15 +67,31 @@ impl Promoted {
     }
 }
 
+impl Direction {
+    /// Of a number for each token on both sides; `count` tokens of either kind.
+    pub(super) fn new(value: f64, mut read: Vec<f32>, mut written: Vec<f32>, count: usize) -> Self {
+        let extreme = written.iter().copied().fold(0.0f32, |m, x| if x.abs() > m.abs() { x } else { m });
+        if extreme < 0.0 {
+            read.iter_mut().chain(&mut written).for_each(|x| *x = -*x);
+        }
+        Self { value, left: Promoted::new(&read, count), right: Promoted::new(&written, count) }
+    }
+}
+
 impl Engine {
     /// The tokens whose logits a neuron raises and lowers most: `W_out W_U`.
     ///
     /// # Errors
     /// There is no such neuron; tensor errors.
     pub fn neuron_tokens(&self, block: usize, neuron: usize, count: usize) -> Result<Promoted, RunError> {
+        Ok(Promoted::new(&self.neuron_logits(block, neuron)?, count))
+    }
+
+    /// What a neuron adds to the logit of each token: `W_out W_U`.
+    pub(super) fn neuron_logits(&self, block: usize, neuron: usize) -> Result<Vec<f32>, RunError> {
         let model = &self.loaded.model;
         let direction = model.neuron_writes(block, neuron)?.unsqueeze(0)?;
-        Ok(Promoted::new(&values(&model.promoted(&direction)?)?, count))
+        values(&model.promoted(&direction)?)
     }
 
     /// The strongest singular directions of a head's circuit, with the tokens they are about. The sign of a direction is that in
@@ -112,13 +128,7 @@ impl Engine {
             Circuit::Ov => model.promoted(&right)?,
             Circuit::Qk { .. } => model.embedded_along(&right)?,
         };
-        let named = |((value, mut read), mut written): ((f64, Vec<f32>), Vec<f32>)| {
-            let extreme = written.iter().copied().fold(0.0f32, |m, x| if x.abs() > m.abs() { x } else { m });
-            if extreme < 0.0 {
-                read.iter_mut().chain(&mut written).for_each(|x| *x = -*x);
-            }
-            Direction { value, left: Promoted::new(&read, count), right: Promoted::new(&written, count) }
-        };
+        let named = |((value, read), written)| Direction::new(value, read, written, count);
         Ok(strengths.into_iter().zip(read).zip(written.to_vec2::<f32>()?).map(named).collect())
     }
 
@@ -137,9 +147,7 @@ impl Engine {
         };
         let (keys, key_bias) = split(&model.with_bias(block, head, HeadMatrix::K)?)?;
         let keys = keys.gram();
-        let identity: Vec<f32> =
-            (0..dims.d_head * dims.d_head).map(|i| f32::from(i % (dims.d_head + 1) == 0)).collect();
-        let identity = Matrix64::new(dims.d_head, &identity);
+        let identity = Matrix64::identity(dims.d_head);
         let at = |distance: usize| -> Result<AtDistance, RunError> {
             let (queries, query_bias) = split(&model.turned_queries(block, head, distance)?)?;
             let bias = query_bias.iter().zip(&key_bias).map(|(q, k)| q * k).sum::<f64>() / root;
@@ -177,8 +185,7 @@ impl Engine {
         };
         let (values_of, outputs, into_of, on_of) =
             (grams(HeadMatrix::V)?, grams(HeadMatrix::O)?, grams(into)?, grams(on)?);
-        let eye: Vec<f32> = (0..d_head * d_head).map(|i| f32::from(i % (d_head + 1) == 0)).collect();
-        let eye = Matrix64::new(d_head, &eye);
+        let eye = Matrix64::identity(d_head);
         let flat = |layer, which| -> Result<Tensor, RunError> {
             let all = model.head_matrices(layer, which)?;
             Ok(match which {

@@ -15,7 +15,7 @@ use crate::{
     paint::Hit,
     views::{
         Checkpoints, Cursor, EditList, Layout, ModelInfo, Phase, Prompts, Runs, Scene, Stops, Tab, Table, Trees, View,
-        Views, inside,
+        Views, inside, plain,
     },
 };
 
@@ -156,9 +156,13 @@ impl State {
     #[must_use]
     pub fn table_name(&self) -> String {
         let (view, scene) = (self.view(), &self.scene);
-        let compare = match scene.compare() {
-            _ if !view.compares(scene) || !scene.is_compared() => String::new(),
-            compare => format!("-{}", scene.side(compare)),
+        let (own, other) = (scene.model.name.as_str(), scene.beside());
+        let (model, compare) = match (&scene.against, scene.compare()) {
+            _ if !view.compares(scene) || !scene.is_compared() => (own, String::new()),
+            (None, compare) => (own, format!("-{compare}")),
+            (Some(_), Compare::Edited) => (own, String::new()),
+            (Some(_), Compare::Difference) => (own, format!("-less-{other}")),
+            (Some(_), Compare::Baseline) => (other, String::new()),
         };
         let reading = match scene.reading {
             Reading::Gradient | Reading::TimesValue | Reading::TimesChange if view.reads() => {
@@ -166,8 +170,7 @@ impl State {
             }
             Reading::Value | Reading::Gradient | Reading::TimesValue | Reading::TimesChange => String::new(),
         };
-        let plain = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' };
-        format!("{}-{}{reading}{compare}", scene.model.name, view.table_name(scene)).chars().map(plain).collect()
+        plain(&format!("{model}-{}{reading}{compare}", view.table_name(scene)))
     }
 
     /// The view beside the main one, if there is room for two.

@@ -27,6 +27,7 @@ pub use view::{About, Destination, Room, View, ViewGroup};
 pub(crate) use motion::{cycle, moved, sideways, stepped};
 pub(crate) use scene::Tour;
 pub(crate) use scope::ablated;
+pub(crate) use table::plain;
 pub use training::Quantity;
 
 /// Declares the views in the order of their tabs: the module, and the type in it that implements [`View`].

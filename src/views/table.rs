@@ -53,6 +53,11 @@ pub(crate) fn quoted(token: &str) -> String {
     serde_json::Value::from(token).to_string()
 }
 
+/// A name for a file or an array: other characters than letters, digits, `.`, `_` and `-` become `-`.
+pub(crate) fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect()
+}
+
 /// For files of f32.
 #[allow(clippy::cast_possible_truncation, reason = "numbers that were f32")]
 pub(crate) fn short(x: f64) -> f32 {

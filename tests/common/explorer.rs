@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use crossterm::event::KeyEvent;
 use pythia_tui::{
-    engine::{Engine, Report, Serve, Session, Stop},
+    engine::{Engine, Other, Report, Serve, Session, Stop},
     experiment::{ModelChoice, Prepared},
     explorer::{Effect, Event, Opening, SavedView, State, draw, update},
     model::{Dtype, Place, Processing, modules},
@@ -48,7 +48,7 @@ impl Explorer {
         let mut session = Session::new(engine);
         if let Some((name, other)) = against {
             state.scene.against = Some(name.into());
-            session = session.against(other);
+            session = session.against(Other::new(other));
         }
         let mut explorer = Self { state, session };
         explorer.event(Event::Start);

@@ -14,6 +14,7 @@ pub mod hub;
 pub mod program;
 #[cfg(unix)]
 pub mod session;
+pub mod two_models;
 
 use std::{
     collections::HashMap,

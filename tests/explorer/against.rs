@@ -31,3 +31,23 @@ fn both_models_statistics_small() {
 fn the_other_model_s_predictions_wide() {
     insta::assert_snapshot!(against(WIDE, Tab::Logits, "d d"));
 }
+
+#[test]
+fn both_models_continuations_wide() {
+    insta::assert_snapshot!(against(WIDE, Tab::Continue, "d"));
+}
+
+#[test]
+fn both_models_continuations_small() {
+    insta::assert_snapshot!(against(SMALL, Tab::Continue, "d"));
+}
+
+#[test]
+fn the_difference_of_two_models_circuits_small() {
+    insta::assert_snapshot!(against(SMALL, Tab::Weights, "d"));
+}
+
+#[test]
+fn the_difference_over_distances_wide() {
+    insta::assert_snapshot!(against(WIDE, Tab::Weights, "d s m"));
+}

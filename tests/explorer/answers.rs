@@ -48,7 +48,11 @@ fn circuit_of_weights(scene: &Scene, ask: &weights::OfCircuit) -> Answer {
         engine::Circuit::Ov => vec![],
         engine::Circuit::Qk { .. } => (0..scene.model.config.context.min(64)).map(at).collect(),
     };
-    Answer::new(Arc::new(weights::Directions { directions, distances }))
+    Answer::new(Arc::new(weights::Directions {
+        directions,
+        distances,
+        relative: (ask.compare == Compare::Difference).then_some(0.5),
+    }))
 }
 
 /// Scores of earlier heads into later ones.
@@ -148,7 +152,7 @@ fn heads(scene: &Scene, ask: &OfHeads, want: &Want) -> Result<Answer, String> {
 }
 
 /// Sums have signs.
-fn totals(scene: &Scene, OfEveryHook(numbers): &OfEveryHook) -> Answer {
+fn totals(scene: &Scene, OfEveryHook(numbers, _): &OfEveryHook) -> Answer {
     let signed = !matches!(numbers, Numbers::Gradients { times: Factor::One, .. });
     let total = |(i, point): (usize, HookPoint)| {
         let sign = if signed && i % 3 == 0 { -1.0 } else { 1.0 };
@@ -407,6 +411,10 @@ pub fn continuation(scene: &Scene, ask: &continuation::OfContinuation, want: &Wa
             tokens: (begun.len()..count).map(made).collect(),
             stop: Some(StopReason::Length),
             changes: if first == 97 { vec![] } else { (0..count).map(changes).collect() },
+            others: match ask.compare {
+                Compare::Difference => (0..count).map(|at| 1.0 / (2 + at % 8) as f64).collect(),
+                Compare::Edited | Compare::Baseline => vec![],
+            },
         }
     };
     let job = ask.job.as_ref();

@@ -8,7 +8,7 @@ use ratatui::{
     widgets::{Axis, Chart, Dataset, GraphType},
 };
 
-use super::ask::Scores;
+use super::parts::Scores;
 use crate::paint::{Theme, axes_in_ascii, say, text};
 
 /// The number of labels on the axis of edges.

@@ -5,13 +5,14 @@ use ratatui::{
 };
 
 use super::{
-    ask::{Part, Scores, What},
-    curve, graph, scatter,
+    curve, graph,
+    parts::{Part, Scores, What},
+    scatter,
     state::{Circuit, Layout},
 };
 use crate::{
     analysis::{ObjectiveKind, rank_correlation},
-    engine::Method,
+    engine::{Compare, Method},
     experiment::ChosenEdges,
     keys::Action,
     paint::{
@@ -59,7 +60,7 @@ pub(super) fn draw(
     frame.render_widget(summary(view.metric, scores, width, theme), row(area, 1));
     let mut used = 2;
     if view.what() == What::Edges {
-        let said = circuit(view, scores, width, theme);
+        let said = circuit(view, scores, scene.compared_models(), width, theme);
         frame.render_widget(Line::from(Span::styled(said, theme.accent())), row(area, 2));
         used = 3;
     }
@@ -84,10 +85,14 @@ fn order(method: Method) -> usize {
 }
 
 /// The edges of the circuit, and its faithfulness.
-fn circuit(view: &Circuit, scores: &Scores, width: usize, theme: Theme) -> String {
+fn circuit(view: &Circuit, scores: &Scores, compare: Compare, width: usize, theme: Theme) -> String {
     let all = scores.parts.len();
+    let own = match compare {
+        Compare::Edited | Compare::Baseline => "",
+        Compare::Difference => "each model's own ",
+    };
     let which = match view.edges() {
-        ChosenEdges::Strongest(size) => format!("{} of {all} edges", size.min(all)),
+        ChosenEdges::Strongest(size) => format!("{own}{} of {all} edges", size.min(all)),
         ChosenEdges::Listed(edges) => format!("{} chosen of {all} edges", edges.len()),
     };
     match &scores.circuit {

@@ -10,7 +10,7 @@ use ratatui::{
 };
 
 use super::{
-    ask::{Part, Scores},
+    parts::{Part, Scores},
     state::Circuit,
 };
 use crate::{

@@ -4,6 +4,8 @@ mod ask;
 mod curve;
 mod draw;
 mod graph;
+mod known;
+mod parts;
 mod scatter;
 mod state;
 mod table;
@@ -19,7 +21,7 @@ use crate::{
     views::{About, Destination, Room, Scene, Table, View, ViewGroup, cycle, moved},
 };
 
-pub use ask::{OfParts, Part, Scores, What};
+pub use parts::{OfParts, Part, Scores, What};
 pub use state::{Circuit, RunCircuit};
 
 use state::Layout;

@@ -8,7 +8,7 @@ use ratatui::{
     widgets::{Axis, Chart, Dataset, GraphType},
 };
 
-use super::ask::Scores;
+use super::parts::Scores;
 use crate::paint::{Theme, axes_in_ascii, say, text};
 
 /// Estimates against exact effects; on the diagonal they agree.

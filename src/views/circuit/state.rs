@@ -1,8 +1,9 @@
-use super::ask::{OfParts, Part, Scores, What};
+use super::parts::{OfParts, Part, Scores, What};
 use crate::{
     analysis::{Edge, Objective, ObjectiveKind},
-    engine::{Faithfulness, Method},
+    engine::{Compare, Faithfulness, Method},
     experiment::{self, ChosenEdges},
+    keys::Action,
     views::Scene,
 };
 
@@ -148,6 +149,9 @@ impl Circuit {
     /// # Errors
     /// It has not run yet, or can't.
     pub fn run_circuit(&self, scene: &Scene) -> Result<RunCircuit, String> {
+        if scene.compared_models() != Compare::Edited {
+            return Err(format!("a script repeats this model's circuit: {} shows it", scene.key(Action::Compare)));
+        }
         let unknown = || "this circuit has not run yet: wait until its faithfulness is shown".to_string();
         let ask = self.ask(scene).filter(|ask| ask.what == What::Edges).ok_or_else(unknown)?;
         let scores = scene.seen(&ask).ok_or_else(unknown)??;

@@ -1,4 +1,4 @@
-use super::ask::Scores;
+use super::parts::Scores;
 use crate::{
     analysis::cell,
     engine::Faithfulness,

@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
+use super::side::Side;
 use crate::{
     engine::{
-        Ask, Beginning, Continuation, Control, Finished, Generation, Needs, NewToken, NextTokens, Reads, Sampling,
-        Spec, StopReason, TokenBreakpoint, Unseen,
+        Ask, Beginning, Compare, Continuation, Continued, Control, Finished, Generation, Needs, NewToken, NextTokens,
+        Pair, ReadByBoth, Reads, Sampling, Spec, StopReason, TokenBreakpoint, Unseen,
     },
     experiment::Token,
-    hooks::{BlockHook, Capture, HookPoint},
+    hooks::{BlockHook, Capture, HookPoint, RunError},
 };
 
 /// Texts to go on with.
@@ -28,6 +29,9 @@ pub struct Job {
 pub struct OfContinuation {
     pub job: Option<Job>,
     pub at: Option<usize>,
+    /// Which of two models goes on. Of both, that model's text is in the place of the unedited one and this model's in that of the
+    /// edited one; then either has the edits.
+    pub compare: Compare,
 }
 
 /// A token of a continuation.
@@ -44,9 +48,11 @@ pub struct Made {
 pub struct Added {
     pub tokens: Vec<Made>,
     pub stop: Option<StopReason>,
-    /// How far the edits moved the stream after each block, `[token][block]`, of all new tokens of the text; empty while it grows,
-    /// and without edits.
+    /// How far the edits moved the stream after each block or, of two models, how far their streams are apart: `[token][block]`, of
+    /// all new tokens of the text; empty while it grows, and where nothing is compared.
     pub changes: Vec<Vec<f64>>,
+    /// Of two models, the probability of each new token of the text in the other one; empty while it grows.
+    pub others: Vec<f64>,
 }
 
 /// The answer, while the texts grow and once they have ended.
@@ -87,35 +93,16 @@ impl Ask for OfContinuation {
         progress.unedited = job.beginning.unedited.is_some().then(Added::default);
         progress.edited = job.beginning.edited.is_some().then(Added::default);
         tell(progress.clone());
-        let (spec, control) = (finished.outcome.spec.of_prompt(), Control { cancel, progress: &|_, _| {} });
-        let key = OfPrompt(job.breakpoints.clone());
-        let generation: Generation = match finished.take(&key) {
-            Some(generation) => generation,
-            None => finished.engine.watched_generation(&spec, &job.breakpoints, control)?,
-        };
-        let engine = &*finished.engine;
-        let made = |token: NewToken| Made {
-            token: Token { id: token.id, text: engine.loaded.tokenizer.token(token.id) },
-            prob: token.prob,
-            baseline_prob: token.baseline_prob,
-        };
-        let mut each = |pair: crate::engine::Pair| {
-            for (added, token) in [(&mut progress.unedited, pair.unedited), (&mut progress.edited, pair.edited)] {
-                if let Some((added, token)) = added.as_mut().zip(token) {
-                    added.tokens.push(made(token));
+        let mut each = |[unedited, edited]: [Option<Made>; 2]| {
+            for (added, made) in [(&mut progress.unedited, unedited), (&mut progress.edited, edited)] {
+                if let Some((added, made)) = added.as_mut().zip(made) {
+                    added.tokens.push(made);
                 }
             }
             tell(progress.clone());
         };
-        let Job { beginning, count, sampling, sample, breakpoints: _ } = job;
-        let ended = generation.sample_from(engine, beginning, *count, sampling, *sample, cancel, &mut each);
-        finished.keep(key, generation);
-        let ended = ended?;
+        let ended = job.generate(&job.beginning, &job.breakpoints, finished, cancel, &mut each)?;
         progress.breakpoints.clone_from(&ended.breakpoints);
-        let is_cancelled = |made: &Continuation| made.stop == Some(StopReason::Cancelled);
-        if is_cancelled(&ended.unedited) || ended.edited.as_ref().is_some_and(is_cancelled) {
-            return Err(crate::hooks::RunError::Cancelled.into());
-        }
         if let Some(unedited) = &mut progress.unedited {
             unedited.stop = ended.unedited.stop;
         }
@@ -123,20 +110,124 @@ impl Ask for OfContinuation {
             edited.stop = ended.stop;
             let begun = job.beginning.edited.iter().flatten().copied();
             let new: Vec<u32> = begun.chain(ended.tokens.iter().map(|token| token.id)).collect();
-            edited.changes = changes(&spec, &new, finished, control)?;
+            let control = Control { cancel, progress: &|_, _| {} };
+            edited.changes = changes(&finished.outcome.spec.of_prompt(), &new, finished, control)?;
         }
         Ok(Progress { is_done: true, ..progress })
     }
 
-    /// The continuations are those of this model.
     fn both(
         &self,
         this: &mut Finished<'_>,
-        _that: &mut Finished<'_>,
+        that: &mut Finished<'_>,
         cancel: &AtomicBool,
         tell: &mut dyn FnMut(Self::Answer),
     ) -> Result<Self::Answer, Unseen> {
-        self.answer(this, cancel, tell)
+        match self.compare {
+            Compare::Edited => self.answer(this, cancel, tell),
+            Compare::Baseline => self.answer(that, cancel, tell),
+            Compare::Difference => self.texts_of_two(this, that, cancel, tell),
+        }
+    }
+}
+
+impl OfContinuation {
+    /// The text of each model, first this one's; then how the other one reads it.
+    fn texts_of_two(
+        &self,
+        this: &mut Finished<'_>,
+        that: &mut Finished<'_>,
+        cancel: &AtomicBool,
+        tell: &mut dyn FnMut(Progress),
+    ) -> Result<Progress, Unseen> {
+        let next = |at| -> Result<NextTokens, RunError> {
+            let (this, that) = (this.outcome.next_tokens(at, this.engine)?, that.outcome.next_tokens(at, that.engine)?);
+            Ok(NextTokens::of_two(this, that))
+        };
+        let mut progress = Progress { next: self.at.map(next).transpose()?.map(Arc::new), ..Progress::default() };
+        let Some(job) = &self.job else { return Ok(Progress { is_done: true, ..progress }) };
+        progress.unedited = job.beginning.unedited.is_some().then(Added::default);
+        progress.edited = job.beginning.edited.is_some().then(Added::default);
+        tell(progress.clone());
+        let (spec, control) = (this.outcome.spec.of_prompt(), Control { cancel, progress: &|_, _| {} });
+        for side in [Side::Edited, Side::Unedited] {
+            let begun = match side {
+                Side::Edited => &job.beginning.edited,
+                Side::Unedited => &job.beginning.unedited,
+            };
+            let Some(begun) = begun else { continue };
+            let beginning = match spec.edits.is_empty() {
+                true => Beginning { unedited: Some(begun.clone()), edited: None },
+                false => Beginning { unedited: None, edited: Some(begun.clone()) },
+            };
+            let mut each = |[unedited, edited]: [Option<Made>; 2]| {
+                if let Some((added, made)) = progress.added(side).as_mut().zip(edited.or(unedited)) {
+                    added.tokens.push(made);
+                }
+                tell(progress.clone());
+            };
+            let ended = match side {
+                Side::Edited => job.generate(&beginning, &job.breakpoints, this, cancel, &mut each)?,
+                Side::Unedited => job.generate(&beginning, &[], that, cancel, &mut each)?,
+            };
+            if side == Side::Edited {
+                progress.breakpoints = ended.breakpoints;
+            }
+            let ended = ended.edited.unwrap_or(ended.unedited);
+            let new: Vec<u32> = begun.iter().copied().chain(ended.tokens.iter().map(|token| token.id)).collect();
+            let ReadByBoth { probs: [here, there], apart } =
+                this.engine.read_by_both(that.engine, &spec, &new, control)?;
+            if let Some(added) = progress.added(side) {
+                let others = if side == Side::Edited { there } else { here };
+                (added.stop, added.changes, added.others) = (ended.stop, apart, others);
+            }
+            tell(progress.clone());
+        }
+        Ok(Progress { is_done: true, ..progress })
+    }
+}
+
+impl Job {
+    /// Generate on from `beginning`; `each` is told the new token of the unedited text, and that of the edited one.
+    fn generate(
+        &self,
+        beginning: &Beginning,
+        breakpoints: &[TokenBreakpoint],
+        finished: &mut Finished<'_>,
+        cancel: &AtomicBool,
+        each: &mut dyn FnMut([Option<Made>; 2]),
+    ) -> Result<Continued, Unseen> {
+        let key = OfPrompt(breakpoints.to_vec());
+        let (spec, control) = (finished.outcome.spec.of_prompt(), Control { cancel, progress: &|_, _| {} });
+        let generation: Generation = match finished.take(&key) {
+            Some(generation) => generation,
+            None => finished.engine.watched_generation(&spec, breakpoints, control)?,
+        };
+        let engine = &*finished.engine;
+        let made = |token: NewToken| Made {
+            token: Token { id: token.id, text: engine.loaded.tokenizer.token(token.id) },
+            prob: token.prob,
+            baseline_prob: token.baseline_prob,
+        };
+        let mut each = |pair: Pair| each([pair.unedited, pair.edited].map(|token| token.map(made)));
+        let Self { beginning: _, count, sampling, sample, breakpoints: _ } = self;
+        let ended = generation.sample_from(engine, beginning, *count, sampling, *sample, cancel, &mut each);
+        finished.keep(key, generation);
+        let ended = ended?;
+        let is_cancelled = |made: &Continuation| made.stop == Some(StopReason::Cancelled);
+        if is_cancelled(&ended.unedited) || ended.edited.as_ref().is_some_and(is_cancelled) {
+            return Err(RunError::Cancelled.into());
+        }
+        Ok(ended)
+    }
+}
+
+impl Progress {
+    fn added(&mut self, side: Side) -> &mut Option<Added> {
+        match side {
+            Side::Unedited => &mut self.unedited,
+            Side::Edited => &mut self.edited,
+        }
     }
 }
 

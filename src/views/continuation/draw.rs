@@ -6,13 +6,9 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr;
 
-use super::{
-    settings::SettingName,
-    state::{Continue, Side},
-    tree::Branch,
-};
+use super::{settings::SettingName, side::Side, state::Continue, tree::Branch};
 use crate::{
-    engine::StopReason,
+    engine::{Compare, StopReason},
     keys::Action,
     paint::{
         Region, Theme, change_share,
@@ -82,8 +78,9 @@ fn settings(view: &Continue, scene: &Scene, width: usize, theme: Theme) -> Line<
 struct Columns {
     /// Of a token.
     token: usize,
-    /// The probability without the edits is shown beside the edited text.
-    before: bool,
+    /// A probability is shown beside that of a token, of the unedited and of the edited text: without the edits, or in the other
+    /// model.
+    beside: [bool; 2],
     /// Columns of the change bars.
     bars: usize,
     edited: bool,
@@ -95,49 +92,55 @@ impl Columns {
     const PROB: usize = 7;
     const GAP: usize = 3;
 
-    fn new(width: usize, edited: bool, n_layers: usize) -> Self {
+    fn new(width: usize, edited: bool, models: bool, n_layers: usize) -> Self {
         if !edited {
             let token = width.saturating_sub(Self::NUMBER + 1 + Self::PROB).clamp(4, 24);
-            return Self { token, before: false, bars: 0, edited };
+            return Self { token, beside: [false; 2], bars: 0, edited };
         }
         let fixed = Self::NUMBER + 1 + 2 * Self::PROB + Self::GAP;
         let left = width.saturating_sub(fixed);
-        // a token of 12 columns on each side first, then the other probability, then the bars
-        let before = left >= 24 + Self::PROB;
-        let left = left.saturating_sub(if before { Self::PROB } else { 0 });
+        // a token of some columns on each side first, then the other probability, then the bars
+        let (tokens, others) = if models { (12, 2 * Self::PROB) } else { (24, Self::PROB) };
+        let has_others = left >= tokens + others;
+        let left = left.saturating_sub(if has_others { others } else { 0 });
         let bars = n_layers.min(left.saturating_sub(17)).min(32);
         let token = (left.saturating_sub(bars + 1) / 2).clamp(4, 18);
-        Self { token, before, bars, edited }
+        Self { token, beside: [has_others && models, has_others], bars, edited }
     }
 
-    fn of_unedited(&self) -> usize {
-        Self::NUMBER + 1 + self.token + Self::PROB
+    /// The columns of a side's token and probabilities.
+    fn of(&self, side: Side) -> usize {
+        self.token + Self::PROB + if self.beside[side as usize] { Self::PROB } else { 0 }
     }
 }
 
 fn tokens(frame: &mut Frame<'_>, area: Rect, view: &Continue, scene: &Scene, hits: &mut Vec<Region>, theme: Theme) {
     let branches = Side::ALL.map(|side| view.branch(scene, side));
-    let columns = Columns::new(area.width.into(), branches[1].is_some(), scene.schema.dims.n_layers);
-    let head = |side: Side, width: usize| {
+    let models = scene.compared_models() == Compare::Difference;
+    let columns = Columns::new(area.width.into(), branches[1].is_some(), models, scene.schema.dims.n_layers);
+    let mut heading = vec![Span::raw(" ".repeat(Columns::NUMBER + 1))];
+    for (side, _) in Side::ALL.into_iter().zip(branches).filter(|(_, branch)| branch.is_some()) {
+        let own = side.name(scene);
         let name = match view.tree(scene, side) {
-            Some(tree) if tree.branches.len() > 1 => {
-                format!("{} {}/{}", side.name(), tree.shown + 1, tree.branches.len())
-            }
-            Some(_) | None => side.name().to_string(),
+            Some(tree) if tree.branches.len() > 1 => format!("{own} {}/{}", tree.shown + 1, tree.branches.len()),
+            Some(_) | None => own.to_string(),
         };
         let style = if side == view.side(scene) { theme.title() } else { theme.dim() };
-        Span::styled(text::fit(&name, width, theme), style)
-    };
-    let indent = " ".repeat(Columns::NUMBER + 1);
-    let mut heading = vec![Span::raw(indent), head(Side::Unedited, columns.of_unedited() - Columns::NUMBER - 1)];
-    if columns.edited {
-        let before = if columns.before { Columns::PROB } else { 0 };
-        heading.extend([Span::raw(" ".repeat(Columns::GAP)), head(Side::Edited, columns.token + Columns::PROB)]);
-        let named = if columns.before { "before " } else { "" };
-        heading.push(Span::styled(format!("{named:>before$}"), theme.dim()));
-        if columns.bars >= 6 {
-            heading.push(Span::styled(text::cut(" change by block", columns.bars + 1, theme), theme.dim()));
+        let gap = if side == Side::Edited { Columns::GAP } else { 0 };
+        heading.push(Span::raw(" ".repeat(gap)));
+        heading.push(Span::styled(text::fit(&name, columns.token + Columns::PROB, theme), style));
+        if columns.beside[side as usize] {
+            let named = match (models, side) {
+                (false, _) => "before",
+                (true, Side::Unedited) => Side::Edited.name(scene),
+                (true, Side::Edited) => Side::Unedited.name(scene),
+            };
+            heading.push(Span::styled(format!("{named:>p$}", p = Columns::PROB), theme.dim()));
         }
+    }
+    if columns.bars >= 6 {
+        let what = if models { " apart by block" } else { " change by block" };
+        heading.push(Span::styled(text::cut(what, columns.bars + 1, theme), theme.dim()));
     }
     frame.render_widget(Line::from(heading), row(area, 0));
     let rows = 1 + branches.iter().flatten().map(|branch| branch.tokens.len()).max().unwrap_or(0);
@@ -161,13 +164,13 @@ fn tokens(frame: &mut Frame<'_>, area: Rect, view: &Continue, scene: &Scene, hit
                 StopReason::NoToken => "stopped: the logits give no next token",
                 StopReason::Breakpoint => "stopped at a breakpoint",
             };
-            Some(format!("{} {why}", side.name()))
+            Some(format!("{} {why}", side.name(scene)))
         });
         let said = said.collect::<Vec<_>>().join("; ");
         let last = Rect { y: list.bottom(), height: foot.min(area.bottom().saturating_sub(list.bottom())), ..area };
         frame.render_widget(Span::styled(text::cut(&said, area.width.into(), theme), theme.dim()), last);
     }
-    let middle = columns.of_unedited() + 1;
+    let middle = Columns::NUMBER + 1 + columns.of(Side::Unedited) + 1;
     let side = |x: usize| usize::from(columns.edited && x > middle);
     hits.push(Region::cells(list, visible.collect(), (0..usize::from(area.width)).map(side).collect()));
 }
@@ -194,12 +197,12 @@ fn line(
         if number == 0 {
             let last = scene.prompts.prompt().last().map(|token| text::label(&token.text, theme)).unwrap_or_default();
             let style = if is_here { theme.selected(focused) } else { theme.dim() };
-            spans.push(Span::styled(text::fit(&format!("{last} (prompt)"), width + Columns::PROB, theme), style));
+            spans.push(Span::styled(text::fit(&format!("{last} (prompt)"), columns.of(side), theme), style));
             continue;
         }
         let other = branches[usize::from(side == Side::Unedited)];
         let Some(made) = branch.tokens.get(number - 1) else {
-            spans.push(Span::raw(" ".repeat(width + Columns::PROB)));
+            spans.push(Span::raw(" ".repeat(columns.of(side))));
             continue;
         };
         let differs = other.and_then(|other| other.tokens.get(number - 1)).is_some_and(|o| o.token.id != made.token.id);
@@ -213,15 +216,18 @@ fn line(
         let label = text::fit(&text::label(&made.token.text, theme), width, theme);
         spans.push(Span::styled(label, style));
         spans.push(Span::raw(format!(" {}", text::percent(made.prob))));
-        if side == Side::Edited {
-            if columns.before {
-                let moved = (made.prob - made.baseline_prob).abs() >= 0.0005;
-                let style = if moved { theme.changed() } else { theme.dim() };
-                spans.push(Span::styled(format!(" {}", text::percent(made.baseline_prob)), style));
-            }
-            if let Some(changes) = branch.changes.get(number - 1).filter(|_| columns.bars > 0) {
-                spans.push(Span::styled(format!(" {}", bars(changes, columns.bars, theme)), theme.changed()));
-            }
+        if columns.beside[side as usize] {
+            let beside = match scene.compared_models() {
+                Compare::Edited | Compare::Baseline => Some(made.baseline_prob),
+                Compare::Difference => branch.others.get(number - 1).copied(),
+            };
+            let moved = beside.is_some_and(|beside| (made.prob - beside).abs() >= 0.0005);
+            let style = if moved { theme.changed() } else { theme.dim() };
+            let shown = beside.map_or_else(|| " ".repeat(Columns::PROB - 1), text::percent);
+            spans.push(Span::styled(format!(" {shown}"), style));
+        }
+        if let Some(changes) = branch.changes.get(number - 1).filter(|_| columns.bars > 0 && side == Side::Edited) {
+            spans.push(Span::styled(format!(" {}", bars(changes, columns.bars, theme)), theme.changed()));
         }
     }
     Line::from(spans)
@@ -240,7 +246,7 @@ fn candidates(frame: &mut Frame<'_>, area: Rect, view: &Continue, scene: &Scene,
         return;
     }
     let side = view.side(scene);
-    let title = format!("candidates for token {}, {}", view.row(scene), side.name());
+    let title = format!("candidates for token {}, {}", view.row(scene), side.name(scene));
     let style = if view.choosing.is_some() { theme.title() } else { theme.dim() };
     frame.render_widget(Span::styled(text::cut(&title, area.width.into(), theme), style), row(area, 0));
     let Some(all) = view.candidates(scene) else {
@@ -285,7 +291,7 @@ fn branches(frame: &mut Frame<'_>, area: Rect, view: &Continue, scene: &Scene, h
         };
         let sign = if tree.shown == at { ">" } else { " " };
         let left = branch.from.map_or(String::new(), |(_, after)| format!(" from token {}", after + 1));
-        let name = format!("{sign} {}{}{sample}{left}", "  ".repeat(depth.min(8)), side.name());
+        let name = format!("{sign} {}{}{sample}{left}", "  ".repeat(depth.min(8)), side.name(scene));
         let style = if number == cursor { theme.selected(scene.layout.focus == Focus::View) } else { Style::new() };
         let room = usize::from(area.width).saturating_sub(name.width() + 2);
         let said = text::cut(&text::visible(&branch.text(from), theme), room, theme);

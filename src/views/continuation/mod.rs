@@ -3,6 +3,7 @@
 mod ask;
 mod draw;
 mod settings;
+mod side;
 mod state;
 mod table;
 mod tree;
@@ -10,7 +11,7 @@ mod tree;
 use ratatui::{Frame, layout::Rect};
 
 use crate::{
-    engine::Request,
+    engine::{Compare, Request},
     experiment::Token,
     keys::{Action, Motion},
     paint::{Hit, Region, Theme},
@@ -19,7 +20,8 @@ use crate::{
 
 pub use ask::{Added, Job, Made, OfContinuation, Progress};
 pub use settings::{SettingName, Settings};
-pub use state::{Continue, Side};
+pub use side::Side;
+pub use state::Continue;
 pub use tree::{Branch, Tree};
 
 impl View for Continue {
@@ -45,19 +47,24 @@ impl View for Continue {
     fn subject(&self, scene: &Scene) -> Option<String> {
         let tokens = self.branch(scene, self.side(scene))?.tokens.len();
         Some(match self.row(scene) {
-            0 => format!("the {} continuation, {tokens} tokens", self.side(scene).name()),
-            row => format!("token {row} of {tokens} of the {} continuation", self.side(scene).name()),
+            0 => format!("{} continuation, {tokens} tokens", self.side(scene).whose(scene)),
+            row => format!("token {row} of {tokens} of {} continuation", self.side(scene).whose(scene)),
         })
     }
 
     fn describe(&self, scene: &Scene, (row, column): Hit) -> Option<String> {
         let side = *Side::ALL.get(column)?;
-        let made = self.branch(scene, side)?.tokens.get(row.checked_sub(1)?)?;
-        let before = match side {
-            Side::Edited => format!(", without the edits {}", made.baseline_prob),
-            Side::Unedited => String::new(),
+        let branch = self.branch(scene, side)?;
+        let made = branch.tokens.get(row.checked_sub(1)?)?;
+        let beside = match (scene.compared_models(), side) {
+            (Compare::Difference, _) => branch.others.get(row - 1).map(|prob| format!(", in the other model {prob}")),
+            (Compare::Edited | Compare::Baseline, Side::Edited) => {
+                Some(format!(", without the edits {}", made.baseline_prob))
+            }
+            (Compare::Edited | Compare::Baseline, Side::Unedited) => None,
         };
-        Some(format!("{} token {row} {:?}: probability {}{before}", side.name(), made.token.text, made.prob))
+        let (name, beside) = (side.name(scene), beside.unwrap_or_default());
+        Some(format!("{name} token {row} {:?}: probability {}{beside}", made.token.text, made.prob))
     }
 
     fn leave_zoom(&mut self) -> bool {
@@ -148,9 +155,9 @@ impl View for Continue {
         }
     }
 
-    /// Both texts are on the screen.
-    fn compares(&self, _scene: &Scene) -> bool {
-        false
+    /// The texts with and without edits are both on the screen.
+    fn compares(&self, scene: &Scene) -> bool {
+        scene.against.is_some()
     }
 
     /// The next setting that `+` and `-` change.

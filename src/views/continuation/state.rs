@@ -3,39 +3,27 @@ use std::sync::Arc;
 use super::{
     ask::{Job, Made, OfContinuation, Progress},
     settings::{SettingName, Settings},
+    side::Side,
     tree::{Branch, Tree},
 };
 use crate::{
-    engine::{Beginning, NextTokens, Prediction, Sampling, Spec, TokenBreakpoint},
+    engine::{Beginning, Compare, NextTokens, Prediction, Sampling, Spec, TokenBreakpoint},
     experiment::Token,
     views::{ModelInfo, Scene},
 };
-
-/// With the edits or without.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Unedited,
-    Edited,
-}
-
-impl Side {
-    pub const ALL: [Self; 2] = [Self::Unedited, Self::Edited];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Unedited => "unedited",
-            Self::Edited => "edited",
-        }
-    }
-}
 
 /// What a tree is of.
 #[derive(Clone, Debug, PartialEq)]
 struct Key {
     model: ModelInfo,
+    compare: Compare,
+    side: Side,
     spec: Spec,
     sampling: Sampling,
 }
+
+/// A run, and which of two models' runs.
+type OfRun = (u64, Compare);
 
 /// The trees that are kept.
 const TREES: usize = 64;
@@ -45,8 +33,8 @@ pub struct Continue {
     pub settings: Settings,
     /// The latest last.
     trees: Vec<(Key, Tree)>,
-    /// What is being generated, in which run, and the branches that it adds to.
-    going: Option<(u64, Job, [Option<usize>; 2])>,
+    /// What is being generated, in which run and of which model, and the branches that it adds to.
+    going: Option<(OfRun, Job, [Option<usize>; 2])>,
     /// The side of the cursor.
     pub(super) side: Side,
     /// The list of branches is shown, with its cursor.
@@ -55,8 +43,8 @@ pub struct Continue {
     pub(super) choosing: Option<usize>,
     /// The setting that `+` and `-` change.
     pub(super) setting: Option<SettingName>,
-    /// The latest next tokens, their run and position.
-    next: Option<(u64, usize, Arc<NextTokens>)>,
+    /// The latest next tokens, their run and model, and their position.
+    next: Option<(OfRun, usize, Arc<NextTokens>)>,
 }
 
 impl Default for Continue {
@@ -75,29 +63,32 @@ impl Default for Continue {
 }
 
 impl Continue {
-    fn key(&self, model: &ModelInfo, spec: &Spec, side: Side) -> Option<Key> {
-        let spec = spec.of_prompt();
-        let spec = match side {
-            Side::Edited if spec.edits.is_empty() => return None,
-            Side::Edited => spec,
-            Side::Unedited => Spec { tokens: spec.tokens, enabled: spec.enabled, ..Spec::default() },
+    fn key(&self, scene: &Scene, side: Side) -> Option<Key> {
+        let (compare, spec) = (scene.compared_models(), scene.spec().of_prompt());
+        let spec = match (compare, side) {
+            (Compare::Edited | Compare::Baseline, Side::Edited) if spec.edits.is_empty() => return None,
+            (Compare::Edited | Compare::Baseline, Side::Unedited) => {
+                Spec { tokens: spec.tokens, enabled: spec.enabled, ..Spec::default() }
+            }
+            (Compare::Edited | Compare::Baseline, Side::Edited) | (Compare::Difference, _) => spec,
         };
-        Some(Key { model: model.clone(), spec, sampling: self.settings.sampling })
+        Some(Key { model: scene.model.clone(), compare, side, spec, sampling: self.settings.sampling })
     }
 
-    /// The side of the cursor: without edits there is only one.
+    /// The side of the cursor: without edits, a model has only one.
     pub(super) fn side(&self, scene: &Scene) -> Side {
-        if scene.edits.lines.iter().any(|line| line.on) { self.side } else { Side::Unedited }
+        let two = scene.edits.lines.iter().any(|line| line.on) || scene.compared_models() == Compare::Difference;
+        if two { self.side } else { Side::Unedited }
     }
 
     /// The tree of a side; None without edits for the edited one, and before there is any.
     pub(super) fn tree(&self, scene: &Scene, side: Side) -> Option<&Tree> {
-        let key = self.key(&scene.model, &scene.spec(), side)?;
+        let key = self.key(scene, side)?;
         self.trees.iter().find(|(of, _)| *of == key).map(|(_, tree)| tree)
     }
 
     pub(super) fn tree_mut(&mut self, scene: &Scene, side: Side) -> Option<&mut Tree> {
-        let key = self.key(&scene.model, &scene.spec(), side)?;
+        let key = self.key(scene, side)?;
         self.trees.iter_mut().find(|(of, _)| *of == key).map(|(_, tree)| tree)
     }
 
@@ -108,8 +99,8 @@ impl Continue {
 
     /// What to generate now, and the branches that it adds to.
     fn job(&self, scene: &Scene) -> Option<(Job, [Option<usize>; 2])> {
-        if let Some((run, job, at)) = &self.going
-            && *run == scene.runs.number
+        if let Some((of, job, at)) = &self.going
+            && *of == (scene.runs.number, scene.compared_models())
         {
             return Some((job.clone(), *at));
         }
@@ -133,7 +124,7 @@ impl Continue {
 
     pub(super) fn ask(&self, scene: &Scene) -> Option<OfContinuation> {
         let (job, at) = (self.job(scene).map(|(job, _)| job), self.before(scene));
-        (job.is_some() || at.is_some()).then_some(OfContinuation { job, at })
+        (job.is_some() || at.is_some()).then_some(OfContinuation { job, at, compare: scene.compared_models() })
     }
 
     pub(super) fn seen<'a>(&self, scene: &'a Scene) -> Option<Result<&'a Progress, &'a str>> {
@@ -198,8 +189,8 @@ impl Continue {
 
     /// The candidates for the token under the cursor, the likeliest first.
     pub(super) fn candidates(&self, scene: &Scene) -> Option<&[Prediction]> {
-        let (run, at, next) = self.next.as_ref()?;
-        let is_here = scene.runs.shown.as_ref().is_some_and(|shown| shown.run == *run);
+        let (of, at, next) = self.next.as_ref()?;
+        let is_here = scene.runs.shown.as_ref().is_some_and(|shown| (shown.run, scene.compared_models()) == *of);
         let side = self.side(scene);
         let list = if side == Side::Edited { &next.top } else { &next.was };
         (is_here && Some(*at) == self.before(scene)).then_some(list)
@@ -259,8 +250,7 @@ impl Continue {
     /// Have the trees of the present settings, and take what the worker reported.
     pub(super) fn update(&mut self, scene: &Scene) {
         let samples = self.settings.distinct();
-        let keys: Vec<Key> =
-            Side::ALL.into_iter().filter_map(|side| self.key(&scene.model, &scene.spec(), side)).collect();
+        let keys: Vec<Key> = Side::ALL.into_iter().filter_map(|side| self.key(scene, side)).collect();
         // trees in which nothing was generated are not worth keeping
         self.trees
             .retain(|(of, tree)| keys.contains(of) || tree.branches.iter().any(|branch| !branch.tokens.is_empty()));
@@ -291,7 +281,7 @@ impl Continue {
         }
         let (Some(ask), Some(Ok(progress))) = (self.ask(scene), self.seen(scene)) else { return };
         if let (Some(at), Some(next)) = (ask.at, &progress.next) {
-            self.next = Some((shown.run, at, next.clone()));
+            self.next = Some(((shown.run, ask.compare), at, next.clone()));
         }
         let Some((job, at)) = self.job(scene) else { return };
         let progress = progress.clone();
@@ -302,6 +292,6 @@ impl Continue {
                 branch.add(begun[number], added);
             }
         }
-        self.going = (!progress.is_done).then_some((shown.run, job, at));
+        self.going = (!progress.is_done).then_some(((shown.run, ask.compare), job, at));
     }
 }

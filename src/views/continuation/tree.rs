@@ -12,8 +12,9 @@ pub struct Branch {
     pub tokens: Vec<Made>,
     /// None while it can go on.
     pub stop: Option<StopReason>,
-    /// See [`Added::changes`].
+    /// See [`Added::changes`] and [`Added::others`].
     pub changes: Vec<Vec<f64>>,
+    pub others: Vec<f64>,
 }
 
 impl Branch {
@@ -42,6 +43,7 @@ impl Branch {
         if added.stop.is_some() {
             self.stop = added.stop;
             self.changes.clone_from(&added.changes);
+            self.others.clone_from(&added.others);
         }
     }
 }
@@ -94,7 +96,7 @@ impl Tree {
         let (sample, stop) = (branch.sample, ends.then_some(StopReason::EndOfText));
         let from = Some((self.shown, after));
         self.shown = self.branches.len();
-        self.branches.push(Branch { sample, from, tokens, stop, changes: vec![] });
+        self.branches.push(Branch { sample, from, tokens, stop, changes: vec![], others: vec![] });
     }
 
     /// Every branch with its depth, each followed by those that leave it.
@@ -150,7 +152,8 @@ mod tests {
     fn what_is_known_is_not_added_again() {
         let mut branch = tree().branches.remove(0);
         branch.stop = None;
-        let added = |ids: std::ops::Range<u32>, stop| Added { tokens: ids.map(made).collect(), stop, changes: vec![] };
+        let added =
+            |ids: std::ops::Range<u32>, stop| Added { tokens: ids.map(made).collect(), stop, ..Added::default() };
         branch.add(2, &added(2..4, None));
         assert_eq!(branch.ids(), [0, 1, 2, 3]);
         branch.add(2, &added(2..6, Some(StopReason::Length)));

@@ -10,7 +10,7 @@ use ratatui::{Frame, layout::Rect};
 use crate::{
     analysis::short_number,
     diagram::{Direction, Picture, Subject},
-    engine::Request,
+    engine::{Reading, Request},
     hooks::{Axis, BlockHook, Edit, HookPoint, description},
     keys::{Action, Motion},
     paint::{Hit, Region, Theme, text},
@@ -142,9 +142,9 @@ impl View for Diagram {
         u16::try_from(Picture::READABLE.0).unwrap_or(0)
     }
 
-    /// Changes are marked in the picture itself.
-    fn compares(&self, _scene: &Scene) -> bool {
-        false
+    /// Changes are marked in the picture itself; gradients are of one of two models, or differ.
+    fn compares(&self, scene: &Scene) -> bool {
+        scene.against.is_some() && scene.reading != Reading::Value
     }
 
     /// Go from all heads to one, and then to the next.

@@ -1,7 +1,7 @@
 use std::sync::atomic::AtomicBool;
 
 use crate::{
-    engine::{Ask, Finished, HookTotals, Needs, Numbers, Reads, Unseen},
+    engine::{Ask, Compare, Finished, HookTotals, Needs, Numbers, Reads, Unseen},
     hooks::HookPoint,
     views::Scene,
 };
@@ -13,9 +13,9 @@ pub struct Diagram {
     pub(super) one_head: bool,
 }
 
-/// The totals of gradients, or of their products, at every hook.
+/// The totals of gradients, or of their products, at every hook; and which of two models they are of.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct OfEveryHook(pub Numbers);
+pub struct OfEveryHook(pub Numbers, pub Compare);
 
 impl Ask for OfEveryHook {
     type Answer = HookTotals;
@@ -34,24 +34,29 @@ impl Ask for OfEveryHook {
         cancel: &AtomicBool,
         _tell: &mut dyn FnMut(HookTotals),
     ) -> Result<HookTotals, Unseen> {
-        finished.totals(self.0, cancel)
+        finished.totals(self.0, None, cancel)
     }
 
     fn both(
         &self,
         this: &mut Finished<'_>,
-        _that: &mut Finished<'_>,
+        that: &mut Finished<'_>,
         cancel: &AtomicBool,
         tell: &mut dyn FnMut(Self::Answer),
     ) -> Result<Self::Answer, Unseen> {
-        self.answer(this, cancel, tell)
+        match self.1 {
+            Compare::Edited => self.answer(this, cancel, tell),
+            Compare::Baseline => self.answer(that, cancel, tell),
+            Compare::Difference => this.totals(self.0, Some(that), cancel),
+        }
     }
 }
 
 impl Diagram {
     /// The request; None if it shows how far edits changed each hook.
     pub(super) fn ask(scene: &Scene) -> Option<OfEveryHook> {
-        scene.numbers().filter(|numbers| numbers.is_gradient()).map(OfEveryHook)
+        let numbers = scene.numbers().filter(|numbers| numbers.is_gradient())?;
+        Some(OfEveryHook(numbers, scene.compared_models()))
     }
 
     pub(super) fn seen(scene: &Scene) -> Option<Result<&HookTotals, &str>> {

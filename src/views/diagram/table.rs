@@ -25,6 +25,10 @@ pub(super) fn table(scene: &Scene) -> Table {
         let change = changes.and_then(|changes| changes.get(&point)).map_or_else(String::new, |c| cell(*c));
         vec![point.to_string(), format!("{shape:?}"), change]
     });
-    let header = ["hook", "shape", "relative change"].map(String::from).to_vec();
+    let what = match &scene.against {
+        Some(other) => format!("relative distance from {other}"),
+        None => "relative change".into(),
+    };
+    let header = vec!["hook".into(), "shape".into(), what];
     Table { header, rows: rows.collect(), arrays: vec![] }
 }

@@ -4,14 +4,14 @@ use crate::{
     engine::{LensCell, LensGrid},
     views::{
         Scene,
-        table::{Table, quoted, short},
+        table::{Table, plain, quoted, short},
     },
 };
 
 /// A row for each stream and position.
 pub(super) fn table(grid: &LensGrid, scene: &Scene) -> Table {
     let (first, cells) = (grid.first, shown_cells(grid, scene));
-    let header = ["stream", "position", "after", "token", "id", "probability", "kl from final", "kl from baseline"];
+    let header = ["stream", "position", "after", "token", "id", "probability", "kl from final"];
     let left_out: Vec<String> = left_out_edits(scene).into_iter().map(ToString::to_string).collect();
     // a column that says what the numbers are without, where they are
     let without = (!left_out.is_empty()).then(|| left_out.join("; "));
@@ -34,8 +34,9 @@ pub(super) fn table(grid: &LensGrid, scene: &Scene) -> Table {
     let last = first + shape[1];
     #[allow(clippy::cast_precision_loss, reason = "positions")]
     let positions = ("position".to_string(), vec![shape[1]], (first..last).map(|pos| pos as f32).collect());
-    let moved = array("kl_from_baseline", |cell| cell.moved.unwrap_or(f64::NAN));
+    let moved = array(&format!("kl_from_{}", plain(scene.beside())), |cell| cell.moved.unwrap_or(f64::NAN));
     let arrays = vec![positions, array("probability", probability), array("kl_from_final", |cell| cell.kl), moved];
-    let header = header.into_iter().chain(without.map(|_| "without edits")).map(String::from);
+    let header = header.into_iter().map(String::from).chain([format!("kl from {}", scene.beside())]);
+    let header = header.chain(without.map(|_| "without edits".into()));
     Table { header: header.collect(), rows: rows.collect(), arrays }
 }

@@ -45,7 +45,7 @@ impl View for Logits {
     }
 
     fn table(&self, scene: &Scene) -> Option<Table> {
-        shown(scene).map(|tokens| table::table(&tokens))
+        shown(scene).map(|tokens| table::table(&tokens, scene.beside()))
     }
 
     fn table_name(&self, scene: &Scene) -> String {

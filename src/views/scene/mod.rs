@@ -150,10 +150,10 @@ impl Scene {
         self.runs.shown.as_ref().is_some_and(|shown| !shown.spec.edits.is_empty())
     }
 
-    /// Whether the run on the screen stands beside another: its baseline, or a run of another model. A held pass stands alone.
+    /// Whether the run on the screen stands beside another: its baseline, or a run of another model.
     #[must_use]
     pub fn is_compared(&self) -> bool {
-        self.is_edited() || (self.against.is_some() && self.runs.held().is_none())
+        self.is_edited() || self.against.is_some()
     }
 
     /// What the screen compares; nothing if there is no other run.
@@ -185,6 +185,16 @@ impl Scene {
             Compare::Edited => edited,
             Compare::Difference => difference,
             Compare::Baseline => baseline,
+        }
+    }
+
+    /// The run that stands beside the one on the screen, as tables name it: the other model, or the baseline.
+    #[must_use]
+    pub fn beside(&self) -> &str {
+        match &self.against {
+            None => "baseline",
+            Some(other) if *other == self.model.name => "that",
+            Some(other) => other,
         }
     }
 

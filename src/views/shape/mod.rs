@@ -37,7 +37,7 @@ impl View for Shape {
     }
 
     fn table(&self, scene: &Scene) -> Option<Table> {
-        Self::seen(scene)?.ok().map(table::table)
+        Self::seen(scene)?.ok().map(|statistics| table::table(statistics, scene.beside()))
     }
 
     fn table_name(&self, scene: &Scene) -> String {

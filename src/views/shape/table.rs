@@ -4,8 +4,8 @@ use crate::{
     views::Table,
 };
 
-/// The statistics, and the baseline's beside them.
-pub(super) fn table(statistics: &Statistics) -> Table {
+/// The statistics and, beside them, those of the run with this name.
+pub(super) fn table(statistics: &Statistics, beside: &str) -> Table {
     let (stats, baseline) = (&statistics.stats.run, statistics.stats.baseline.as_ref());
     let extreme = |e: Option<(f32, usize)>| cell(e.map_or(f32::NAN, |(x, _)| x));
     let column = |s: &Stats| {
@@ -19,6 +19,6 @@ pub(super) fn table(statistics: &Statistics) -> Table {
         let before = before.as_ref().map(|column| column[i].clone());
         [name.to_string(), now[i].clone()].into_iter().chain(before).collect()
     };
-    let header = ["statistic", "value"].into_iter().chain(baseline.map(|_| "baseline")).map(String::from);
+    let header = ["statistic", "value"].into_iter().chain(baseline.map(|_| beside)).map(String::from);
     Table { header: header.collect(), rows: names.into_iter().enumerate().map(row).collect(), arrays: vec![] }
 }

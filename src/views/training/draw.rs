@@ -11,6 +11,7 @@ use super::{
     state::Training,
 };
 use crate::{
+    engine::Compare,
     keys::Action,
     model::{Progress, Waiting},
     paint::{Region, Theme, axes_in_ascii, heatmap::around, row, say, text, titled},
@@ -197,8 +198,10 @@ fn chart(frame: &mut Frame<'_>, area: Rect, quantity: Quantity, scene: &Scene, p
             said.push(Span::styled(format!("{} same weights as {other}   ", hollow(theme)), theme.changed()));
         }
         if !baseline.is_empty() {
-            said.push(Span::styled(if theme.ascii { "* edited" } else { "edited" }, theme.changed()));
-            said.push(Span::styled(if theme.ascii { "   . baseline" } else { "   baseline" }, theme.dim()));
+            let (run, dot) = if theme.ascii { ("* ", ". ") } else { ("", "") };
+            said.push(Span::styled(format!("{run}{}", scene.side(Compare::Edited)), theme.changed()));
+            let beside = text::visible(scene.beside(), theme);
+            said.push(Span::styled(format!("   {dot}{beside}"), theme.dim()));
         }
         frame.render_widget(Line::from(said).right_aligned(), row(area, area.height - 1));
     }

@@ -17,7 +17,7 @@ pub enum Quantity {
     Probability,
     /// The target's logit minus the distractor's, after the last position.
     LogitDifference,
-    /// KL(baseline || edited), after the last position.
+    /// KL(baseline || edited) or, beside another model, KL(that || this), after the last position.
     Kl,
     /// A score of the selected head.
     Head(Score),
@@ -63,7 +63,7 @@ impl FromStr for Quantity {
     }
 }
 
-/// The quantity at a step: for the run and, with edits, for the baseline.
+/// The quantity at a step: for the run and, if there is one, for the run that stands beside it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Point {
     /// Its number in the list of steps.
@@ -84,7 +84,7 @@ impl Quantity {
                 let distractor = answer.as_ref().and_then(|(_, d)| d.as_ref()).map(|d| format!(" less {:?}", d.text));
                 format!("logit of {}{}", target(), distractor.unwrap_or_default())
             }
-            Quantity::Kl => "KL(baseline || edited), nats".into(),
+            Quantity::Kl => format!("{}, nats", scene.kl_title()),
             Quantity::Head(score) => format!("L{}H{}: {}", scene.block(), scene.cursor.head, score.title()),
             Quantity::Norm => format!("L2 norm of {}", scene.point()),
         }
@@ -98,11 +98,11 @@ impl Quantity {
         let mut points: Vec<Point> = visits
             .filter_map(|visit| {
                 let at = scene.checkpoints.steps.iter().position(|step| step.step == visit.step)?;
-                let edited = !spec.edits.is_empty();
+                let compared = scene.is_compared();
                 let summary = &visit.summary;
                 let (norm, baseline_norm) = visit.normalisers;
                 let of_logits = |of: &dyn Fn(&[f32], f64) -> f64| {
-                    let baseline = edited.then(|| of(&summary.baseline_logits, baseline_norm));
+                    let baseline = compared.then(|| of(&summary.baseline_logits, baseline_norm));
                     Some((of(&summary.logits, norm), baseline))
                 };
                 let of_measures = |of: &dyn Fn(&RunMetrics) -> Option<f64>| {
@@ -137,6 +137,6 @@ impl Quantity {
     /// The next quantity; KL only if there is one.
     pub(super) fn next(self, scene: &Scene) -> Self {
         let next = cycle(&Self::ALL, self, 1);
-        if next == Self::Kl && !scene.is_edited() { cycle(&Self::ALL, next, 1) } else { next }
+        if next == Self::Kl && !scene.is_compared() { cycle(&Self::ALL, next, 1) } else { next }
     }
 }

@@ -3,7 +3,7 @@ use crate::{
     analysis::cell,
     views::{
         Scene,
-        table::{Table, short},
+        table::{Table, plain, short},
     },
 };
 
@@ -21,10 +21,11 @@ pub(super) fn table(quantity: Quantity, scene: &Scene) -> Table {
     let value = points.iter().map(|point| short(point.value)).collect();
     let baseline = points.iter().map(|point| short(point.baseline.unwrap_or(f64::NAN))).collect();
     let array = |name: &str, values: Vec<f32>| (name.to_string(), vec![values.len()], values);
-    let header = ["step".into(), "revision".into(), quantity.title_of(scene), "baseline".into(), "same_weights".into()];
+    let header =
+        ["step".into(), "revision".into(), quantity.title_of(scene), scene.beside().into(), "same_weights".into()];
     Table {
         header: header.to_vec(),
         rows: rows.collect(),
-        arrays: vec![array("step", steps), array("value", value), array("baseline", baseline)],
+        arrays: vec![array("step", steps), array("value", value), array(&plain(scene.beside()), baseline)],
     }
 }

@@ -2,8 +2,12 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use crate::engine::{
-    Ask, AtDistance, Circuit, Composition, Direction, Engine, Finished, Needs, Promoted, Reads, Unseen,
+use crate::{
+    engine::{
+        Ask, AtDistance, Circuit, Compare, Composition, Differing, Direction, Engine, Finished, Needs, Promoted, Reads,
+        Unseen,
+    },
+    hooks::RunError,
 };
 
 /// Singular directions of a circuit, and tokens on each of their sides.
@@ -23,11 +27,12 @@ pub struct Sides {
     pub suppressed: Vec<Weighed>,
 }
 
-/// A circuit of a head, `(block, head)`.
+/// A circuit of a head, `(block, head)`, of one of two models or their difference.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OfCircuit {
     pub head: (usize, usize),
     pub circuit: Circuit,
+    pub compare: Compare,
 }
 
 /// The answer to it.
@@ -37,18 +42,49 @@ pub struct Directions {
     pub directions: Vec<(f64, Sides, Sides)>,
     /// Of a QK circuit, the strength at each distance.
     pub distances: Vec<AtDistance>,
+    /// Of the difference of two models' circuits, its norm relative to that model's circuit.
+    pub relative: Option<f64>,
 }
 
-/// A neuron of a block.
+/// A neuron of a block, of one of two models or their difference.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OfNeuron {
     pub block: usize,
     pub neuron: usize,
+    pub compare: Compare,
 }
 
-/// Composition scores between all heads; the answer is `[sender, receiver]`, both counted through the layers.
+/// Composition scores between all heads, of one of two models or their difference; the answer is `[sender, receiver]`, both counted
+/// through the layers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct OfComposition(pub Composition);
+pub struct OfComposition(pub Composition, pub Compare);
+
+impl OfCircuit {
+    fn distances(&self, engine: &Engine) -> Result<Vec<AtDistance>, RunError> {
+        match self.circuit {
+            Circuit::Ov => Ok(vec![]),
+            Circuit::Qk { .. } => engine.by_distance(self.head, DISTANCES.min(engine.loaded.model.config.context)),
+        }
+    }
+
+    /// The circuit of this model minus that of another, between tokens; and the strength minus that one's at each distance.
+    fn difference(&self, this: &Engine, that: &Engine) -> Result<Directions, RunError> {
+        let Differing { directions, relative } =
+            this.differing_directions(that, self.head, self.circuit, DIRECTIONS, TOKENS)?;
+        let less = |(this, that): (AtDistance, AtDistance)| AtDistance {
+            distance: this.distance,
+            norm: this.norm - that.norm,
+            bias: this.bias - that.bias,
+        };
+        let distances = self.distances(this)?.into_iter().zip(self.distances(that)?).map(less).collect();
+        Ok(Directions { directions: named(&directions, this), distances, relative: Some(relative) })
+    }
+}
+
+fn named(found: &[Direction], engine: &Engine) -> Vec<(f64, Sides, Sides)> {
+    let named = |Direction { value, left, right }: &Direction| (*value, sides(left, engine), sides(right, engine));
+    found.iter().map(named).collect()
+}
 
 /// Tokens with their text.
 fn sides(found: &Promoted, engine: &Engine) -> Sides {
@@ -75,28 +111,27 @@ impl Ask for OfCircuit {
     ) -> Result<Self::Answer, Unseen> {
         let of_weights = |engine: &Engine| {
             let found = engine.singular_directions(self.head, self.circuit, DIRECTIONS, TOKENS)?;
-            let named =
-                |Direction { value, left, right }: &Direction| (*value, sides(left, engine), sides(right, engine));
-            let distances = match self.circuit {
-                Circuit::Ov => vec![],
-                Circuit::Qk { .. } => {
-                    engine.by_distance(self.head, DISTANCES.min(engine.loaded.model.config.context))?
-                }
-            };
-            Ok(Arc::new(Directions { directions: found.iter().map(named).collect(), distances }))
+            let (directions, distances) = (named(&found, engine), self.distances(engine)?);
+            Ok(Arc::new(Directions { directions, distances, relative: None }))
         };
         Ok(finished.of_weights(*self, of_weights)?)
     }
 
-    /// The weights are those of this model.
     fn both(
         &self,
         this: &mut Finished<'_>,
-        _that: &mut Finished<'_>,
+        that: &mut Finished<'_>,
         cancel: &AtomicBool,
         tell: &mut dyn FnMut(Self::Answer),
     ) -> Result<Self::Answer, Unseen> {
-        self.answer(this, cancel, tell)
+        match self.compare {
+            Compare::Edited => self.answer(this, cancel, tell),
+            Compare::Baseline => self.answer(that, cancel, tell),
+            Compare::Difference => {
+                let that = &*that.engine;
+                Ok(this.of_weights(*self, |this| Ok(Arc::new(self.difference(this, that)?)))?)
+            }
+        }
     }
 }
 
@@ -124,15 +159,24 @@ impl Ask for OfNeuron {
         Ok(finished.of_weights(*self, of_weights)?)
     }
 
-    /// The weights are those of this model.
     fn both(
         &self,
         this: &mut Finished<'_>,
-        _that: &mut Finished<'_>,
+        that: &mut Finished<'_>,
         cancel: &AtomicBool,
         tell: &mut dyn FnMut(Self::Answer),
     ) -> Result<Self::Answer, Unseen> {
-        self.answer(this, cancel, tell)
+        match self.compare {
+            Compare::Edited => self.answer(this, cancel, tell),
+            Compare::Baseline => self.answer(that, cancel, tell),
+            Compare::Difference => {
+                let that = &*that.engine;
+                Ok(this.of_weights(*self, |this| {
+                    let found = this.differing_neuron_tokens(that, (self.block, self.neuron), TOKENS)?;
+                    Ok(Arc::new(sides(&found, this)))
+                })?)
+            }
+        }
     }
 }
 
@@ -153,23 +197,34 @@ impl Ask for OfComposition {
         _cancel: &AtomicBool,
         _tell: &mut dyn FnMut(Self::Answer),
     ) -> Result<Self::Answer, Unseen> {
-        let of_weights = |engine: &Engine| {
-            let scores = engine.composition_scores(self.0)?;
-            #[allow(clippy::cast_possible_truncation, reason = "shown with few digits")]
-            let flat = scores.iter().flatten().flatten().flatten().map(|x| *x as f32).collect();
-            Ok(Arc::new(flat))
-        };
-        Ok(finished.of_weights(*self, of_weights)?)
+        Ok(finished.of_weights(*self, |engine| Ok(Arc::new(flat(&engine.composition_scores(self.0)?))))?)
     }
 
-    /// The weights are those of this model.
     fn both(
         &self,
         this: &mut Finished<'_>,
-        _that: &mut Finished<'_>,
+        that: &mut Finished<'_>,
         cancel: &AtomicBool,
         tell: &mut dyn FnMut(Self::Answer),
     ) -> Result<Self::Answer, Unseen> {
-        self.answer(this, cancel, tell)
+        match self.1 {
+            Compare::Edited => self.answer(this, cancel, tell),
+            Compare::Baseline => self.answer(that, cancel, tell),
+            Compare::Difference => {
+                let that = &*that.engine;
+                let less = |this: &Engine| {
+                    let (this, that) =
+                        (flat(&this.composition_scores(self.0)?), flat(&that.composition_scores(self.0)?));
+                    Ok(Arc::new(this.iter().zip(&that).map(|(this, that)| this - that).collect()))
+                };
+                Ok(this.of_weights(*self, less)?)
+            }
+        }
     }
+}
+
+/// Composition scores, row-major.
+#[allow(clippy::cast_possible_truncation, reason = "shown with few digits")]
+fn flat(scores: &[Vec<Vec<Vec<f64>>>]) -> Vec<f32> {
+    scores.iter().flatten().flatten().flatten().map(|x| *x as f32).collect()
 }

@@ -11,6 +11,7 @@ use super::{
     table::sides_of,
 };
 use crate::{
+    engine::Compare,
     keys::Action,
     paint::{
         Region, Theme, below,
@@ -94,12 +95,20 @@ fn directions(
 ) {
     let (left, right) = sides_of(view.what);
     let width = usize::from(area.width);
-    let apart = if view.what == What::Qk { format!(", query {} after its key", view.distance) } else { String::new() };
-    let head = format!("   singular value     {left} {} {right}{apart}", to(theme));
-    frame.render_widget(Span::styled(text::cut(&head, width, theme), theme.dim()), row(area, 0));
+    let apart = (view.what == What::Qk).then(|| format!("query {} after its key", view.distance));
+    let head = match found.relative {
+        None => format!("   singular value     {left} {} {right}", to(theme)),
+        Some(relative) => format!("between tokens, relative norm {}", text::number(relative)),
+    };
+    let head: Vec<String> = std::iter::once(head).chain(apart).collect();
+    let head = text::joined(&head, ", ", width, theme);
+    frame.render_widget(Span::styled(head, theme.dim()), row(area, 0));
     let rows = usize::from(area.height).saturating_sub(1 + usize::from(TOKENS)).clamp(1, found.directions.len().max(1));
     let list = Rect { y: area.y + 1.min(area.height), height: u16::try_from(rows).unwrap_or(0), ..area };
     let list = list.intersection(area);
+    if found.directions.is_empty() {
+        return say(frame, list, "the circuit is the same in both models", theme);
+    }
     let visible = around(view.direction, list.height.into(), found.directions.len());
     let most = found.directions.first().map_or(0.0, |(value, ..)| *value);
     for (y, number) in visible.clone().enumerate() {
@@ -159,15 +168,16 @@ fn distances(
     frame.render_widget(Span::styled(head, theme.dim()), row(area, 0));
     let list = Rect { y: area.y + 1.min(area.height), height: area.height.saturating_sub(1), ..area };
     let visible = around(view.distance, list.height.into(), found.distances.len());
-    let most = found.distances.iter().map(|at| at.norm).fold(0.0, f64::max);
+    let most = found.distances.iter().map(|at| at.norm.abs()).fold(0.0, f64::max);
     let room = usize::from(area.width).saturating_sub(32).min(60);
     for (y, number) in visible.clone().enumerate() {
         let at = found.distances[number];
-        let share = if most > 0.0 { at.norm / most } else { 0.0 };
+        let share = if most > 0.0 { at.norm.abs() / most } else { 0.0 };
+        let color = if found.relative.is_some() && at.norm > 0.0 { theme.changed() } else { theme.accent() };
         let spans = vec![
             Span::styled(format!("{:>8}", at.distance), style(number == view.distance, scene, theme)),
             Span::raw(format!(" {:>10} {:>10}  ", text::number(at.norm), text::number(at.bias))),
-            Span::styled(theme.row_bar(share, room), theme.accent()),
+            Span::styled(theme.row_bar(share, room), color),
         ];
         frame.render_widget(Line::from(spans), Rect { y: offset(list.y, y), height: 1, ..list });
     }
@@ -177,11 +187,14 @@ fn distances(
 /// The tokens that a neuron promotes and suppresses, side by side.
 fn neuron(frame: &mut Frame<'_>, area: Rect, found: &Sides, scene: &Scene, theme: Theme) {
     let half = area.width / 2;
-    let said = format!("neuron {}: what it adds to logits", Weights::neuron(scene));
+    let (what, names) = match scene.compared_models() {
+        Compare::Edited | Compare::Baseline => ("what it adds to logits", ["promotes", "suppresses"]),
+        Compare::Difference => ("what it adds to logits here, less what it adds there", ["more here", "less here"]),
+    };
+    let said = format!("neuron {}: {what}", Weights::neuron(scene));
     frame.render_widget(Span::styled(text::cut(&said, area.width.into(), theme), theme.title()), row(area, 0));
     let most = found.promoted.iter().chain(&found.suppressed).map(|(_, x)| x.abs()).fold(0.0, f32::max);
-    for (side, (name, tokens)) in [("promotes", &found.promoted), ("suppresses", &found.suppressed)].iter().enumerate()
-    {
+    for (side, (name, tokens)) in names.iter().zip([&found.promoted, &found.suppressed]).enumerate() {
         let x = area.x + if side == 0 { 0 } else { half };
         let column = Rect { x, y: area.y + 1.min(area.height), width: half, height: area.height.saturating_sub(1) };
         frame.render_widget(Span::styled(*name, theme.dim()), row(column, 0));
@@ -213,8 +226,11 @@ fn composition(
     let dims = scene.schema.dims;
     let n = dims.n_layers * dims.n_heads;
     let labels: Vec<String> = (0..n).map(|number| name_of_head(number, dims.n_heads)).collect();
-    let most = scores.iter().copied().fold(0.0, f32::max);
-    let scale = Scale::From(0.0, f64::from(most));
+    let most = f64::from(scores.iter().map(|score| score.abs()).fold(0.0, f32::max));
+    let scale = match scene.compared_models() {
+        Compare::Edited | Compare::Baseline => Scale::From(0.0, most),
+        Compare::Difference => Scale::Around(most),
+    };
     let map = Heatmap {
         values: scores,
         rows: n,

@@ -166,8 +166,9 @@ impl View for Weights {
         }
     }
 
-    fn compares(&self, _scene: &Scene) -> bool {
-        false
+    /// Edits change no weights.
+    fn compares(&self, scene: &Scene) -> bool {
+        scene.against.is_some()
     }
 
     fn switch(&mut self, _scene: &mut Scene) {

@@ -61,14 +61,22 @@ impl Weights {
             What::Qk => Circuit::Qk { distance: self.distance },
             What::Ov | What::Neuron | What::Composition => Circuit::Ov,
         };
-        OfCircuit { head: Self::head(scene), circuit }
+        OfCircuit { head: Self::head(scene), circuit, compare: scene.compared_models() }
+    }
+
+    fn of_neuron(scene: &Scene) -> OfNeuron {
+        OfNeuron { block: scene.block(), neuron: Self::neuron(scene), compare: scene.compared_models() }
+    }
+
+    fn composition(&self, scene: &Scene) -> OfComposition {
+        OfComposition(KINDS[self.kind], scene.compared_models())
     }
 
     pub(super) fn asks(&self, scene: &Scene) -> Request {
         match self.what {
             What::Ov | What::Qk => Request::new(self.circuit(scene)),
-            What::Neuron => Request::new(OfNeuron { block: scene.block(), neuron: Self::neuron(scene) }),
-            What::Composition => Request::new(OfComposition(KINDS[self.kind])),
+            What::Neuron => Request::new(Self::of_neuron(scene)),
+            What::Composition => Request::new(self.composition(scene)),
         }
     }
 
@@ -77,11 +85,11 @@ impl Weights {
     }
 
     pub(super) fn tokens(scene: &Scene) -> Option<Result<&Arc<Sides>, &str>> {
-        scene.seen(&OfNeuron { block: scene.block(), neuron: Self::neuron(scene) })
+        scene.seen(&Self::of_neuron(scene))
     }
 
     pub(super) fn scores<'a>(&self, scene: &'a Scene) -> Option<Result<&'a Arc<Vec<f32>>, &'a str>> {
-        scene.seen(&OfComposition(KINDS[self.kind]))
+        scene.seen(&self.composition(scene))
     }
 
     /// The rows of the list that the cursor moves in.

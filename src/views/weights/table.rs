@@ -37,9 +37,11 @@ pub(super) fn table(view: &Weights, scene: &Scene) -> Option<Table> {
                         .map(move |[rank, text, x]| vec![number.to_string(), side.into(), rank, text, x, cell(*value)])
                 })
             });
+            // the sides of a difference are vectors over the tokens
+            let on_token = if found.relative.is_some() { "component" } else { "logit" };
             let values: Vec<f32> = found.directions.iter().map(|(value, ..)| short(*value)).collect();
             Some(Table {
-                header: ["direction", "side", "rank", "token", "logit", "singular value"].map(String::from).to_vec(),
+                header: ["direction", "side", "rank", "token", on_token, "singular value"].map(String::from).to_vec(),
                 rows: rows.collect(),
                 arrays: vec![("singular_value".into(), vec![values.len()], values)],
             })
