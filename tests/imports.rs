@@ -1,11 +1,12 @@
 //! Modules import in one direction: no two files import each other in a circle, and no module imports one above it.
-//! Files stay short.
+//! Files stay short. Running and testing share what they compile.
 #![allow(clippy::pedantic, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    process::Command,
 };
 
 /// From the bottom to the top: each imports only those before it.
@@ -189,4 +190,20 @@ fn no_file_is_longer_than_400_lines() {
     for (module, source) in sources() {
         assert!(source.lines <= 400, "{} has {} lines; split it by meaning", module.join("/"), source.lines);
     }
+}
+
+/// The crates that a build needs, with their features: `half v2.7.1 default,std`.
+fn crates(edges: &str) -> BTreeSet<String> {
+    let args = ["tree", "--locked", "--offline", "--prefix", "none", "--format", "{p} {f}", "--edges", edges];
+    let output = Command::new(env!("CARGO")).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().map(|line| line.trim_end_matches(" (*)").trim_end().to_string()).collect()
+}
+
+#[test]
+fn tests_compile_no_dependency_again() {
+    let (run, test) = (crates("normal,build"), crates("normal,build,dev"));
+    let again: Vec<&String> = run.difference(&test).collect();
+    assert!(again.is_empty(), "tests turn on features of these crates that Cargo.toml should name: {again:#?}");
 }

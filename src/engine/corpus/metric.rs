@@ -108,6 +108,9 @@ impl Engine {
             return Ok(found);
         }
         let logits = model.unembed(normalized)?;
+        if !logits.device().is_cpu() {
+            return Ok(cross_entropies_in_f32(&logits, next)?);
+        }
         let width = logits.dim(1)?;
         let loss = |(next, logits): (&u32, &[f32])| {
             log_normaliser(logits) - logits.get(*next as usize).map_or(f64::NAN, |x| f64::from(*x))
@@ -130,4 +133,43 @@ impl Engine {
 #[must_use]
 pub fn measured_objective(question: CorpusQuestion, measured: &Measured, n_pos: usize) -> Option<Objective> {
     question.metric.of(n_pos.saturating_sub(1), measured.target, measured.distractor)
+}
+
+/// The same from logits `[rows, vocab]`, where they are: copying them from a GPU would take longer than the whole pass.
+fn cross_entropies_in_f32(logits: &Tensor, next: &[u32]) -> candle_core::Result<Vec<f64>> {
+    let logits = logits.to_dtype(DType::F32)?;
+    let own = logits.gather(&Tensor::new(next, logits.device())?.unsqueeze(1)?, 1)?;
+    let most = logits.max_keepdim(1)?;
+    let sums = logits.broadcast_sub(&most)?.exp()?.sum_keepdim(1)?;
+    let losses = (sums.log()? + (most - own)?)?;
+    Ok(losses.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn losses_in_f32_are_those_in_f64(rows in proptest::collection::vec((proptest::collection::vec(-20.0f32..20.0, 50), 0u32..50), 1..5)) {
+            let (logits, next): (Vec<Vec<f32>>, Vec<u32>) = rows.into_iter().unzip();
+            let found = cross_entropies_in_f32(&Tensor::new(logits.clone(), &Device::Cpu).unwrap(), &next).unwrap();
+            for ((logits, next), found) in logits.iter().zip(next).zip(found) {
+                let expected = log_normaliser(logits) - f64::from(logits[next as usize]);
+                prop_assert!((found - expected).abs() < 1e-5, "{found} for {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_loss_without_a_softmax_is_nan() {
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        for logits in [[-inf, -inf], [inf, 0.0], [nan, 0.0]] {
+            let logits = Tensor::new(&[logits], &Device::Cpu).unwrap();
+            assert!(cross_entropies_in_f32(&logits, &[1]).unwrap()[0].is_nan(), "{logits}");
+        }
+    }
 }

@@ -97,8 +97,10 @@ pub(super) enum Rows<'a> {
 /// The logits of some plans, `[plan][vocab]`, and the hits in the run of each.
 type Measured = (Vec<Vec<f32>>, Vec<Vec<Hit>>);
 
-/// About how many multiplications are done between two checks for cancellation.
+/// About how many multiplications are done between two checks for cancellation: on a CPU, and on a GPU, which a few rows
+/// would leave idle.
 const WORK: usize = 100_000_000_000;
+const WORK_ON_GPU: usize = 30 * WORK;
 
 /// Rows that go through the model together, at most.
 const ROWS: usize = 128;
@@ -216,7 +218,8 @@ impl Engine {
     fn rows_at_once(&self, n_pos: usize) -> usize {
         let dims = &self.schema.dims;
         let weights = dims.n_layers * dims.d_model * (4 * dims.n_heads * dims.d_head + 2 * dims.d_mlp);
-        (WORK / (weights * n_pos).max(1)).clamp(1, ROWS)
+        let work = if self.loaded.model.place().device.is_cpu() { WORK } else { WORK_ON_GPU };
+        (work / (weights * n_pos).max(1)).clamp(1, ROWS)
     }
 
     /// The logits after the last position with each plan, and the hits of the breakpoints in its run.
