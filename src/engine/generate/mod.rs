@@ -1,5 +1,6 @@
 //! Continuations of a prompt: with the edits and without, token by token.
 
+mod kept;
 mod sampling;
 mod text;
 mod texts;
@@ -14,7 +15,7 @@ use std::{
 pub use sampling::Sampling;
 pub use watch::{TokenBreakpoint, TokenHit};
 
-use super::{Control, Engine, Spec, find::FindError};
+use super::{Control, Engine, Spec, find::FindError, memory};
 use crate::{
     analysis::log_normaliser,
     hooks::{Capture, HookPoint, Needs, RunError, Step},
@@ -104,6 +105,10 @@ pub struct Generation {
     context: usize,
     eos: Vec<u32>,
     breakpoints: Vec<TokenBreakpoint>,
+    /// What breakpoints look at.
+    watched: BTreeSet<HookPoint>,
+    /// Every activation of the prompt was kept, so that [`Self::run`] need not read it again.
+    keeps_prompt: bool,
 }
 
 impl Engine {
@@ -112,10 +117,11 @@ impl Engine {
     /// # Errors
     /// An edit that this model or prompt can't carry out, cancellation, tensor errors.
     pub fn generation(&mut self, spec: &Spec, control: Control<'_>) -> Result<Generation, RunError> {
-        self.watched_generation(spec, &[], control)
+        self.watched_generation(spec, &[], false, control)
     }
 
-    /// The same with breakpoints, which are looked for at every new token: one that does not log ends a sample there.
+    /// The same with breakpoints, which are looked for at every new token: one that does not log ends a sample there. With
+    /// `keeps_prompt`, the prompt's activations are kept for [`Generation::run`].
     ///
     /// # Errors
     /// Those of [`Self::generation`], and a predicate that fits no text as long as the model's context.
@@ -123,6 +129,7 @@ impl Engine {
         &mut self,
         spec: &Spec,
         breakpoints: &[TokenBreakpoint],
+        keeps_prompt: bool,
         control: Control<'_>,
     ) -> Result<Generation, RunError> {
         self.ready(spec, control)?;
@@ -147,12 +154,16 @@ impl Engine {
         }
         let mut texts = Texts { edited, baseline, unedited: None, frozen, frozen_features, patched, patched_features };
         let (context, eos) = (self.loaded.model.config.context, self.loaded.model.config.eos.clone());
-        for breakpoint in breakpoints {
-            let points = breakpoint.points(&self.schema, context).map_err(|error| FindError::from(error).into_run())?;
-            texts.watch(&points);
+        let points = breakpoints.iter().map(|breakpoint| breakpoint.points(&self.schema, context));
+        let points = points.collect::<Result<Vec<_>, _>>().map_err(|error| FindError::from(error).into_run())?;
+        let watched: BTreeSet<HookPoint> = points.into_iter().flatten().collect();
+        texts.watch(&watched);
+        if keeps_prompt {
+            memory::check(&self.loaded.model, &self.schema, &Capture::All, 0, spec.tokens.len(), true)?;
+            texts.own().keep_all(self)?;
         }
         texts.read(self, &spec.tokens, control.cancel)?;
-        Ok(Generation { texts, context, eos, breakpoints: breakpoints.to_vec() })
+        Ok(Generation { texts, context, eos, breakpoints: breakpoints.to_vec(), watched, keeps_prompt })
     }
 }
 
@@ -191,6 +202,7 @@ impl Generation {
         each: &mut dyn FnMut(Pair),
     ) -> Result<Continued, RunError> {
         let mut texts = self.texts.fork()?;
+        texts.watch(&self.watched);
         let edited = beginning.edited.as_deref().filter(|_| texts.edited.is_some());
         let of = |begun: Option<&[u32]>| {
             let is_complete = begun.is_none_or(|begun| begun.len() >= count);

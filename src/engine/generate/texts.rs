@@ -34,11 +34,16 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    /// Keep what breakpoints look at: of the text that they are about, and of the one that it is compared with.
-    pub(super) fn watch(&mut self, points: &[HookPoint]) {
+    /// Keep what breakpoints look at and nothing else: of the text that they are about, and of the one that it is compared with.
+    pub(super) fn watch(&mut self, points: &BTreeSet<HookPoint>) {
         for text in [self.edited.as_mut(), Some(&mut self.baseline)].into_iter().flatten() {
-            text.watched.points.extend(points);
+            text.watched.points.clone_from(points);
         }
+    }
+
+    /// The edited text or, without edits, the only one.
+    pub(super) fn own(&mut self) -> &mut Text {
+        self.edited.as_mut().unwrap_or(&mut self.baseline)
     }
 
     /// Look for breakpoints at the last token, number `token` of the new ones; whether one of them ends the sample.

@@ -91,7 +91,7 @@ impl Ask for OfContinuation {
         let key = OfPrompt(job.breakpoints.clone());
         let generation: Generation = match finished.take(&key) {
             Some(generation) => generation,
-            None => finished.engine.watched_generation(&spec, &job.breakpoints, control)?,
+            None => finished.engine.watched_generation(&spec, &job.breakpoints, false, control)?,
         };
         let engine = &*finished.engine;
         let made = |token: NewToken| Made {
