@@ -96,6 +96,8 @@ pub struct Continued {
 pub struct Beginning {
     pub unedited: Option<Vec<u32>>,
     pub edited: Option<Vec<u32>>,
+    /// What the unedited text and the edited one go on with before tokens are chosen; unlike the above, these count as generated.
+    pub then: [Vec<u32>; 2],
 }
 
 /// A prompt that was read, with the edits and without, to be continued again and again.
@@ -181,7 +183,7 @@ impl Generation {
         cancel: &AtomicBool,
         each: &mut dyn FnMut(Pair),
     ) -> Result<Continued, RunError> {
-        let prompt = Beginning { unedited: Some(vec![]), edited: Some(vec![]) };
+        let prompt = Beginning { unedited: Some(vec![]), edited: Some(vec![]), ..Beginning::default() };
         self.sample_from(engine, &prompt, count, sampling, number, cancel, each)
     }
 
@@ -204,13 +206,14 @@ impl Generation {
         let mut texts = self.texts.fork()?;
         texts.watch(&self.watched);
         let edited = beginning.edited.as_deref().filter(|_| texts.edited.is_some());
-        let of = |begun: Option<&[u32]>| {
-            let is_complete = begun.is_none_or(|begun| begun.len() >= count);
+        let [then_unedited, then_edited] = &beginning.then;
+        let of = |begun: Option<&[u32]>, then: &[u32]| {
+            let is_complete = begun.is_none_or(|begun| begun.len() >= count && then.is_empty());
             Continuation { tokens: vec![], stop: is_complete.then_some(StopReason::Length) }
         };
         let mut made = Continued {
-            unedited: of(beginning.unedited.as_deref()),
-            edited: edited.map(|begun| of(Some(begun))),
+            unedited: of(beginning.unedited.as_deref(), then_unedited),
+            edited: edited.map(|begun| of(Some(begun), then_edited)),
             undefined_rows: 0,
             breakpoints: self.breakpoints.clone(),
         };
@@ -223,7 +226,7 @@ impl Generation {
                 }
                 read => read?,
             }
-            let next = |text: &Text, baseline: &Text, made: &mut Continuation| {
+            let next = |text: &Text, baseline: &Text, made: &mut Continuation, then: &[u32]| {
                 if made.stop.is_some() {
                     return None;
                 }
@@ -232,7 +235,8 @@ impl Generation {
                     return None;
                 }
                 let step = text.tokens.len() - text.prompt;
-                let Some(id) = sampling.choose(&text.logits, number, step as u64) else {
+                let given = then.get(made.tokens.len()).copied();
+                let Some(id) = given.or_else(|| sampling.choose(&text.logits, number, step as u64)) else {
                     made.stop = Some(StopReason::NoToken);
                     return None;
                 };
@@ -240,17 +244,18 @@ impl Generation {
                 let baseline_prob = if std::ptr::eq(text, baseline) { of_text } else { prob(&baseline.logits, id) };
                 let token = NewToken { id, prob: of_text, baseline_prob };
                 made.tokens.push(token);
-                made.stop = match step + 1 {
-                    _ if self.eos.contains(&id) => Some(StopReason::EndOfText),
-                    made if made == count => Some(StopReason::Length),
-                    _ => None,
+                let is_complete = step + 1 >= count && made.tokens.len() >= then.len();
+                made.stop = match () {
+                    () if self.eos.contains(&id) => Some(StopReason::EndOfText),
+                    () if is_complete => Some(StopReason::Length),
+                    () => None,
                 };
                 Some(token)
             };
             let own = texts.unedited.as_ref().unwrap_or(&texts.baseline);
-            let unedited = next(own, own, &mut made.unedited);
+            let unedited = next(own, own, &mut made.unedited, then_unedited);
             let edited = match (&texts.edited, &mut made.edited) {
-                (Some(text), Some(made)) => next(text, &texts.baseline, made),
+                (Some(text), Some(made)) => next(text, &texts.baseline, made, then_edited),
                 _ => None,
             };
             if unedited.is_none() && edited.is_none() {

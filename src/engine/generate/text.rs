@@ -32,6 +32,7 @@ pub(super) struct Text {
 }
 
 /// What was kept of some positions.
+#[derive(Default)]
 pub(super) struct Kept {
     pub cache: ActivationCache,
     pub tokens: Vec<u32>,
