@@ -120,6 +120,30 @@ fn wrong_arguments_are_refused_with_what_was_expected() {
     refused(&["--edit", "blocks.0.hook_mlp_out = patch"], "--contrast");
 }
 
+#[test]
+fn branches_of_an_experiment_have_to_fit_the_model() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("branches.toml");
+    let wrong = |table: &str, expected: &str| {
+        let edit = "[[edit]]\nline = 'hook_embed *= 2'\non = false\n";
+        let text = format!("version = 1\nmodel = '{}'\ntokens = [3, 14]\n{edit}[continuation]\n{table}\n", micro());
+        std::fs::write(&path, text).unwrap();
+        refused(&["run", "--experiment", path.to_str().unwrap()], 2, expected);
+    };
+    wrong("temperatur = 1.0", "line 8, column 1: unknown field `temperatur`");
+    wrong("temperature = -1.0", "line 8, column 15: `-1`: temperature takes a number from 0");
+    wrong("seed = -1", "line 8, column 8: `-1`: seed takes a whole number from 0");
+    let branch = |tokens: &str| format!("[[continuation.unedited]]\ntokens = {tokens}");
+    wrong(&branch("[5, 96]"), "line 9, column 10: token id 96 is out of range");
+    wrong(&branch("[]"), "expected the tokens of a branch");
+    let long = (0..255).map(|_| "5").collect::<Vec<_>>().join(", ");
+    wrong(&branch(&format!("[{long}]")), "2 tokens of the prompt and these 255 are more than the context of 256");
+    wrong(&branch("[5]\nsample = 0"), "line 10, column 10: sample 0: expected 1 to 64");
+    wrong("[[continuation.edited]]\ntokens = [5]", "no edit is on");
+    // another prompt leaves them out
+    stdout(&["run", "--experiment", path.to_str().unwrap(), "--tokens", "3"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_stops_at_once_and_prints_what_there_is() {
@@ -195,6 +219,12 @@ fn every_activation_of_the_text_is_kept_on_request() {
         let row = &rows[(2 + step) * vocab..(3 + step) * vocab];
         assert!(row.iter().all(|x| *x <= row[id as usize]), "step {step}");
     }
+    // as `run` writes them
+    let text = [vec![3, 14, 15], ids(&report["new_tokens"])].concat();
+    let text = text.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+    let (of_run, line) = (directory.path().join("run.safetensors"), line.replace("pos=-1", "pos=2"));
+    stdout(&["run", "--model", &micro(), "--tokens", &text, "--edit", &line, "--save-cache", of_run.to_str().unwrap()]);
+    assert!(std::fs::read(of_run).unwrap() == bytes, "the files differ");
     let bad = ["generate", "--model", &micro(), "--tokens", "3", "--save-cache", "x.txt"];
     refused(&bad, 2, "--save-cache");
 }

@@ -30,7 +30,7 @@ fn answers(session: &mut Session, number: u64, spec: &Spec, ask: OfContinuation)
 }
 
 fn job(count: usize) -> Job {
-    let beginning = Beginning { unedited: Some(vec![]), edited: Some(vec![]) };
+    let beginning = Beginning { unedited: Some(vec![]), edited: Some(vec![]), ..Beginning::default() };
     Job { beginning, count, sampling: Sampling::GREEDY, sample: 0, breakpoints: vec![] }
 }
 
@@ -55,8 +55,11 @@ fn texts_are_told_token_by_token_and_resume_where_they_were() {
     assert_eq!((next.top[0].id, next.was[0].id), (ids(&edited)[0], ids(&unedited)[0]));
     // a run that looks at the continuation asks for the rest
     let grown = Spec { tokens: [&PROMPT[..], &ids(&edited)[..4]].concat(), generated: 4, ..spec.clone() };
-    let beginning =
-        Beginning { unedited: Some(ids(&unedited)[..4].to_vec()), edited: Some(ids(&edited)[..4].to_vec()) };
+    let beginning = Beginning {
+        unedited: Some(ids(&unedited)[..4].to_vec()),
+        edited: Some(ids(&edited)[..4].to_vec()),
+        ..Beginning::default()
+    };
     let rest =
         OfContinuation { job: Some(Job { beginning, ..job(6) }), at: Some(PROMPT.len() + 1), compare: Compare::Edited };
     let told = answers(&mut session, 2, &grown, rest).pop().unwrap();
@@ -65,6 +68,37 @@ fn texts_are_told_token_by_token_and_resume_where_they_were() {
     assert_eq!(told.next.unwrap().top[0].id, ids(&edited)[2]);
     // changes are those of the whole continuation
     assert_eq!(told.edited.unwrap().changes.len(), 6);
+}
+
+#[test]
+fn given_tokens_are_read_with_their_probabilities_before_others_are_chosen() {
+    let spec = spec(&PROMPT, &["blocks.0.hook_mlp_out += 2"]);
+    let mut session = Session::new(engine("parallel-25", Processing::Folded, &[]));
+    let then = [vec![7, 9, 11], vec![90, 3]];
+    let beginning = Beginning { then: then.clone(), ..job(5).beginning };
+    let ask = OfContinuation { job: Some(Job { beginning, ..job(5) }), at: None, compare: Compare::Edited };
+    let told = answers(&mut session, 1, &spec, ask).pop().unwrap();
+    let texts = [told.unedited.unwrap(), told.edited.unwrap()];
+    for (text, then) in texts.iter().zip(&then) {
+        assert_eq!((text.tokens.len(), &ids(text)[..then.len()]), (5, &then[..]));
+    }
+    assert_eq!(texts[1].changes.len(), 5);
+    // the same probabilities as in a run of the text so far, and from there on the likeliest tokens
+    for (at, made) in texts[1].tokens.iter().enumerate() {
+        let tokens = [&PROMPT[..], &ids(&texts[1])[..at]].concat();
+        let grown = Spec { generated: at, tokens, ..spec.clone() };
+        let ask = OfContinuation { job: None, at: Some(PROMPT.len() + at - 1), compare: Compare::Edited };
+        let next = answers(&mut session, 2, &grown, ask).pop().unwrap().next.unwrap();
+        assert!(at < 2 || next.top[0].id == made.token.id);
+        if let Some(found) = next.top.iter().find(|one| one.id == made.token.id) {
+            assert!((found.prob - made.prob).abs() <= 1e-6 && (found.baseline_prob - made.baseline_prob).abs() <= 1e-6);
+        }
+    }
+    // given tokens are read where fewer are wanted
+    let beginning = Beginning { edited: None, then, ..job(1).beginning };
+    let ask = OfContinuation { job: Some(Job { beginning, ..job(1) }), at: None, compare: Compare::Edited };
+    let told = answers(&mut session, 3, &spec, ask).pop().unwrap();
+    assert_eq!((ids(&told.unedited.unwrap()), told.edited), (vec![7, 9, 11], None));
 }
 
 #[test]

@@ -335,7 +335,7 @@ fn a_sample_goes_on_from_the_tokens_that_it_has() {
     for sampling in [Sampling::GREEDY, Sampling { temperature: 1.0, top_k: None, top_p: Some(0.9), seed: 3 }] {
         let from = |unedited: Option<&[NewToken]>, edited: Option<&[NewToken]>| {
             let ids = |tokens: &[NewToken]| tokens.iter().map(|token| token.id).collect::<Vec<_>>();
-            let beginning = Beginning { unedited: unedited.map(ids), edited: edited.map(ids) };
+            let beginning = Beginning { unedited: unedited.map(ids), edited: edited.map(ids), ..Beginning::default() };
             generation.sample_from(&engine, &beginning, 8, &sampling, 1, &never, &mut |_| {}).unwrap()
         };
         let whole = generation.sample(&engine, 8, &sampling, 1, &never, &mut |_| {}).unwrap();

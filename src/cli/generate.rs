@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     analysis::short_number,
-    engine::{Continued, Control, Engine, Sampling, Spec, TokenBreakpoint, TokenHit, check_cache_name, save_cache},
-    hooks::{Capture, RunError},
+    engine::{Continued, Control, Engine, Sampling, TokenBreakpoint, TokenHit, check_cache_name, save_cache},
+    hooks::RunError,
     printed,
 };
 
@@ -41,10 +41,8 @@ pub(super) fn main(args: &GenerateArgs) -> Result<()> {
     let given = given.into_iter().map(|when| TokenBreakpoint::new(when, false));
     let breakpoints: Vec<TokenBreakpoint> = given.chain(kept).collect();
     let control = Control { cancel: &cancel, progress: &|_, _| {} };
-    let generation = match engine.watched_generation(&spec, &breakpoints, control) {
-        Err(RunError::Cancelled) => return Err(Interrupted(String::new()).into()),
-        generation => generation?,
-    };
+    let generation = engine.watched_generation(&spec, &breakpoints, args.save_cache.is_some(), control);
+    let generation = generation.map_err(interrupted)?;
     times.prompt = ms(reading);
     let mut output = Output::new(args.json, &engine, &spec, &times)?;
     let generating = Instant::now();
@@ -77,9 +75,10 @@ pub(super) fn main(args: &GenerateArgs) -> Result<()> {
     let is_stopped = cancel.load(Ordering::Relaxed);
     if let (Some(path), Some(made), false) = (&args.save_cache, samples.first(), is_stopped) {
         let saving = Instant::now();
-        let outcome = engine.run(&continued(&spec, made), &Capture::All, 0, control)?;
+        let new = made.edited.as_ref().unwrap_or(&made.unedited).tokens.iter().map(|token| token.id);
+        let run = generation.run(&engine, &new.collect::<Vec<_>>(), control).map_err(interrupted)?;
         times.cache = Some(ms(saving));
-        save_cache(&engine, &outcome.run, path)?;
+        save_cache(&engine, &run, path)?;
     }
     times.total = ms(began);
     note_undefined_rows(samples.iter().map(|made| made.undefined_rows).sum());
@@ -87,11 +86,12 @@ pub(super) fn main(args: &GenerateArgs) -> Result<()> {
     if is_stopped { Err(Interrupted(String::new()).into()) } else { Ok(()) }
 }
 
-/// The run of a prompt with what was generated.
-fn continued(spec: &Spec, made: &Continued) -> Spec {
-    let new = made.edited.as_ref().unwrap_or(&made.unedited).tokens.iter().map(|token| token.id);
-    let tokens: Vec<u32> = spec.tokens.iter().copied().chain(new).collect();
-    Spec { generated: tokens.len() - spec.tokens.len(), tokens, ..spec.clone() }
+/// Cancellation is Ctrl-C.
+fn interrupted(error: RunError) -> anyhow::Error {
+    match error {
+        RunError::Cancelled => Interrupted(String::new()).into(),
+        other => other.into(),
+    }
 }
 
 /// Say on stderr what stopped a sample, and what its logging breakpoints found.

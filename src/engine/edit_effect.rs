@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::hooks::{Axis, BlockHook, Edit, Effect, HookPoint, Op, Plan, Schema, Step, readers};
+use crate::hooks::{Axis, Edit, Effect, HookPoint, Op, Plan, Schema, Step, readers};
 
 /// What one edit did: at its hook points, and by itself to the output.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,7 +112,7 @@ fn covers(outer: &Step, inner: &Step) -> bool {
 }
 
 fn is_masked(step: &Step) -> bool {
-    if !matches!(step.point.block_hook(), Some(BlockHook::AttnScores | BlockHook::Pattern)) {
+    if !step.point.is_square() {
         return false;
     }
     let end = |axis: Axis, last: bool| {

@@ -31,7 +31,7 @@ pub(super) fn check(
         let (block, hook) = (point.block(), point.block_hook());
         // the same memory as the activation before it
         let shared = hook == Some(BlockHook::ResidPre) || point.is_opt_in();
-        let left_out = leaving_out && matches!(hook, Some(BlockHook::AttnScores | BlockHook::Pattern));
+        let left_out = leaving_out && point.is_square();
         capture.wants(*point) && !shared && !left_out && block.is_none_or(|block| block >= from)
     };
     let bytes = |point: HookPoint| {
@@ -61,9 +61,7 @@ pub(super) fn room_for_gradients(
     if !matches!(model.place().device, Device::Cpu) {
         return Ok(());
     }
-    let left_out = |point: &HookPoint| {
-        leaving_out && matches!(point.block_hook(), Some(BlockHook::AttnScores | BlockHook::Pattern))
-    };
+    let left_out = |point: &HookPoint| leaving_out && point.is_square();
     let count = |point: HookPoint| schema.shape(point, n_pos).into_iter().map(|n| n as u64).product::<u64>();
     let kept = schema.points().into_iter().filter(|point| !left_out(point));
     let needed = kept.map(count).sum::<u64>() * DType::F32.size_in_bytes() as u64;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use toml::{Spanned, de::DeTable};
 
 use super::{
-    CircuitTable, GridTable,
+    CircuitTable, ContinuationTable, GridTable,
     flags::{is_false, is_true, yes},
     stops::{BreakpointTable, WatchTable},
     text,
@@ -88,6 +88,9 @@ pub struct Experiment<V> {
     pub breakpoint: Vec<BreakpointTable>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watch: Vec<WatchTable>,
+    /// How texts are continued in the explorer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continuation: Option<ContinuationTable>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub view: Option<Spanned<V>>,
 }

@@ -8,8 +8,8 @@ use std::{
 use toml::Spanned;
 
 use super::{
-    Circuit, CircuitTable, Corpus, CorpusError, DictionaryChoice, EditLine, ExperimentError, File, GridTable,
-    PromptParser, Token, View,
+    Circuit, CircuitTable, Continuations, Corpus, CorpusError, DictionaryChoice, EditLine, ExperimentError, File,
+    GridTable, PromptParser, Token, View,
     format::DictionaryLine,
     stops::KeptBreakpoint,
     vectors::{VectorParser, file_vector, given_vector, known_vector},
@@ -94,6 +94,8 @@ pub struct Setup<V> {
     pub grid: Option<GridTable>,
     pub breakpoints: Vec<KeptBreakpoint>,
     pub watches: Vec<Quantity>,
+    /// How the explorer continues texts.
+    pub continuations: Continuations,
     pub view: Option<V>,
 }
 
@@ -114,6 +116,7 @@ impl<V> Default for Setup<V> {
             grid: None,
             breakpoints: Vec::new(),
             watches: Vec::new(),
+            continuations: Continuations::default(),
             view: None,
         }
     }
@@ -212,6 +215,17 @@ impl<V: View> Setup<V> {
         self.breakpoints = breakpoints.collect::<Result<_, _>>().map_err(stop)?;
         let watches = experiment.watch.iter().map(|table| table.check(schema, n_pos));
         self.watches = watches.collect::<Result<_, _>>().map_err(stop)?;
+        if let Some(table) = &experiment.continuation {
+            let (mut table, is_edited) = (table.clone(), self.edits.iter().any(|line| line.on));
+            // branches are of the texts of the file
+            if given.has_prompt() {
+                table.unedited.clear();
+            }
+            if given.has_prompt() || given.has_contrast() || !given.edits.is_empty() {
+                table.edited.clear();
+            }
+            self.continuations = table.check(n_pos, parser.config, is_edited).map_err(stop)?;
+        }
         // another prompt may be shorter than the saved one
         let n_pos = (!given.has_prompt()).then_some(n_pos);
         let checked = |table: &CircuitTable| table.check(GraphShape::from(schema.dims), n_pos);

@@ -29,7 +29,9 @@ impl State {
         Some(match off {
             Some(point) => format!("{point} is off; {} turns it on", self.scene.key(Action::Enable)),
             None if self.scene.prompts.generated > 0 => {
-                format!("{error}; edits count positions in the prompt, without its continuation")
+                // its key types a number into a cell of Values
+                let here = "`:append` makes the text up to the cursor the prompt";
+                format!("{error}; edits count positions in the prompt: {here}")
             }
             None => error.to_string(),
         })

@@ -107,7 +107,10 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Less => slide(state, false),
         Action::EditUp => state.scene.edits.shift_selected(-1),
         Action::EditDown => state.scene.edits.shift_selected(1),
-        Action::Rerun => state.scene.runs.forget_wanted(),
+        Action::Rerun => {
+            state.view_mut().0.resume();
+            state.scene.runs.forget_wanted();
+        }
         Action::Undo => undo(&mut state.scene, EditList::undo),
         Action::Redo => undo(&mut state.scene, EditList::redo),
 
@@ -192,8 +195,9 @@ fn edit(state: &mut State) {
 
 /// Stop what is in progress, or leave the innermost place.
 fn escape(state: &mut State) -> Vec<Effect> {
-    let scene = &mut state.scene;
+    let (view, scene) = state.view_mut();
     if matches!(scene.runs.phase, Phase::Running { .. }) {
+        view.stop(scene);
         scene.runs.phase = Phase::Cancelled;
         scene.keep_shown();
         scene.say("the run was cancelled; the screen shows the one before it");
@@ -209,6 +213,8 @@ fn escape(state: &mut State) -> Vec<Effect> {
     }
     if state.view().is_filling(&state.scene) {
         let again = state.scene.key(Action::Rerun);
+        let (view, scene) = state.view_mut();
+        view.stop(scene);
         state.scene.runs.stopped = true;
         state.scene.say(format!("stopped; {again} resumes it"));
         return vec![Effect::Cancel];

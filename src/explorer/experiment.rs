@@ -9,8 +9,8 @@ use super::{
 use crate::{
     analysis::ObjectiveKind,
     experiment::{
-        BreakpointTable, CircuitTable, Distractor, EditLine, KeptBreakpoint, Line, Token, VERSION, VectorLine,
-        WatchTable,
+        BreakpointTable, CircuitTable, ContinuationTable, Distractor, EditLine, KeptBreakpoint, Line, Token, VERSION,
+        VectorLine, WatchTable,
     },
     hooks::{VectorDefinition, VectorName, Vectors},
     views::{Breakpoint, Stops, Tab},
@@ -63,6 +63,7 @@ impl State {
             edit: scene.edits.lines.iter().map(line).collect(),
             breakpoint: scene.stops.breakpoints.iter().map(breakpoint).collect(),
             watch: scene.stops.watches.iter().map(|watch| WatchTable { value: spanned(watch.to_string()) }).collect(),
+            continuation: ContinuationTable::new(&self.views.continuation.kept(scene)),
             view: Some(Spanned::new(
                 0..0,
                 SavedView {
@@ -121,6 +122,7 @@ impl State {
         let breakpoints = setup.breakpoints.into_iter().map(kept).collect();
         scene.stops = Stops { breakpoints, watches: setup.watches, ..Stops::default() };
         scene.edits.change(|lines, at| (*lines, *at) = (setup.edits, 0));
+        views.continuation.open(setup.continuations);
         self.settle();
     }
 }

@@ -1,6 +1,6 @@
 //! The edits of a text that grows beyond its prompt.
 
-use super::{Axis, BlockHook, Caution, Edit, EditError, Indices, Needs, Op, Plan, Schema, Selection, Step};
+use super::{Axis, Caution, Edit, EditError, Indices, Needs, Op, Plan, Schema, Selection, Step};
 
 impl Plan {
     /// As [`Self::resolve`] against a prompt, but for a text of `n_pos` tokens that begins with it. A selection of positions is
@@ -49,10 +49,9 @@ impl Plan {
 
 impl Step {
     fn is_causal(&self) -> bool {
-        let square = matches!(self.source().block_hook(), Some(BlockHook::AttnScores | BlockHook::Pattern));
         match self.op {
             // where the rows are longer, a place has other noise
-            Op::Noise { .. } => !square,
+            Op::Noise { .. } => !self.source().is_square(),
             Op::Set(_)
             | Op::Scale(_)
             | Op::Add(_)

@@ -173,8 +173,7 @@ impl<'a> Backward<'a> {
     }
 
     fn keeps(&self, point: HookPoint) -> bool {
-        let square = matches!(point.block_hook(), Some(BlockHook::AttnScores | BlockHook::Pattern));
-        self.capture.wants(point) && !(self.leaving_out && square)
+        self.capture.wants(point) && !(self.leaving_out && point.is_square())
     }
 }
 

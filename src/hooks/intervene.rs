@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{DType, Tensor};
 
 use super::{
-    ActivationCache, BlockHook, Capture, CorpusValues, Edit, EditError, FeatureEdits, HookPoint, Plan, Received,
-    RunError, Step,
+    ActivationCache, Capture, CorpusValues, Edit, EditError, FeatureEdits, HookPoint, Plan, Received, RunError, Step,
     apply::{Change, Sources, apply, first_order},
     cache::row_of,
     observe::{Hooks, Observer},
@@ -189,8 +188,7 @@ impl<'a> Interventions<'a> {
     }
 
     fn keeps(&self, point: HookPoint) -> bool {
-        let square = matches!(point.block_hook(), Some(BlockHook::AttnScores | BlockHook::Pattern));
-        self.capture.wants(point) && !(self.leaving_out && square && !self.is_edited(point))
+        self.capture.wants(point) && !(self.leaving_out && point.is_square() && !self.is_edited(point))
     }
 
     /// The plans that first differ from the first plan at `point`.

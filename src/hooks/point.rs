@@ -109,6 +109,12 @@ impl HookPoint {
         }
     }
 
+    /// Whether it has a number for each query and key: scores and patterns.
+    #[must_use]
+    pub fn is_square(self) -> bool {
+        matches!(self.block_hook(), Some(BlockHook::AttnScores | BlockHook::Pattern))
+    }
+
     /// The same hook in another block; hooks outside the blocks stay themselves.
     #[must_use]
     pub fn in_block(self, block: usize) -> Self {

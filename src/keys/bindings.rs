@@ -240,7 +240,7 @@ pub(super) const BINDINGS: &[(Group, &[Binding])] = &[
                 Action::Append,
                 "append",
                 &[ch('.')],
-                "append the likeliest next token, or the one selected in Logits",
+                "append the likeliest token, or the one selected in Logits; in a continuation, end the prompt here",
             ),
             bind(Action::TakeBack, "take-back", &[ch(',')], "remove the last appended token"),
         ],

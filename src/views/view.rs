@@ -219,6 +219,12 @@ pub trait View {
     fn is_filling(&self, _scene: &Scene) -> bool {
         false
     }
+
+    /// Escape stopped what filled in, or the run that it would have been about.
+    fn stop(&mut self, _scene: &Scene) {}
+
+    /// [`Action::Rerun`] lets what was stopped go on.
+    fn resume(&mut self) {}
 }
 
 /// Go to the next index along an axis, wrapping around.

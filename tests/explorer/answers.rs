@@ -398,9 +398,9 @@ pub fn summary(scene: &Scene, want: &Want) -> Summary {
 
 /// Texts of the words `a` to `z`, in the edited one with capitals and less likely; every third block stays as it was.
 pub fn continuation(scene: &Scene, ask: &continuation::OfContinuation, want: &Want) -> Answer {
-    let added = |begun: &Vec<u32>, count: usize, first: u32| {
+    let added = |begun: &Vec<u32>, then: &Vec<u32>, count: usize, first: u32| {
         let made = |at: usize| {
-            let id = first + (at % 26) as u32;
+            let id = then.get(at - begun.len()).copied().unwrap_or(first + (at % 26) as u32);
             let token = Token { id, text: format!(" {}", char::from_u32(id).unwrap()) };
             let prob = 1.0 / (1 + at % 8) as f64;
             continuation::Made { token, prob, baseline_prob: if first == 97 { prob } else { prob / 2.0 } }
@@ -408,7 +408,7 @@ pub fn continuation(scene: &Scene, ask: &continuation::OfContinuation, want: &Wa
         let change = |at: usize, block: usize| if block.is_multiple_of(3) { 0.0 } else { 0.125 * (at + 1) as f64 };
         let changes = |at: usize| (0..scene.schema.dims.n_layers).map(|block| change(at, block)).collect();
         continuation::Added {
-            tokens: (begun.len()..count).map(made).collect(),
+            tokens: (begun.len()..count.max(begun.len() + then.len())).map(made).collect(),
             stop: Some(StopReason::Length),
             changes: if first == 97 { vec![] } else { (0..count).map(changes).collect() },
             others: match ask.compare {
@@ -418,8 +418,12 @@ pub fn continuation(scene: &Scene, ask: &continuation::OfContinuation, want: &Wa
         }
     };
     let job = ask.job.as_ref();
-    let of = |begun: fn(&Beginning) -> &Option<Vec<u32>>, first: u32| {
-        job.and_then(|job| begun(&job.beginning).as_ref().map(|begun| added(begun, job.count, first)))
+    let of = |begun: fn(&Beginning) -> &Option<Vec<u32>>, side: usize, first: u32| {
+        let of_job = |job: &continuation::Job| {
+            let continuation::Job { beginning, count, .. } = job;
+            begun(beginning).as_ref().map(|begun| added(begun, &beginning.then[side], *count, first))
+        };
+        job.and_then(of_job)
     };
     let summary = summary(scene, want);
     let next = NextTokens {
@@ -430,8 +434,8 @@ pub fn continuation(scene: &Scene, ask: &continuation::OfContinuation, want: &Wa
         baseline: None,
     };
     Answer::new(continuation::Progress {
-        unedited: of(|begun| &begun.unedited, 97),
-        edited: of(|begun| &begun.edited, 65),
+        unedited: of(|begun| &begun.unedited, 0, 97),
+        edited: of(|begun| &begun.edited, 1, 65),
         next: ask.at.map(|_| Arc::new(next)),
         is_done: true,
         breakpoints: vec![],

@@ -76,6 +76,19 @@ fn another_candidate_begins_a_branch_that_goes_on() {
     assert_eq!(continuation_of_run(&program)[2], " c");
 }
 
+/// The worker has generated this many tokens of what was wanted.
+fn part(program: &mut Program, want: &Want, tokens: usize) {
+    let ask = want.requests[0].get::<OfContinuation>().unwrap().clone();
+    let whole = answers::continuation(&program.state.scene, &ask, want).get::<Progress>().unwrap().clone();
+    let mut progress = Progress { is_done: false, ..whole };
+    for added in [&mut progress.unedited, &mut progress.edited].into_iter().flatten() {
+        added.tokens.truncate(tokens);
+        (added.stop, added.changes) = (None, vec![]);
+    }
+    let (run, request) = (want.run, want.requests[0].clone());
+    program.event(Event::Report(Report::Saw { run, request, answer: Ok(Answer::new(progress)) }));
+}
+
 #[test]
 fn texts_stream_and_an_edit_stops_them_at_once() {
     let mut program = Program::start(SMALL, &[EDIT]);
@@ -84,32 +97,79 @@ fn texts_stream_and_an_edit_stops_them_at_once() {
     program.keys("s s s s +");
     command(&mut program, "sampling temperature 1");
     let want = program.posted.last().unwrap().clone();
-    let ask = want.requests[0].get::<OfContinuation>().unwrap().clone();
-    let whole = answers::continuation(&program.state.scene, &ask, &want).get::<Progress>().unwrap().clone();
-    let part = |program: &mut Program, tokens: usize| {
-        let mut progress = Progress { is_done: false, ..whole.clone() };
-        for added in [&mut progress.unedited, &mut progress.edited].into_iter().flatten() {
-            added.tokens.truncate(tokens);
-            (added.stop, added.changes) = (None, vec![]);
-        }
-        let (run, request) = (want.run, want.requests[0].clone());
-        program.event(Event::Report(Report::Saw { run, request, answer: Ok(Answer::new(progress)) }));
-    };
     for tokens in 0..4 {
-        part(&mut program, tokens);
+        part(&mut program, &want, tokens);
         let screen = program.screen(TRUE);
         assert_eq!(screen.contains(" 3 ␣c"), tokens == 3, "{screen}");
     }
     assert!(program.state.view().is_filling(&program.state.scene));
     let posted = program.posted.len();
-    part(&mut program, 4);
+    part(&mut program, &want, 4);
     assert_eq!(program.posted.len(), posted, "what is asked stays the same while it is answered");
     // another edit: a new run, and another text
     program.keys("Tab Space");
     let last = program.posted.last().unwrap();
     assert!(last.run > want.run && last.spec.edits.is_empty());
     let job = jobs(&program).pop().unwrap();
-    assert_eq!(job.beginning, Beginning { unedited: Some(vec![97, 98, 99, 100]), edited: None }, "the rest is kept");
+    assert_eq!(
+        job.beginning,
+        Beginning { unedited: Some(vec![97, 98, 99, 100]), ..Beginning::default() },
+        "the rest is kept"
+    );
+}
+
+#[test]
+fn what_escape_stopped_goes_on_only_when_asked() {
+    /// Texts of 4 tokens, stopped by Escape.
+    fn stopped() -> Program {
+        let mut program = Program::start(WIDE, &[EDIT]);
+        program.keys("$ Tab");
+        program.answers = false;
+        command(&mut program, "sampling seed 1");
+        let want = program.posted.last().unwrap().clone();
+        part(&mut program, &want, 4);
+        program.answers = true;
+        assert!(!program.screen(TRUE).contains("stopped by Esc"));
+        let effects = program.event(Event::Key(KeyCode::Esc.into()));
+        assert!(matches!(effects.first(), Some(Effect::Cancel)), "{effects:?}");
+        assert!(program.screen(TRUE).contains("stopped by Esc: r goes on"), "{}", program.screen(TRUE));
+        program
+    }
+    let asked = |program: &Program, known: &[usize]| {
+        let job = jobs(program).pop().unwrap();
+        let begun = [job.beginning.unedited, job.beginning.edited];
+        begun.iter().flatten().map(Vec::len).eq(known.iter().copied())
+    };
+    let mut program = stopped();
+    let before = jobs(&program).len();
+    program.keys("j j h l k 3 $ m m G");
+    assert_eq!(jobs(&program).len(), before, "moving and looking elsewhere generate nothing");
+    assert!(program.screen(TRUE).contains("stopped by Esc: r goes on"), "{}", program.screen(TRUE));
+    program.keys("g r");
+    assert!(asked(&program, &[4, 4]) && !program.screen(TRUE).contains("stopped by Esc"));
+    // Escape may also meet the run of a token that the cursor moved to
+    let mut program = stopped();
+    program.keys("r");
+    command(&mut program, "sampling max-new-tokens 30");
+    program.answers = false;
+    command(&mut program, "sampling max-new-tokens 40");
+    let before = jobs(&program).len();
+    program.keys("j");
+    assert!(matches!(program.state.scene.runs.phase, Phase::Running { .. }));
+    program.keys("Esc");
+    program.answers = true;
+    program.keys("k j j");
+    assert_eq!(jobs(&program).len(), before);
+    // another candidate, another setting and another edit let it go on
+    let mut program = stopped();
+    program.keys("j j Enter j Enter");
+    assert!(asked(&program, &[4]) || asked(&program, &[4, 2]), "{:?}", jobs(&program).pop());
+    let mut program = stopped();
+    command(&mut program, "sampling max-new-tokens 8");
+    assert!(asked(&program, &[4, 4]));
+    let mut program = stopped();
+    program.keys("Tab Space");
+    assert!(asked(&program, &[4]), "the unedited text goes on");
 }
 
 #[test]
@@ -121,6 +181,50 @@ fn an_undone_edit_brings_its_continuation_back() {
     program.keys("Space");
     assert_eq!(jobs(&program).len(), before, "so is the edited one");
     assert!(program.screen(TRUE).contains("␣A"), "{}", program.screen(TRUE));
+}
+
+#[test]
+fn an_experiment_keeps_settings_and_branches() {
+    let mut program = continuing(WIDE, &[EDIT]);
+    assert_eq!(program.state.experiment().continuation, None, "nothing was chosen");
+    command(&mut program, "sampling top-p 0.9");
+    command(&mut program, "sampling max-new-tokens 6");
+    // in the edited text, then a branch of the branch, then in the unedited one
+    program.keys("j j j Enter j Enter j j Enter j Enter h Enter j j Enter");
+    let written = program.state.experiment();
+    let text = written.to_string();
+    let table = "[continuation]\ntop-p = 0.9\nmax-new-tokens = 6\n\n\
+        [[continuation.unedited]]\ntokens = [97, 98, 99, 100, 3]\n\n\
+        [[continuation.edited]]\ntokens = [65, 66, 1]\n\n\
+        [[continuation.edited]]\ntokens = [65, 66, 1, 68, 1]\n";
+    assert!(text.contains(table), "{text}");
+    let read = Experiment::parse(&text).unwrap();
+    assert_eq!(read.continuation, written.continuation);
+    // opened elsewhere
+    let scene = &program.state.scene;
+    let setup = Setup {
+        prompt: (scene.prompts.text.clone(), scene.prompts.prompt().to_vec()),
+        edits: scene.edits.lines.clone(),
+        continuations: read.continuation.unwrap().check(PROMPT.len(), &scene.model.config, true).unwrap(),
+        ..Setup::default()
+    };
+    let mut program = Program::start(WIDE, &[]);
+    program.event(Event::Opened("branches.toml".into(), Ok(Box::new(setup))));
+    let of_opened = |program: &Program| program.state.experiment().continuation;
+    assert_eq!(of_opened(&program), written.continuation, "before Continue is shown");
+    program.keys("$ Tab");
+    let then: Vec<[Vec<u32>; 2]> = jobs(&program).into_iter().map(|job| job.beginning.then).collect();
+    let given = [vec![65, 66, 1], vec![97, 98, 99, 100, 3], vec![65, 66, 1, 68, 1]];
+    assert!(given.iter().all(|given| then.iter().flatten().filter(|then| *then == given).count() == 1), "{then:?}");
+    assert_eq!(of_opened(&program), written.continuation, "once they were read");
+    program.keys("j j j >");
+    assert_eq!(continuation_of_run(&program), [" A", " B", " \u{1}", " D", " E", " F"]);
+    assert!(program.screen(TRUE).contains("edited 2/3"), "{}", program.screen(TRUE));
+    // of other edits there are none
+    program.keys("Tab Space");
+    assert!(of_opened(&program).unwrap().edited.is_empty());
+    program.keys("Space");
+    assert_eq!(of_opened(&program), written.continuation);
 }
 
 #[test]
@@ -146,14 +250,28 @@ fn settings_are_chosen_by_key_and_by_command() {
 }
 
 #[test]
-fn appending_makes_the_continuation_part_of_the_prompt() {
-    let mut program = continuing(SMALL, &[]);
-    program.keys("j j");
-    let generated = program.state.scene.prompts.generated;
-    program.keys(".");
+fn the_text_up_to_the_cursor_becomes_the_prompt_and_takes_edits() {
+    let mut program = continuing(WIDE, &[]);
+    program.find("1 attn z");
+    program.keys("$ j j 2 a");
+    let screen = program.screen(TRUE);
+    assert!(
+        screen.contains("pos 0 to 8") && screen.contains("`:append` makes the text up to the cursor the prompt"),
+        "{screen}"
+    );
+    command(&mut program, "append");
     let prompts = &program.state.scene.prompts;
-    assert_eq!((prompts.generated, prompts.prompt().len()), (0, PROMPT.len() + generated + 1));
-    assert!(prompts.text.contains(" a b c"));
-    program.keys(",");
-    assert_eq!(program.state.scene.prompts.prompt().len(), PROMPT.len() + generated);
+    assert_eq!((prompts.generated, prompts.prompt().len(), program.state.scene.cursor.pos), (0, 11, 10));
+    assert!(prompts.text.ends_with(" to a b"), "{}", prompts.text);
+    assert!(
+        program.screen(TRUE).contains("2 tokens of the continuation became part of the prompt; , takes the last back")
+    );
+    program.keys("a");
+    assert!(program.state.scene.edits.active()[0].to_string().contains("pos=10"), "{}", program.screen(TRUE));
+    program.keys("u ,");
+    assert_eq!((program.state.scene.prompts.prompt().len(), program.state.scene.cursor.pos), (10, 9));
+    // before the continuation there is no token of it to end at
+    program.keys("$ j j 2 k k k");
+    command(&mut program, "append");
+    assert_eq!(program.state.scene.prompts.prompt().len(), 34);
 }

@@ -1,5 +1,6 @@
 //! Continuations of a prompt: with the edits and without, token by token.
 
+mod kept;
 mod sampling;
 mod text;
 mod texts;
@@ -14,7 +15,7 @@ use std::{
 pub use sampling::Sampling;
 pub use watch::{TokenBreakpoint, TokenHit};
 
-use super::{Control, Engine, Spec, find::FindError};
+use super::{Control, Engine, Spec, find::FindError, memory};
 use crate::{
     analysis::log_normaliser,
     hooks::{Capture, HookPoint, Needs, RunError, Step},
@@ -95,6 +96,8 @@ pub struct Continued {
 pub struct Beginning {
     pub unedited: Option<Vec<u32>>,
     pub edited: Option<Vec<u32>>,
+    /// What the unedited text and the edited one go on with before tokens are chosen; unlike the above, these count as generated.
+    pub then: [Vec<u32>; 2],
 }
 
 /// A prompt that was read, with the edits and without, to be continued again and again.
@@ -104,6 +107,10 @@ pub struct Generation {
     context: usize,
     eos: Vec<u32>,
     breakpoints: Vec<TokenBreakpoint>,
+    /// What breakpoints look at.
+    watched: BTreeSet<HookPoint>,
+    /// Every activation of the prompt was kept, so that [`Self::run`] need not read it again.
+    keeps_prompt: bool,
 }
 
 impl Engine {
@@ -112,10 +119,11 @@ impl Engine {
     /// # Errors
     /// An edit that this model or prompt can't carry out, cancellation, tensor errors.
     pub fn generation(&mut self, spec: &Spec, control: Control<'_>) -> Result<Generation, RunError> {
-        self.watched_generation(spec, &[], control)
+        self.watched_generation(spec, &[], false, control)
     }
 
-    /// The same with breakpoints, which are looked for at every new token: one that does not log ends a sample there.
+    /// The same with breakpoints, which are looked for at every new token: one that does not log ends a sample there. With
+    /// `keeps_prompt`, the prompt's activations are kept for [`Generation::run`].
     ///
     /// # Errors
     /// Those of [`Self::generation`], and a predicate that fits no text as long as the model's context.
@@ -123,6 +131,7 @@ impl Engine {
         &mut self,
         spec: &Spec,
         breakpoints: &[TokenBreakpoint],
+        keeps_prompt: bool,
         control: Control<'_>,
     ) -> Result<Generation, RunError> {
         self.ready(spec, control)?;
@@ -147,12 +156,16 @@ impl Engine {
         }
         let mut texts = Texts { edited, baseline, unedited: None, frozen, frozen_features, patched, patched_features };
         let (context, eos) = (self.loaded.model.config.context, self.loaded.model.config.eos.clone());
-        for breakpoint in breakpoints {
-            let points = breakpoint.points(&self.schema, context).map_err(|error| FindError::from(error).into_run())?;
-            texts.watch(&points);
+        let points = breakpoints.iter().map(|breakpoint| breakpoint.points(&self.schema, context));
+        let points = points.collect::<Result<Vec<_>, _>>().map_err(|error| FindError::from(error).into_run())?;
+        let watched: BTreeSet<HookPoint> = points.into_iter().flatten().collect();
+        texts.watch(&watched);
+        if keeps_prompt {
+            memory::check(&self.loaded.model, &self.schema, &Capture::All, 0, spec.tokens.len(), true)?;
+            texts.own().keep_all(self)?;
         }
         texts.read(self, &spec.tokens, control.cancel)?;
-        Ok(Generation { texts, context, eos, breakpoints: breakpoints.to_vec() })
+        Ok(Generation { texts, context, eos, breakpoints: breakpoints.to_vec(), watched, keeps_prompt })
     }
 }
 
@@ -170,7 +183,7 @@ impl Generation {
         cancel: &AtomicBool,
         each: &mut dyn FnMut(Pair),
     ) -> Result<Continued, RunError> {
-        let prompt = Beginning { unedited: Some(vec![]), edited: Some(vec![]) };
+        let prompt = Beginning { unedited: Some(vec![]), edited: Some(vec![]), ..Beginning::default() };
         self.sample_from(engine, &prompt, count, sampling, number, cancel, each)
     }
 
@@ -191,14 +204,16 @@ impl Generation {
         each: &mut dyn FnMut(Pair),
     ) -> Result<Continued, RunError> {
         let mut texts = self.texts.fork()?;
+        texts.watch(&self.watched);
         let edited = beginning.edited.as_deref().filter(|_| texts.edited.is_some());
-        let of = |begun: Option<&[u32]>| {
-            let is_complete = begun.is_none_or(|begun| begun.len() >= count);
+        let [then_unedited, then_edited] = &beginning.then;
+        let of = |begun: Option<&[u32]>, then: &[u32]| {
+            let is_complete = begun.is_none_or(|begun| begun.len() >= count && then.is_empty());
             Continuation { tokens: vec![], stop: is_complete.then_some(StopReason::Length) }
         };
         let mut made = Continued {
-            unedited: of(beginning.unedited.as_deref()),
-            edited: edited.map(|begun| of(Some(begun))),
+            unedited: of(beginning.unedited.as_deref(), then_unedited),
+            edited: edited.map(|begun| of(Some(begun), then_edited)),
             undefined_rows: 0,
             breakpoints: self.breakpoints.clone(),
         };
@@ -211,7 +226,7 @@ impl Generation {
                 }
                 read => read?,
             }
-            let next = |text: &Text, baseline: &Text, made: &mut Continuation| {
+            let next = |text: &Text, baseline: &Text, made: &mut Continuation, then: &[u32]| {
                 if made.stop.is_some() {
                     return None;
                 }
@@ -220,7 +235,8 @@ impl Generation {
                     return None;
                 }
                 let step = text.tokens.len() - text.prompt;
-                let Some(id) = sampling.choose(&text.logits, number, step as u64) else {
+                let given = then.get(made.tokens.len()).copied();
+                let Some(id) = given.or_else(|| sampling.choose(&text.logits, number, step as u64)) else {
                     made.stop = Some(StopReason::NoToken);
                     return None;
                 };
@@ -228,17 +244,18 @@ impl Generation {
                 let baseline_prob = if std::ptr::eq(text, baseline) { of_text } else { prob(&baseline.logits, id) };
                 let token = NewToken { id, prob: of_text, baseline_prob };
                 made.tokens.push(token);
-                made.stop = match step + 1 {
-                    _ if self.eos.contains(&id) => Some(StopReason::EndOfText),
-                    made if made == count => Some(StopReason::Length),
-                    _ => None,
+                let is_complete = step + 1 >= count && made.tokens.len() >= then.len();
+                made.stop = match () {
+                    () if self.eos.contains(&id) => Some(StopReason::EndOfText),
+                    () if is_complete => Some(StopReason::Length),
+                    () => None,
                 };
                 Some(token)
             };
             let own = texts.unedited.as_ref().unwrap_or(&texts.baseline);
-            let unedited = next(own, own, &mut made.unedited);
+            let unedited = next(own, own, &mut made.unedited, then_unedited);
             let edited = match (&texts.edited, &mut made.edited) {
-                (Some(text), Some(made)) => next(text, &texts.baseline, made),
+                (Some(text), Some(made)) => next(text, &texts.baseline, made, then_edited),
                 _ => None,
             };
             if unedited.is_none() && edited.is_none() {

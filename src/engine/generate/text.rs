@@ -1,13 +1,13 @@
 //! A text that grows token by token.
 
-use std::sync::atomic::AtomicBool;
+use std::{collections::BTreeSet, sync::atomic::AtomicBool};
 
 use super::{
     super::{Engine, dictionaries::Unedited, host::rows},
     watched::Watched,
 };
 use crate::{
-    hooks::{ActivationCache, Capture, Edit, Interventions, Plan, References, RunError},
+    hooks::{ActivationCache, Capture, Edit, HookPoint, Interventions, Plan, References, RunError},
     model::{Earlier, KeysAndValues, PassError, Past, Start},
 };
 
@@ -32,6 +32,7 @@ pub(super) struct Text {
 }
 
 /// What was kept of some positions.
+#[derive(Default)]
 pub(super) struct Kept {
     pub cache: ActivationCache,
     pub tokens: Vec<u32>,
@@ -82,6 +83,22 @@ impl Text {
     /// From now on run the whole text at each token.
     pub fn read_all_again(&mut self) {
         self.kept = None;
+    }
+
+    /// Forget every token, and from now on run the whole text at each.
+    pub fn begin_again(&mut self) {
+        self.read_all_again();
+        self.tokens.clear();
+        self.watched.cache = ActivationCache::default();
+    }
+
+    /// Keep every activation, except scores and patterns that no edit touches: those follow from queries and keys.
+    pub fn keep_all(&mut self, engine: &Engine) -> Result<(), RunError> {
+        let plan = Plan::continued(&self.edits, &engine.schema, self.prompt, self.prompt, self.contrast)?;
+        let edited: BTreeSet<HookPoint> = plan.steps.iter().map(|step| step.point).collect();
+        let follows = |point: &HookPoint| point.is_square() && !edited.contains(point);
+        self.watched.points.extend(engine.schema.points().into_iter().filter(|point| !follows(point)));
+        Ok(())
     }
 
     /// Read tokens, and return the activations that `capture` names with their tokens: of these positions, or of all where all

@@ -34,11 +34,16 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    /// Keep what breakpoints look at: of the text that they are about, and of the one that it is compared with.
-    pub(super) fn watch(&mut self, points: &[HookPoint]) {
+    /// Keep what breakpoints look at and nothing else: of the text that they are about, and of the one that it is compared with.
+    pub(super) fn watch(&mut self, points: &BTreeSet<HookPoint>) {
         for text in [self.edited.as_mut(), Some(&mut self.baseline)].into_iter().flatten() {
-            text.watched.points.extend(points);
+            text.watched.points.clone_from(points);
         }
+    }
+
+    /// The edited text or, without edits, the only one.
+    pub(super) fn own(&mut self) -> &mut Text {
+        self.edited.as_mut().unwrap_or(&mut self.baseline)
     }
 
     /// Look for breakpoints at the last token, number `token` of the new ones; whether one of them ends the sample.
@@ -116,6 +121,21 @@ impl Texts {
 
     /// Read tokens in the edited text, and without the edits.
     pub(super) fn read(&mut self, engine: &Engine, tokens: &[u32], cancel: &AtomicBool) -> Result<(), RunError> {
+        self.read_beside(true, engine, tokens, cancel)
+    }
+
+    /// Read tokens in the edited text, and without the edits only if those read that.
+    pub(super) fn read_own(&mut self, engine: &Engine, tokens: &[u32], cancel: &AtomicBool) -> Result<(), RunError> {
+        self.read_beside(!self.frozen.is_empty() || !self.frozen_features.is_empty(), engine, tokens, cancel)
+    }
+
+    fn read_beside(
+        &mut self,
+        baseline: bool,
+        engine: &Engine,
+        tokens: &[u32],
+        cancel: &AtomicBool,
+    ) -> Result<(), RunError> {
         let Some(edited) = &mut self.edited else {
             return read_unedited(&mut self.baseline, engine, tokens, cancel);
         };
@@ -133,7 +153,10 @@ impl Texts {
                 kept.extend((0..engine.schema.dims.n_layers).flat_map(of));
             }
             let nothing = (References::default(), &Unedited::default());
-            let read = self.baseline.read(engine, new, nothing, Capture::Only(kept), cancel);
+            let read = match baseline {
+                true => self.baseline.read(engine, new, nothing, Capture::Only(kept), cancel),
+                false => Ok(Kept::default()),
+            };
             let read = read.and_then(|Kept { cache, tokens: of }| {
                 let frozen = frozen(engine, cache, &self.frozen)?;
                 let baseline = engine.features_at(&of, &frozen, self.frozen_features.clone())?;

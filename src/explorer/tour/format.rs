@@ -100,6 +100,7 @@ impl TourText {
             edit: vec![],
             breakpoint: vec![],
             watch: vec![],
+            continuation: None,
             view: None,
         }
     }

@@ -60,7 +60,8 @@ impl Lanes {
     /// Add logits.
     #[inline(always)]
     fn add(&mut self, logits: &[f32; WIDE * LANES]) {
-        if logits.iter().fold(false, |is_more, x| is_more | (*x > self.most)) {
+        // without a branch for each
+        if logits.iter().fold(0, |any, x| any | u32::from(*x > self.most)) > 0 {
             let most = logits.iter().copied().fold(self.most, f32::max);
             if self.most > f32::NEG_INFINITY {
                 let factor = (f64::from(self.most) - f64::from(most)).exp();

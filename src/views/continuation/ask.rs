@@ -151,14 +151,15 @@ impl OfContinuation {
         tell(progress.clone());
         let (spec, control) = (this.outcome.spec.of_prompt(), Control { cancel, progress: &|_, _| {} });
         for side in [Side::Edited, Side::Unedited] {
-            let begun = match side {
-                Side::Edited => &job.beginning.edited,
-                Side::Unedited => &job.beginning.unedited,
+            let [unedited, edited] = &job.beginning.then;
+            let (begun, then) = match side {
+                Side::Edited => (&job.beginning.edited, edited.clone()),
+                Side::Unedited => (&job.beginning.unedited, unedited.clone()),
             };
             let Some(begun) = begun else { continue };
             let beginning = match spec.edits.is_empty() {
-                true => Beginning { unedited: Some(begun.clone()), edited: None },
-                false => Beginning { unedited: None, edited: Some(begun.clone()) },
+                true => Beginning { unedited: Some(begun.clone()), edited: None, then: [then, vec![]] },
+                false => Beginning { unedited: None, edited: Some(begun.clone()), then: [vec![], then] },
             };
             let mut each = |[unedited, edited]: [Option<Made>; 2]| {
                 if let Some((added, made)) = progress.added(side).as_mut().zip(edited.or(unedited)) {
@@ -201,7 +202,7 @@ impl Job {
         let (spec, control) = (finished.outcome.spec.of_prompt(), Control { cancel, progress: &|_, _| {} });
         let generation: Generation = match finished.take(&key) {
             Some(generation) => generation,
-            None => finished.engine.watched_generation(&spec, breakpoints, control)?,
+            None => finished.engine.watched_generation(&spec, breakpoints, false, control)?,
         };
         let engine = &*finished.engine;
         let made = |token: NewToken| Made {

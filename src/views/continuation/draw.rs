@@ -6,9 +6,10 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr;
 
-use super::{settings::SettingName, side::Side, state::Continue, tree::Branch};
+use super::{side::Side, state::Continue, tree::Branch};
 use crate::{
     engine::{Compare, StopReason},
+    experiment::GenerationSetting,
     keys::Action,
     paint::{
         Region, Theme, change_share,
@@ -61,7 +62,7 @@ pub(super) fn draw(
 /// The settings, with the selected one highlighted.
 fn settings(view: &Continue, scene: &Scene, width: usize, theme: Theme) -> Line<'static> {
     let mut spans = vec![Span::styled(format!("{} ", scene.key(Action::Switch)), theme.dim())];
-    for (number, name) in SettingName::ALL.into_iter().enumerate() {
+    for (number, name) in GenerationSetting::ALL.into_iter().enumerate() {
         let gap = if number == 0 { "" } else { "  " };
         let shown = format!("{} {}", name.label(), view.settings.value(name));
         let used: usize = spans.iter().map(Span::width).sum();
@@ -144,8 +145,8 @@ fn tokens(frame: &mut Frame<'_>, area: Rect, view: &Continue, scene: &Scene, hit
     }
     frame.render_widget(Line::from(heading), row(area, 0));
     let rows = 1 + branches.iter().flatten().map(|branch| branch.tokens.len()).max().unwrap_or(0);
-    let ends = branches.iter().flatten().any(|branch| branch.stop.is_some_and(|stop| stop != StopReason::Length));
-    let foot = u16::from(ends);
+    let ends = ends(&branches, view, scene);
+    let foot = u16::from(!ends.is_empty());
     let list = Rect { y: area.y + 1.min(area.height), height: area.height.saturating_sub(1 + foot), ..area };
     let here = view.row(scene);
     // while the texts grow, their ends are on the screen
@@ -155,24 +156,29 @@ fn tokens(frame: &mut Frame<'_>, area: Rect, view: &Continue, scene: &Scene, hit
         let line = line(number, here, &branches, &columns, view, scene, theme);
         frame.render_widget(line, Rect { y: offset(list.y, y), height: u16::from(y < list.height.into()), ..list });
     }
-    if ends {
-        let said = Side::ALL.into_iter().zip(branches).filter_map(|(side, branch)| {
-            let why = match branch?.stop? {
-                StopReason::Length | StopReason::Cancelled => return None,
-                StopReason::EndOfText => "ended by the end-of-text token",
-                StopReason::Context => "stopped at the model's context length",
-                StopReason::NoToken => "stopped: the logits give no next token",
-                StopReason::Breakpoint => "stopped at a breakpoint",
-            };
-            Some(format!("{} {why}", side.name(scene)))
-        });
-        let said = said.collect::<Vec<_>>().join("; ");
+    if foot > 0 {
         let last = Rect { y: list.bottom(), height: foot.min(area.bottom().saturating_sub(list.bottom())), ..area };
-        frame.render_widget(Span::styled(text::cut(&said, area.width.into(), theme), theme.dim()), last);
+        frame.render_widget(Span::styled(text::cut(&ends, area.width.into(), theme), theme.dim()), last);
     }
     let middle = Columns::NUMBER + 1 + columns.of(Side::Unedited) + 1;
     let side = |x: usize| usize::from(columns.edited && x > middle);
     hits.push(Region::cells(list, visible.collect(), (0..usize::from(area.width)).map(side).collect()));
+}
+
+/// Why the texts on the screen do not go on, where that is not their number of tokens.
+fn ends(branches: &[Option<&Branch>; 2], view: &Continue, scene: &Scene) -> String {
+    let stopped = view.is_stopped().then(|| format!("stopped by Esc: {} goes on", scene.key(Action::Rerun)));
+    let said = Side::ALL.into_iter().zip(branches).filter_map(|(side, branch)| {
+        let why = match branch.as_ref()?.stop? {
+            StopReason::Length | StopReason::Cancelled => return None,
+            StopReason::EndOfText => "ended by the end-of-text token",
+            StopReason::Context => "stopped at the model's context length",
+            StopReason::NoToken => "stopped: the logits give no next token",
+            StopReason::Breakpoint => "stopped at a breakpoint",
+        };
+        Some(format!("{} {why}", side.name(scene)))
+    });
+    stopped.into_iter().chain(said).collect::<Vec<_>>().join("; ")
 }
 
 /// A row: a token of each text.

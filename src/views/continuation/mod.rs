@@ -2,7 +2,6 @@
 
 mod ask;
 mod draw;
-mod settings;
 mod side;
 mod state;
 mod table;
@@ -12,14 +11,13 @@ use ratatui::{Frame, layout::Rect};
 
 use crate::{
     engine::{Compare, Request},
-    experiment::Token,
+    experiment::{GenerationSetting, Token},
     keys::{Action, Motion},
     paint::{Hit, Region, Theme},
     views::{About, Destination, Room, Scene, Table, View, ViewGroup, moved, sideways},
 };
 
 pub use ask::{Added, Job, Made, OfContinuation, Progress};
-pub use settings::{SettingName, Settings};
 pub use side::Side;
 pub use state::Continue;
 pub use tree::{Branch, Tree};
@@ -96,6 +94,9 @@ impl View for Continue {
         if self.choosing.is_some() || self.listing.is_some() || self.row(scene) > 0 {
             hints.push((Action::Move(Motion::Enter), enter));
         }
+        if self.is_stopped() {
+            hints.push((Action::Rerun, "go on"));
+        }
         hints.extend([(Action::ChangeLayout, "tree"), (Action::NextHead, "next branch")]);
         hints
     }
@@ -162,8 +163,9 @@ impl View for Continue {
 
     /// The next setting that `+` and `-` change.
     fn switch(&mut self, _scene: &mut Scene) {
-        let next = self.setting.map_or(0, |now| 1 + SettingName::ALL.iter().position(|name| *name == now).unwrap_or(0));
-        self.setting = SettingName::ALL.get(next).copied();
+        let next =
+            self.setting.map_or(0, |now| 1 + GenerationSetting::ALL.iter().position(|name| *name == now).unwrap_or(0));
+        self.setting = GenerationSetting::ALL.get(next).copied();
     }
 
     fn slide(&mut self, _scene: &mut Scene, up: bool) -> bool {
@@ -215,5 +217,13 @@ impl View for Continue {
 
     fn is_filling(&self, scene: &Scene) -> bool {
         self.is_growing(scene)
+    }
+
+    fn stop(&mut self, scene: &Scene) {
+        self.stop_texts(scene);
+    }
+
+    fn resume(&mut self) {
+        self.go_on();
     }
 }

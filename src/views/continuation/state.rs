@@ -2,13 +2,12 @@ use std::sync::Arc;
 
 use super::{
     ask::{Job, Made, OfContinuation, Progress},
-    settings::{SettingName, Settings},
     side::Side,
     tree::{Branch, Tree},
 };
 use crate::{
     engine::{Beginning, Compare, NextTokens, Prediction, Sampling, Spec, TokenBreakpoint},
-    experiment::Token,
+    experiment::{Continuations, GenerationSetting, GenerationSettings, KeptBranch, Token},
     views::{ModelInfo, Scene},
 };
 
@@ -30,11 +29,15 @@ const TREES: usize = 64;
 
 #[derive(Clone, Debug)]
 pub struct Continue {
-    pub settings: Settings,
+    pub settings: GenerationSettings,
     /// The latest last.
     trees: Vec<(Key, Tree)>,
+    /// Branches of an experiment that was opened, without the edits and with them.
+    opened: [Vec<KeptBranch>; 2],
     /// What is being generated, in which run and of which model, and the branches that it adds to.
     going: Option<(OfRun, Job, [Option<usize>; 2])>,
+    /// What was stopped by Escape: nothing is generated for it until a key asks for it. Empty if nothing was.
+    stopped: Vec<Key>,
     /// The side of the cursor.
     pub(super) side: Side,
     /// The list of branches is shown, with its cursor.
@@ -42,7 +45,7 @@ pub struct Continue {
     /// A token is being chosen among the candidates, and which is under the cursor.
     pub(super) choosing: Option<usize>,
     /// The setting that `+` and `-` change.
-    pub(super) setting: Option<SettingName>,
+    pub(super) setting: Option<GenerationSetting>,
     /// The latest next tokens, their run and model, and their position.
     next: Option<(OfRun, usize, Arc<NextTokens>)>,
 }
@@ -50,9 +53,11 @@ pub struct Continue {
 impl Default for Continue {
     fn default() -> Self {
         Self {
-            settings: Settings::default(),
+            settings: GenerationSettings::default(),
             trees: vec![],
+            opened: [vec![], vec![]],
             going: None,
+            stopped: vec![],
             side: Side::Edited,
             listing: None,
             choosing: None,
@@ -64,7 +69,11 @@ impl Default for Continue {
 
 impl Continue {
     fn key(&self, scene: &Scene, side: Side) -> Option<Key> {
-        let (compare, spec) = (scene.compared_models(), scene.spec().of_prompt());
+        self.key_of(scene, scene.compared_models(), side)
+    }
+
+    fn key_of(&self, scene: &Scene, compare: Compare, side: Side) -> Option<Key> {
+        let spec = scene.spec().of_prompt();
         let spec = match (compare, side) {
             (Compare::Edited | Compare::Baseline, Side::Edited) if spec.edits.is_empty() => return None,
             (Compare::Edited | Compare::Baseline, Side::Unedited) => {
@@ -73,6 +82,11 @@ impl Continue {
             (Compare::Edited | Compare::Baseline, Side::Edited) | (Compare::Difference, _) => spec,
         };
         Some(Key { model: scene.model.clone(), compare, side, spec, sampling: self.settings.sampling })
+    }
+
+    /// What the trees on the screen are of.
+    fn keys(&self, scene: &Scene) -> Vec<Key> {
+        Side::ALL.into_iter().filter_map(|side| self.key(scene, side)).collect()
     }
 
     /// The side of the cursor: without edits, a model has only one.
@@ -99,12 +113,15 @@ impl Continue {
 
     /// What to generate now, and the branches that it adds to.
     fn job(&self, scene: &Scene) -> Option<(Job, [Option<usize>; 2])> {
+        if self.is_stopped() {
+            return None;
+        }
         if let Some((of, job, at)) = &self.going
             && *of == (scene.runs.number, scene.compared_models())
         {
             return Some((job.clone(), *at));
         }
-        let Settings { sampling, count, .. } = self.settings;
+        let GenerationSettings { sampling, count, .. } = self.settings;
         let trees = Side::ALL.map(|side| self.tree(scene, side));
         let on = || scene.stops.breakpoints.iter().filter(|breakpoint| breakpoint.on);
         let watched = on().any(|breakpoint| !breakpoint.logs);
@@ -115,7 +132,12 @@ impl Continue {
         let together = unedited.zip(edited).is_none_or(|(a, b)| a.sample == b.sample);
         let (unedited, edited) = if together { (unedited, edited) } else { (unedited, None) };
         let sample = unedited.or(edited)?.sample;
-        let beginning = Beginning { unedited: unedited.map(Branch::ids), edited: edited.map(Branch::ids) };
+        let ahead = |branch: Option<&Branch>| branch.map(Branch::ahead).unwrap_or_default();
+        let beginning = Beginning {
+            unedited: unedited.map(Branch::ids),
+            edited: edited.map(Branch::ids),
+            then: [ahead(unedited), ahead(edited)],
+        };
         let at = [unedited.and(unfinished[0]), edited.and(unfinished[1])];
         let breakpoints =
             on().map(|breakpoint| TokenBreakpoint::new(breakpoint.predicate.clone(), breakpoint.logs)).collect();
@@ -140,6 +162,24 @@ impl Continue {
     /// Whether texts grow.
     pub(super) fn is_growing(&self, scene: &Scene) -> bool {
         matches!(self.seen(scene), Some(Ok(progress)) if !progress.is_done)
+    }
+
+    /// Whether Escape stopped the texts.
+    pub(super) fn is_stopped(&self) -> bool {
+        !self.stopped.is_empty()
+    }
+
+    /// Generate nothing more of these texts, if there is more.
+    pub(super) fn stop_texts(&mut self, scene: &Scene) {
+        if self.job(scene).is_some() {
+            (self.stopped, self.going) = (self.keys(scene), None);
+        }
+    }
+
+    /// Generate on from what is known.
+    pub(super) fn go_on(&mut self) {
+        self.stopped.clear();
+        self.going = None;
     }
 
     /// The position before the token under the cursor, whose next tokens are its candidates.
@@ -208,7 +248,7 @@ impl Continue {
         let token = Token { id: chosen.id, text: chosen.text };
         let Some(tree) = self.tree_mut(scene, side) else { return };
         tree.leave(after, Made { token, prob, baseline_prob: chosen.baseline_prob }, ends);
-        self.going = None;
+        self.go_on();
         self.go_to(scene, row);
     }
 
@@ -223,19 +263,37 @@ impl Continue {
     }
 
     /// Change the settings.
-    pub(super) fn set(&mut self, change: impl FnOnce(&mut Settings)) {
+    pub(super) fn set(&mut self, change: impl FnOnce(&mut GenerationSettings)) {
         change(&mut self.settings);
-        self.going = None;
+        self.go_on();
     }
 
     /// Set one by its name; returns what it is now.
     ///
     /// # Errors
     /// What was expected.
-    pub fn set_named(&mut self, name: SettingName, value: &str) -> Result<String, String> {
+    pub fn set_named(&mut self, name: GenerationSetting, value: &str) -> Result<String, String> {
         self.settings.set(name, value)?;
-        self.going = None;
+        self.go_on();
         Ok(format!("{} {}", name.name(), self.settings.value(name)))
+    }
+
+    /// Continue as an experiment says.
+    pub fn open(&mut self, continuations: Continuations) {
+        let Continuations { settings, branches } = continuations;
+        (self.settings, self.opened) = (settings, branches);
+        self.go_on();
+    }
+
+    /// The settings, and the branches of this model's texts with the present edits and without.
+    #[must_use]
+    pub fn kept(&self, scene: &Scene) -> Continuations {
+        let branches = Side::ALL.map(|side| {
+            let key = self.key_of(scene, Compare::Edited, side);
+            let tree = self.trees.iter().find(|(of, _)| Some(of) == key.as_ref());
+            tree.map(|(_, tree)| tree.kept()).unwrap_or_default()
+        });
+        Continuations { settings: self.settings, branches }
     }
 
     /// Every branch, as side, number and depth.
@@ -250,10 +308,18 @@ impl Continue {
     /// Have the trees of the present settings, and take what the worker reported.
     pub(super) fn update(&mut self, scene: &Scene) {
         let samples = self.settings.distinct();
-        let keys: Vec<Key> = Side::ALL.into_iter().filter_map(|side| self.key(scene, side)).collect();
+        let keys = self.keys(scene);
+        if self.stopped != keys {
+            self.stopped.clear();
+        }
         // trees in which nothing was generated are not worth keeping
-        self.trees
-            .retain(|(of, tree)| keys.contains(of) || tree.branches.iter().any(|branch| !branch.tokens.is_empty()));
+        self.trees.retain(|(of, tree)| keys.contains(of) || tree.branches.iter().any(Branch::has_tokens));
+        for (side, opened) in Side::ALL.into_iter().zip(std::mem::take(&mut self.opened)) {
+            let key = self.key_of(scene, Compare::Edited, side).filter(|_| !opened.is_empty());
+            let Some(key) = key else { continue };
+            self.trees.retain(|(of, _)| *of != key);
+            self.trees.push((key, Tree::of(&opened)));
+        }
         let oldest = self.trees.iter().position(|(of, _)| !keys.contains(of));
         if let Some(oldest) = oldest.filter(|_| self.trees.len() > TREES) {
             self.trees.remove(oldest);

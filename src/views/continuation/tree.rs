@@ -1,7 +1,7 @@
 //! The continuations of a prompt, which branch where another token was chosen.
 
 use super::ask::{Added, Made};
-use crate::engine::StopReason;
+use crate::{engine::StopReason, experiment::KeptBranch};
 
 /// A continuation, with all of its tokens.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -10,6 +10,9 @@ pub struct Branch {
     /// The branch that it leaves, and after how many tokens; None for one that begins at the prompt.
     pub from: Option<(usize, usize)>,
     pub tokens: Vec<Made>,
+    /// How it begins, up to the token that was chosen; of a branch from an experiment they may still have to be read. Empty for
+    /// one that begins at the prompt.
+    pub given: Vec<u32>,
     /// None while it can go on.
     pub stop: Option<StopReason>,
     /// See [`Added::changes`] and [`Added::others`].
@@ -20,6 +23,7 @@ pub struct Branch {
 impl Branch {
     /// Whether it is to have more tokens, up to `count`; `watched` says whether a breakpoint may end it.
     fn goes_on(&self, count: usize, watched: bool) -> bool {
+        let count = count.max(self.given.len());
         match self.stop {
             None | Some(StopReason::Length | StopReason::Cancelled) => self.tokens.len() < count,
             Some(StopReason::Breakpoint) => !watched && self.tokens.len() < count,
@@ -29,6 +33,16 @@ impl Branch {
 
     pub(super) fn ids(&self) -> Vec<u32> {
         self.tokens.iter().map(|made| made.token.id).collect()
+    }
+
+    /// The given tokens that are still to be read.
+    pub(super) fn ahead(&self) -> Vec<u32> {
+        self.given.get(self.tokens.len()..).unwrap_or_default().to_vec()
+    }
+
+    /// Whether it has tokens, or some are given.
+    pub(super) fn has_tokens(&self) -> bool {
+        !self.tokens.is_empty() || !self.given.is_empty()
     }
 
     /// Its text.
@@ -60,11 +74,37 @@ impl Tree {
     /// Ensure that each of the first `samples` samples has a branch from the prompt.
     pub(super) fn have(&mut self, samples: u64) {
         for sample in 0..samples {
-            if !self.branches.iter().any(|branch| branch.from.is_none() && branch.sample == sample) {
-                self.branches.push(Branch { sample, ..Branch::default() });
-            }
+            self.have_root(sample);
         }
         self.shown = self.shown.min(self.branches.len().saturating_sub(1));
+    }
+
+    fn have_root(&mut self, sample: u64) {
+        if !self.branches.iter().any(|branch| branch.from.is_none() && branch.sample == sample) {
+            self.branches.push(Branch { sample, ..Branch::default() });
+        }
+    }
+
+    /// The tree with these branches, each of which leaves the one that begins it.
+    pub(super) fn of(kept: &[KeptBranch]) -> Self {
+        let mut tree = Self::default();
+        for KeptBranch { sample, tokens } in kept {
+            tree.have_root(*sample);
+            let begins = |at: &usize| {
+                let Branch { sample: of, given, .. } = &tree.branches[*at];
+                of == sample && given.len() < tokens.len() && tokens.starts_with(given)
+            };
+            let left = (0..tree.branches.len()).filter(begins).max_by_key(|at| tree.branches[*at].given.len());
+            let from = left.map(|left| (left, tokens.len() - 1));
+            tree.branches.push(Branch { sample: *sample, from, given: tokens.clone(), ..Branch::default() });
+        }
+        tree
+    }
+
+    /// The branches that were chosen, for an experiment.
+    pub(super) fn kept(&self) -> Vec<KeptBranch> {
+        let chosen = self.branches.iter().filter(|branch| branch.from.is_some());
+        chosen.map(|branch| KeptBranch { sample: branch.sample, tokens: branch.given.clone() }).collect()
     }
 
     /// The branch on the screen.
@@ -96,7 +136,8 @@ impl Tree {
         let (sample, stop) = (branch.sample, ends.then_some(StopReason::EndOfText));
         let from = Some((self.shown, after));
         self.shown = self.branches.len();
-        self.branches.push(Branch { sample, from, tokens, stop, changes: vec![], others: vec![] });
+        let given = tokens.iter().map(|made| made.token.id).collect();
+        self.branches.push(Branch { sample, from, tokens, given, stop, ..Branch::default() });
     }
 
     /// Every branch with its depth, each followed by those that leave it.
@@ -146,6 +187,29 @@ mod tests {
         assert_eq!((tree.shown, tree.branches.len()), (1, 3));
         tree.leave(0, made(7), false);
         assert_eq!(tree.listed(), [(0, 0), (1, 1), (2, 2), (3, 2)]);
+    }
+
+    #[test]
+    fn a_kept_tree_has_the_same_branches_with_their_tokens_ahead() {
+        let mut tree = tree();
+        tree.have(2);
+        tree.leave(2, made(9), false);
+        tree.branches[2].tokens.extend([5, 6].map(made));
+        tree.leave(4, made(8), true);
+        let kept = tree.kept();
+        let tokens: Vec<&[u32]> = kept.iter().map(|branch| &branch.tokens[..]).collect();
+        assert_eq!(tokens, [&[0, 1, 9][..], &[0, 1, 9, 5, 8]]);
+        let mut opened = Tree::of(&kept);
+        opened.have(2);
+        let from = |tree: &Tree| tree.branches.iter().filter_map(|branch| branch.from).collect::<Vec<_>>();
+        assert_eq!((from(&opened), from(&tree)), (vec![(0, 2), (1, 4)], vec![(0, 2), (2, 4)]));
+        assert_eq!((opened.kept(), opened.branches[2].ahead()), (kept, vec![0, 1, 9, 5, 8]));
+        // they are read even where fewer tokens are wanted
+        opened.branches[0].stop = Some(StopReason::Length);
+        opened.branches[0].tokens = [made(0), made(1)].to_vec();
+        assert_eq!(opened.unfinished(2, 1, true), Some(1));
+        opened.branches[1].tokens = [0, 1, 9].map(made).to_vec();
+        assert_eq!((opened.branches[1].ahead(), opened.unfinished(2, 1, true)), (vec![], Some(2)));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::{
     prompt,
 };
 use crate::{
+    experiment::GenerationSetting,
     explorer::{
         checkpoints,
         event::{Effect, Purpose},
@@ -24,7 +25,7 @@ use crate::{
     },
     hooks::{BlockHook, Dims, HookPoint},
     suggest::{self, did_you_mean, nearest},
-    views::{Scene, Tab, continuation::SettingName, stepped},
+    views::{Scene, Tab, stepped},
 };
 
 pub(super) use draw::draw;
@@ -132,7 +133,7 @@ const COMMANDS: [Command; 16] = [
         ("sampling", "NAME VALUE", "set how Continue draws: `sampling temperature 0.8`"),
         |state, _| {
             let settings = state.views.continuation.settings;
-            SettingName::ALL.iter().map(|name| format!("{} {}", name.name(), settings.value(*name))).collect()
+            GenerationSetting::ALL.iter().map(|name| format!("{} {}", name.name(), settings.value(*name))).collect()
         },
         set_sampling,
     ),
@@ -339,7 +340,7 @@ fn vector_sources(state: &State, typed: &str) -> Vec<String> {
 /// `NAME VALUE`, a setting of Continue.
 fn set_sampling(state: &mut State, words: &str) -> Vec<Effect> {
     let (name, value) = words.trim().split_once(' ').unwrap_or((words.trim(), ""));
-    let set = suggest::by_name("setting", name, &SettingName::ALL, SettingName::name)
+    let set = suggest::by_name("setting", name, &GenerationSetting::ALL, GenerationSetting::name)
         .and_then(|name| state.views.continuation.set_named(name, value.trim()));
     match set {
         Ok(said) => state.scene.say(said),

@@ -153,12 +153,16 @@ fn set_tokens(state: &mut State, tokens: Vec<Token>) {
     }
 }
 
-/// Append the token selected in Logits, or else the likeliest after the last position.
+/// Append the token selected in Logits, or else the likeliest after the last position. Of a continuation that is looked at, the
+/// text up to the cursor becomes the prompt.
 pub(in crate::explorer) fn append(state: &mut State) {
     let scene = &state.scene;
     // a token after another position is not the next one
     let at_end = scene.cursor.pos + 1 == scene.tokens().len();
     let choosing = state.tab == Tab::Logits && scene.layout.focus == Focus::View && at_end;
+    if scene.prompts.generated > 0 && !choosing {
+        return prompt_to_cursor(state);
+    }
     let chosen = if choosing { state.view().token(scene) } else { None };
     let likeliest = || {
         let top = scene.runs.shown.as_ref()?.summary.top.last()?.first()?;
@@ -180,6 +184,24 @@ pub(in crate::explorer) fn append(state: &mut State) {
     prompts.text.push_str(&token.text);
     prompts.appended += prompts.generated + 1;
     let tokens = [prompts.tokens.as_slice(), &[token]].concat();
+    step(state, tokens);
+}
+
+/// Make the text up to the cursor the prompt; all of it where the cursor is before the continuation.
+fn prompt_to_cursor(state: &mut State) {
+    let scene = &mut state.scene;
+    let prompts = &mut scene.prompts;
+    let (prompt, at) = (prompts.prompt().len(), scene.cursor.pos);
+    let end = if at < prompt { prompts.tokens.len() } else { at + 1 };
+    let tokens = prompts.tokens[..end].to_vec();
+    let new = &tokens[prompt..];
+    prompts.text.extend(new.iter().map(|token| token.text.as_str()));
+    prompts.appended += new.len();
+    let (n, take_back) = (new.len(), scene.key(Action::TakeBack));
+    let plural = if n == 1 { "" } else { "s" };
+    scene.say(format!(
+        "{n} token{plural} of the continuation became part of the prompt; {take_back} takes the last back"
+    ));
     step(state, tokens);
 }
 
