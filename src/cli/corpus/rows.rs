@@ -14,7 +14,7 @@ use crate::{
     experiment::Entry,
     hooks::Needs,
     printed,
-    table::{Cell, Columns, Journal, Kind, Metadata, Part, fingerprint},
+    table::{Cell, Columns, Journal, Kind, Metadata, Numbered, Part, fingerprint},
 };
 
 /// The metric of a prompt, without the edits and with them.
@@ -43,7 +43,7 @@ pub(super) struct Rows {
     /// The cells that are the same in every row.
     constant: Constant,
     /// None for a prompt that was left out.
-    done: BTreeMap<u64, Option<Pair>>,
+    done: Numbered<Option<Pair>>,
     left_out: BTreeMap<String, u64>,
 }
 
@@ -144,11 +144,11 @@ impl Rows {
                 .map_err(|source| crate::fs::WriteError { path: directory.clone(), source })?;
         }
         let journal = out.as_ref().map(|out| Journal::open(out, &part, &columns(), |_| true)).transpose()?;
-        let mut rows = Self { journal, out, part, constant, done: BTreeMap::new(), left_out: BTreeMap::new() };
+        let mut rows = Self { journal, out, part, constant, done: Numbered::default(), left_out: BTreeMap::new() };
         if let Some(journal) = &rows.journal {
             let mut found = vec![];
             journal.for_each(|unit, all| {
-                found.extend(all.iter().map(|row| (unit as u64, Noted::of(row))));
+                found.extend(all.iter().map(|row| (unit, Noted::of(row))));
                 Ok(())
             })?;
             for (number, noted) in found {
@@ -167,12 +167,12 @@ impl Rows {
     }
 
     pub fn contains(&self, number: u64) -> bool {
-        self.done.contains_key(&number)
+        usize::try_from(number).is_ok_and(|number| self.done.contains(number))
     }
 
     /// The metric of every prompt that has one, in order.
     pub fn values(&self) -> impl Iterator<Item = Pair> {
-        self.done.values().filter_map(|pair| *pair)
+        self.done.iter().filter_map(|(_, pair)| *pair)
     }
 
     /// How many prompts were left out, by the reason.
@@ -213,14 +213,15 @@ impl Rows {
             of(|measured| measured.value - measured.baseline),
             measured.as_ref().err().map(|why| why.name()).into(),
         ];
+        let number = usize::try_from(entry.number)?;
         if let Some(journal) = &mut self.journal {
-            journal.add(usize::try_from(entry.number)?, std::slice::from_ref(&row))?;
+            journal.add(number, std::slice::from_ref(&row))?;
         }
-        self.note(entry.number, Noted::of(&row));
+        self.note(number, Noted::of(&row));
         Ok(())
     }
 
-    fn note(&mut self, number: u64, Noted { pair, left_out }: Noted) {
+    fn note(&mut self, number: usize, Noted { pair, left_out }: Noted) {
         let before = self.done.insert(number, pair);
         if let (None, Some(why)) = (before, left_out) {
             *self.left_out.entry(why).or_default() += 1;
