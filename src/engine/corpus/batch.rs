@@ -1,67 +1,18 @@
 //! A batch of prompts that are equally long: without the edits, and with them.
 
-use std::collections::BTreeMap;
-
 use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::{
-    super::{Control, Engine, NoEffect, Spec, edit_effect::no_effect, outcome::ROUNDING},
+    super::{Control, Engine, NoEffect, edit_effect::no_effect, outcome::ROUNDING},
     CorpusPrompt, CorpusTask, Measured,
-    passes::{Pass, Passed},
+    passes::{Batch, Pass, Passed, Watch},
 };
 use crate::{
     analysis::{ObjectiveKind, kl_divergence},
-    hooks::{ActivationCache, Capture, CorpusValues, Effect, Observer, Plan, RunError},
+    hooks::{ActivationCache, Capture, CorpusValues, Effect, Plan, RunError},
     model::Start,
 };
-
-/// Prompts that go through the model together: equally long, with contrast prompts that are equally long.
-#[derive(Clone, Debug, Default)]
-pub struct Batch<'a> {
-    pub prompts: Vec<&'a CorpusPrompt>,
-    /// What each seed chose for each prompt: the tokens of another one that is as long.
-    pub resampled: BTreeMap<u64, Vec<&'a [u32]>>,
-}
-
-impl Batch<'_> {
-    pub(super) fn tokens(&self) -> Vec<Vec<u32>> {
-        self.prompts.iter().map(|prompt| prompt.tokens.clone()).collect()
-    }
-
-    /// The contrast prompts, if every prompt has one.
-    pub(super) fn contrasts(&self, task: &CorpusTask) -> Option<Vec<Vec<u32>>> {
-        self.prompts.iter().map(|prompt| prompt.contrast.clone().or_else(|| task.spec.contrast.clone())).collect()
-    }
-
-    /// What is run of a prompt alone.
-    pub(super) fn spec(task: &CorpusTask, prompt: &CorpusPrompt) -> Spec {
-        let contrast = prompt.contrast.clone().or_else(|| task.spec.contrast.clone());
-        Spec { tokens: prompt.tokens.clone(), contrast, ..task.spec.clone() }
-    }
-}
-
-/// What is looked at in the run with the edits.
-#[derive(Clone)]
-pub struct Watch<'a> {
-    pub keep: Capture,
-    pub observer: Option<&'a dyn Observer>,
-    /// Say what the edits did in each prompt.
-    pub effects: bool,
-}
-
-impl Watch<'_> {
-    /// Nothing but the metric.
-    #[must_use]
-    pub fn nothing() -> Self {
-        Self { keep: Capture::None, observer: None, effects: false }
-    }
-
-    /// Whether a pass may leave out what is before the first edit.
-    pub(super) fn may_resume(&self) -> bool {
-        self.keep == Capture::None && self.observer.is_none()
-    }
-}
 
 /// What a batch gave.
 #[derive(Debug, Default)]

@@ -12,11 +12,12 @@ mod passes;
 mod top_contexts;
 
 pub use ablation::HeadEffects;
-pub use batch::{Batch, BatchOutcome, Felt, Watch};
+pub use batch::{BatchOutcome, Felt};
 pub use groups::{Group, groups};
 pub use head_sums::{HeadSums, WatchHeads};
 pub use means::CorpusMeans;
 pub use metric::{CorpusQuestion, Measured, measured_objective};
+pub use passes::{Batch, Watch};
 pub use top_contexts::{Context, TopContexts, TopQuestion};
 
 use super::Spec;

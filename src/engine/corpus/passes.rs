@@ -1,4 +1,4 @@
-//! The unedited runs of a batch, and passes that build on them.
+//! Prompts of equal length in one pass: the unedited runs, and runs with edits that build on them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,17 +8,64 @@ use std::{
 use candle_core::Tensor;
 
 use super::{
-    super::{Control, Engine, dictionaries::Unedited},
-    Batch, CorpusTask, Watch,
+    super::{Control, Engine, Spec, dictionaries::Unedited},
+    CorpusPrompt, CorpusTask,
 };
 use crate::{
     analysis::ObjectiveKind,
     hooks::{
-        ActivationCache, Capture, CorpusValues, Edit, Effect, FeatureEdits, HookPoint, Interventions, Needs, Op, Plan,
-        References, RunError, Step,
+        ActivationCache, Capture, CorpusValues, Edit, Effect, FeatureEdits, HookPoint, Interventions, Needs, Observer,
+        Op, Plan, References, RunError, Step,
     },
     model::Start,
 };
+
+/// Prompts that go through the model together: equally long, with contrast prompts that are equally long.
+#[derive(Clone, Debug, Default)]
+pub struct Batch<'a> {
+    pub prompts: Vec<&'a CorpusPrompt>,
+    /// What each seed chose for each prompt: the tokens of another one that is as long.
+    pub resampled: BTreeMap<u64, Vec<&'a [u32]>>,
+}
+
+impl Batch<'_> {
+    pub(super) fn tokens(&self) -> Vec<Vec<u32>> {
+        self.prompts.iter().map(|prompt| prompt.tokens.clone()).collect()
+    }
+
+    /// The contrast prompts, if every prompt has one.
+    pub(super) fn contrasts(&self, task: &CorpusTask) -> Option<Vec<Vec<u32>>> {
+        self.prompts.iter().map(|prompt| prompt.contrast.clone().or_else(|| task.spec.contrast.clone())).collect()
+    }
+
+    /// What is run of a prompt alone.
+    pub(super) fn spec(task: &CorpusTask, prompt: &CorpusPrompt) -> Spec {
+        let contrast = prompt.contrast.clone().or_else(|| task.spec.contrast.clone());
+        Spec { tokens: prompt.tokens.clone(), contrast, ..task.spec.clone() }
+    }
+}
+
+/// What is looked at in the run with the edits.
+#[derive(Clone)]
+pub struct Watch<'a> {
+    pub keep: Capture,
+    pub observer: Option<&'a dyn Observer>,
+    /// Say what the edits did in each prompt.
+    pub effects: bool,
+}
+
+impl Watch<'_> {
+    /// Nothing but the metric.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { keep: Capture::None, observer: None, effects: false }
+    }
+
+    /// Whether a pass may leave out what is before the first edit.
+    pub(super) fn may_resume(&self) -> bool {
+        self.keep == Capture::None && self.observer.is_none()
+    }
+}
 
 /// A pass over a batch.
 pub(super) struct Passed {
