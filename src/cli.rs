@@ -120,9 +120,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             log::error!("{error:#}");
             printed::note(format_args!("{error:#}"));
             ExitCode::from(match error {
-                error if error.is::<interrupted::Interrupted>() => 130,
                 error if is_usage(&error) => 2,
-                _ => failure,
+                error => error.downcast_ref().map_or(failure, interrupted::Interrupted::exit_code),
             })
         }
     }

@@ -107,6 +107,36 @@ fn every_known_reason_is_recognised() {
     }
 }
 
+/// The entries in one tensor, with and without a batch axis, of the strides that each library writes, packed and not.
+#[test]
+fn stacked_outputs_are_read_entry_by_entry() {
+    for (name, patterns) in [("hf-stacked.pt", 2), ("hf-stacked.safetensors", 0), ("hf-stacked.npz", 2)] {
+        let (code, found) = report(name, &[]);
+        assert_eq!(
+            (code, &found["first_unexplained"], &found["format"]),
+            (0, &Value::Null, &"hugging-face".into()),
+            "{name}"
+        );
+        let compared = found["compared"].as_array().unwrap();
+        let of = |tensor: &str| {
+            let named = |part: &&Value| part["tensor"].as_str().unwrap().starts_with(tensor);
+            compared.iter().filter(named).collect::<Vec<_>>()
+        };
+        assert_eq!((of("hidden_states[").len(), of("attentions[").len()), (3, patterns), "{name}");
+        let hooks: Vec<&Value> = of("hidden_states[").iter().map(|part| &part["hook"]).collect();
+        assert_eq!(hooks, ["blocks.0.hook_resid_pre", "blocks.1.hook_resid_pre", "blocks.1.hook_resid_post"]);
+        assert_eq!(reasons(&found).into_iter().map(|(_, names)| names).collect::<Vec<_>>(), [["final-layernorm"]]);
+        // another model's weights are noticed in an entry
+        let other = fixture("parallel-100").display().to_string();
+        let output = call(&["doctor", "--model", &other, "--cache", &cache(name), "--json"]);
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            (output.status.code(), &found["first_unexplained"]["tensor"]),
+            (Some(1), &"hidden_states[0]".into())
+        );
+    }
+}
+
 #[test]
 fn sixteen_bits_explain_what_rounding_does_and_no_more() {
     for (name, rest) in [("tl2-bf16.pt", &[][..]), ("hf-f16.safetensors", &[])] {

@@ -90,6 +90,7 @@ fn no_view_and_no_key_upsets_it() {
         ("tl4-processed.safetensors", None),
         ("hf-output.pt", None),
         ("hf-attentions.pt", None),
+        ("hf-stacked.pt", None),
         ("nnsight-cache.pt", None),
         ("nnsight-saved.pt", None),
     ] {

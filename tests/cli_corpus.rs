@@ -274,7 +274,7 @@ fn what_is_wrong_is_said_with_its_file_and_line() {
             &["--top-contexts", "blocks.0.mlp.hook_pst"],
             "there is no hook `blocks.0.mlp.hook_pst`",
         ),
-        ("l.txt", b"fine words\n", &["--ablate-heads"], "--ablate-heads measures kl, logit-diff or prob"),
+        ("l.txt", b"fine words\n", &["--ablate-heads", "--op", "= patch"], "patching needs a contrast prompt"),
         (
             "m.txt",
             b"fine words\n",
@@ -475,10 +475,12 @@ fn a_stopped_run_goes_on_to_the_same_results() {
             );
             break serde_json::from_slice(&output.stdout).unwrap();
         }
-        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let (signal, name, code) = [("-INT", "Ctrl-C", 130), ("-TERM", "SIGTERM", 143)][stops];
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(130), "{stderr}");
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert!(stderr.contains(&format!("stopped by {name} with ")), "{stderr}");
         assert!(stderr.contains("prompts left; start the same command again to go on"), "{stderr}");
         let part: Value = serde_json::from_slice(&output.stdout).unwrap();
         let done = part["done"].as_u64().unwrap();
@@ -556,6 +558,16 @@ fn heads_and_contexts_are_reported() {
     });
     let mean = rows.iter().sum::<f64>() / 3.0;
     assert!(near(heads["effect"][1][2].as_f64().unwrap(), mean), "{} for {mean}", heads["effect"][1][2]);
+    // of the loss, by the mean over the corpus, beside an edit that takes it too
+    let (op, other) = ("= mean@corpus", "blocks.0.hook_mlp_out = mean@corpus");
+    let report_of_loss = json(&file, &["--ablate-heads", "--op", op, "--edit", other]);
+    let mean_with = |head: &[&str]| {
+        let report = json(&file, &[&["--edit", other], head].concat());
+        report["metric"]["value"]["mean"].as_f64().unwrap()
+    };
+    let expected = mean_with(&["--edit", "blocks.1.attn.hook_z[head=2] = mean@corpus"]) - mean_with(&[]);
+    let found = report_of_loss["ablate_heads"]["effect"][1][2].as_f64().unwrap();
+    assert!(near(found, expected), "{found} for {expected}");
     let tops = report["top_contexts"].as_array().unwrap();
     assert_eq!(tops.len(), 4, "one list for each block");
     let first = &tops[0]["contexts"][0];

@@ -185,7 +185,7 @@ fn is_cut_short_by_ctrl_c(json: bool) -> bool {
     assert!(error.contains("stopped by Ctrl-C"), "{error}");
     if !json {
         assert!(text.contains("edited, "), "{text}");
-        return text.contains(", stopped by Ctrl-C: \"");
+        return text.contains(", stopped: \"");
     }
     let report: Value = serde_json::from_str(&text).unwrap();
     let (last, whole) = report["samples"].as_array().unwrap().split_last().unwrap();

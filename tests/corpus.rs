@@ -3,19 +3,22 @@
 
 mod common;
 
-use std::{collections::BTreeMap, sync::atomic::AtomicBool};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use candle_core::Tensor;
 use common::{edits::any_edit, engine, spec};
 use proptest::prelude::*;
 use pythia_tui::{
-    analysis::{ObjectiveKind, Score, head_scores},
+    analysis::{ObjectiveKind, Score, head_scores, kl_divergence},
     engine::{
         Batch, BatchOutcome, Control, CorpusMeans, CorpusPrompt, CorpusQuestion, CorpusTask, Engine, HeadEffects,
         HeadSums, Measured, Spec, TopContexts, TopQuestion, Watch, WatchHeads, measured_objective,
     },
     hooks::{Capture, CorpusValues, Edit, HookPoint, Op, RunError},
-    model::Processing,
+    model::{Dictionary, Processing},
 };
 
 static NEVER: AtomicBool = AtomicBool::new(false);
@@ -30,7 +33,7 @@ fn prompt(tokens: &[u32]) -> CorpusPrompt {
 
 fn task(edits: Vec<Edit>, metric: ObjectiveKind, engine: &Engine) -> CorpusTask {
     let spec = Spec { edits, enabled: engine.schema.enabled().clone(), ..Spec::default() };
-    CorpusTask { spec, question: CorpusQuestion { metric, ..CorpusQuestion::default() } }
+    CorpusTask { spec, question: CorpusQuestion { metric, ..CorpusQuestion::default() }, ablation: None }
 }
 
 fn run(
@@ -112,12 +115,20 @@ proptest! {
         let mut engine = engine(name, processing, &[]);
         let task = task(edits, metric, &engine);
         let batch = Batch { prompts: prompts.iter().collect(), ..Batch::default() };
-        let found = run(&mut engine, &task, &batch, &CorpusValues::default()).unwrap();
+        let watch = Watch { effects: true, ..Watch::nothing() };
+        let found = with_control(|control| engine.run_batch(&task, &batch, &CorpusValues::default(), &watch, control)).unwrap();
         prop_assert_eq!(found.measured.len(), prompts.len());
-        for (prompt, measured) in prompts.iter().zip(&found.measured) {
+        prop_assert_eq!(found.effects.len(), if task.spec.edits.is_empty() { 0 } else { prompts.len() });
+        for (row, (prompt, measured)) in prompts.iter().zip(&found.measured).enumerate() {
             let [value, baseline] = single(&mut engine, &task, prompt, measured).unwrap();
             prop_assert!(near(measured.value, value), "{} for {value}", measured.value);
             prop_assert!(near(measured.baseline, baseline), "{} for {baseline}", measured.baseline);
+            let Some(felt) = found.effects.get(row) else { continue };
+            let spec = Spec { tokens: prompt.tokens.clone(), contrast: prompt.contrast.clone(), ..task.spec.clone() };
+            let outcome = with_control(|control| engine.run(&spec, &Capture::None, usize::MAX, control)).unwrap();
+            prop_assert!(near(felt.kl, outcome.kl[0]), "{} for {}", felt.kl, outcome.kl[0]);
+            let expected: Vec<_> = outcome.effects.into_iter().map(|effect| effect.no_effect).collect();
+            prop_assert_eq!(&felt.no_effect, &expected);
         }
     }
 
@@ -152,7 +163,7 @@ proptest! {
         engine.schema.set_corpus();
         let line = format!("blocks.{block}.attn.hook_z[head={head}] = mean@corpus");
         let task = task(vec![line.parse().unwrap()], metric, &engine);
-        let mut sums = CorpusMeans::default();
+        let mut sums = CorpusMeans::of(&engine, &task).unwrap();
         for prompts in [&prompts, &short] {
             let tokens: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
             with_control(|control| sums.add(&mut engine, &task, &tokens, control)).unwrap();
@@ -192,7 +203,7 @@ proptest! {
         let heads = WatchHeads::new(&refs);
         let batch = Batch { prompts: refs, ..Batch::default() };
         let found = with_control(|control| {
-            engine.run_batch(&task, &batch, &CorpusValues::default(), &Watch { keep, observer: Some(&heads) }, control)
+            engine.run_batch(&task, &batch, &CorpusValues::default(), &Watch { keep, observer: Some(&heads), ..Watch::nothing() }, control)
         }).unwrap();
         let mut sums = HeadSums::new(&engine.schema.dims);
         sums.add(heads, &(0..prompts.len()).collect::<Vec<_>>());
@@ -278,6 +289,68 @@ fn a_prompt_of_one_token_has_no_loss_and_the_likeliest_tokens_are_the_default() 
     assert!(near(measured.value, f64::from(logits[0].1) - f64::from(logits[1].1)));
 }
 
+fn heads(engine: &mut Engine, task: &CorpusTask, batch: &Batch<'_>, means: &CorpusValues) -> Vec<Vec<f64>> {
+    with_control(|control| engine.ablate_heads_of(task, batch, means, control)).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(30) })]
+
+    /// Of every metric, beside edits that take values from the corpus, by operations that do too: as the same edits one by one.
+    #[test]
+    fn heads_are_ablated_beside_edits_of_the_corpus(
+        prompts in prompts(3, 4), sequential: bool, metric in metric(),
+        ops in (prop::sample::select(vec!["= mean@corpus", "= resample seed 3", "= resample seed 4", "*= 0.5"]),
+                prop::sample::select(vec!["= 0", "= mean@corpus", "= resample seed 3", "= patch"])),
+    ) {
+        let mut engine = engine(CHECKPOINTS[usize::from(sequential)], Processing::Folded, &[]);
+        engine.schema.set_corpus();
+        let edits: Vec<Edit> = vec![format!("blocks.0.hook_mlp_out {}", ops.0).parse().unwrap()];
+        let task = CorpusTask { ablation: Some(ops.1.parse().unwrap()), ..task(edits, metric, &engine) };
+        let tokens: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
+        let means = match CorpusMeans::of(&engine, &task) {
+            Some(mut sums) => {
+                with_control(|control| sums.add(&mut engine, &task, &tokens, control)).unwrap();
+                sums.finish(&engine).unwrap()
+            }
+            None => CorpusValues::default(),
+        };
+        let turned = |by: usize| (0..3).map(|row| tokens[(row + by) % 3].as_slice()).collect::<Vec<_>>();
+        let resampled = BTreeMap::from([(3, turned(1)), (4, turned(2))]);
+        let batch = Batch { prompts: prompts.iter().collect(), resampled };
+        let found = heads(&mut engine, &task, &batch, &means);
+        let own = CorpusTask { ablation: None, ..task.clone() };
+        let n_heads = engine.schema.dims.n_heads;
+        for cell in [0, n_heads - 1, n_heads, 2 * n_heads - 1] {
+            let head = format!("blocks.{}.attn.hook_z[head={}] {}", cell / n_heads, cell % n_heads, ops.1);
+            for (row, prompt) in prompts.iter().enumerate() {
+                let resampled = batch.resampled.iter().map(|(seed, rows)| (*seed, vec![rows[row]])).collect();
+                let alone = Batch { prompts: vec![prompt], resampled };
+                let mut with = own.clone();
+                with.spec.edits.push(head.parse().unwrap());
+                let before = last_logits(&mut engine, &own, &alone, &means);
+                let after = last_logits(&mut engine, &with, &alone, &means);
+                let [without, with] = [&own, &with].map(|task| run(&mut engine, task, &alone, &means).unwrap().measured[0].value);
+                let expected = match metric {
+                    ObjectiveKind::Kl => kl_divergence(&before, &after),
+                    ObjectiveKind::LogitDiff | ObjectiveKind::Prob | ObjectiveKind::Loss => with - without,
+                };
+                prop_assert!(near(found[row][cell], expected), "{head}, {row}: {} for {expected}", found[row][cell]);
+            }
+        }
+    }
+}
+
+/// The logits after the last position with the edits of a task, from what `ln_final` gives.
+fn last_logits(engine: &mut Engine, task: &CorpusTask, batch: &Batch<'_>, means: &CorpusValues) -> Vec<f32> {
+    let point: HookPoint = "ln_final.hook_normalized".parse().unwrap();
+    let watch = Watch { keep: Capture::Only([point].into()), ..Watch::nothing() };
+    let found = with_control(|control| engine.run_batch(task, batch, means, &watch, control)).unwrap();
+    let normalized = found.cache.get(point).unwrap();
+    let last = normalized.narrow(1, normalized.dim(1).unwrap() - 1, 1).unwrap();
+    engine.loaded.model.unembed(&last).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
 /// Head by head, as edits of single runs.
 #[test]
 fn head_ablation_is_the_edit_of_each_head() {
@@ -287,10 +360,11 @@ fn head_ablation_is_the_edit_of_each_head() {
         ("parallel-25", ObjectiveKind::Prob),
     ] {
         let mut engine = engine(name, Processing::Folded, &[]);
-        let plain = task(vec![], metric, &engine);
+        let plain = CorpusTask { ablation: Some(Op::Set(0.0)), ..task(vec![], metric, &engine) };
         let prompt =
             CorpusPrompt { tokens: vec![7, 3, 9, 22, 41], target: Some(4), distractor: Some(9), contrast: None };
-        let found = with_control(|control| engine.ablate_heads_of(&plain, Op::Set(0.0), &prompt, control)).unwrap();
+        let batch = Batch { prompts: vec![&prompt], ..Batch::default() };
+        let found = heads(&mut engine, &plain, &batch, &CorpusValues::default()).remove(0);
         let mut effects = HeadEffects::new(&engine.schema.dims);
         effects.add(&found);
         let heads = engine.schema.dims.n_heads;
@@ -301,6 +375,87 @@ fn head_ablation_is_the_edit_of_each_head() {
             let measured = run(&mut engine, &edited, &batch, &CorpusValues::default()).unwrap().measured[0];
             assert!(near(*effect, measured.value - measured.baseline), "{line}: {effect} for {measured:?}");
             assert_eq!(effects.means()[cell / heads][cell % heads], *effect);
+        }
+    }
+}
+
+/// A prompt alone, with and without values of the corpus in the place of features.
+fn with_features(name: &str, dictionary: &str, processing: Processing) -> (Engine, HookPoint) {
+    let mut engine = engine(name, processing, &[]);
+    let place = engine.loaded.model.place();
+    let dictionary = match dictionary {
+        "demo" => Dictionary::demo(&place).unwrap(),
+        directory => Dictionary::open(&common::fixture("dictionaries").join(directory), &place).unwrap(),
+    };
+    let hook = dictionary.hook.unwrap_or("blocks.0.hook_resid_post".parse().unwrap());
+    engine.use_dictionary(hook, Arc::new(dictionary));
+    engine.schema.set_corpus();
+    (engine, hook)
+}
+
+/// The mean of each feature over every position of every prompt, and the features of the prompt that a seed chose; what the
+/// dictionary leaves out stays, as with any edit of a feature.
+#[test]
+fn features_are_taken_from_the_corpus() {
+    for (name, dictionary) in [
+        ("parallel-25", "sae-lens-standard"),
+        ("parallel-25", "dl-topk"),
+        ("sequential-25", "sae-lens-topk"),
+        ("demo", "demo"),
+    ] {
+        for processing in [Processing::Folded, Processing::None] {
+            let (mut engine, hook) = with_features(name, dictionary, processing);
+            let rows: [&[u32]; 3] = [&[7, 3, 9, 22, 41], &[5, 6, 7], &[2, 9, 44, 1, 30]];
+            let prompts: Vec<CorpusPrompt> = rows.iter().map(|tokens| prompt(tokens)).collect();
+            let own = engine.dictionaries[&hook].clone();
+            let (mut sums, mut positions, mut fires) = (vec![0.0f64; own.d_sae], 0.0, BTreeMap::new());
+            for prompt in &prompts {
+                let outcome = common::run(&mut engine, &spec(&prompt.tokens, &[])).unwrap();
+                for at in engine.features(&outcome.run, hook, &own).unwrap() {
+                    for (feature, value) in at.features {
+                        sums[feature as usize] += f64::from(value);
+                        *fires.entry(feature).or_insert(0) += 1;
+                    }
+                    positions += 1.0;
+                }
+            }
+            assert!(fires.len() > 3, "{name} {dictionary}: {} features fire", fires.len());
+            let line = |rest: &str| format!("{hook}.hook_sae_acts_post{rest}").parse::<Edit>().unwrap();
+            // one at a time: a second edit of features reads what the first one wrote
+            let mut often: Vec<(u32, i32)> = fires.into_iter().collect();
+            often.sort_by_key(|(_, count)| -count);
+            let mut largest = 0.0f64;
+            for (id, _) in &often[..3] {
+                let by_corpus = task(vec![line(&format!("[d_sae={id}] = mean@corpus"))], ObjectiveKind::Kl, &engine);
+                let mut means = CorpusMeans::of(&engine, &by_corpus).unwrap();
+                for prompt in &prompts {
+                    let tokens = std::slice::from_ref(&prompt.tokens);
+                    with_control(|control| means.add(&mut engine, &by_corpus, tokens, control)).unwrap();
+                }
+                let means = means.finish(&engine).unwrap();
+                let mean = (sums[*id as usize] / positions) as f32;
+                let by_number = task(vec![line(&format!("[d_sae={id}] = {mean}"))], ObjectiveKind::Kl, &engine);
+                for prompt in &prompts {
+                    let alone = Batch { prompts: vec![prompt], ..Batch::default() };
+                    let [found, expected] = [&by_corpus, &by_number]
+                        .map(|task| run(&mut engine, task, &alone, &means).unwrap().measured[0].value);
+                    assert!(
+                        (found - expected).abs() < 1e-7 + 1e-4 * expected,
+                        "{name} {dictionary} {processing}, {id}: {found} for {expected}"
+                    );
+                    largest = largest.max(expected);
+                }
+            }
+            assert!(largest > 1e-4, "{name} {dictionary}: {largest}");
+            let resampled = task(vec![line(" = resample seed 3")], ObjectiveKind::Kl, &engine);
+            let patched = task(vec![line(" = patch")], ObjectiveKind::Kl, &engine);
+            let chosen = BTreeMap::from([(3, vec![rows[2]])]);
+            let alone = Batch { prompts: vec![&prompts[0]], resampled: chosen };
+            let found = run(&mut engine, &resampled, &alone, &CorpusValues::default()).unwrap().measured[0].value;
+            let with_contrast = CorpusPrompt { contrast: Some(rows[2].to_vec()), ..prompts[0].clone() };
+            let alone = Batch { prompts: vec![&with_contrast], ..Batch::default() };
+            let expected = run(&mut engine, &patched, &alone, &CorpusValues::default()).unwrap().measured[0].value;
+            assert!(expected > 1e-4 && near(found, expected), "{name} {dictionary}: {found} for {expected}");
         }
     }
 }
@@ -324,7 +479,7 @@ fn features_are_ranked_as_single_runs_have_them() {
     let plain = task(vec![], ObjectiveKind::Kl, &engine);
     let batch = Batch { prompts: prompts.iter().collect(), ..Batch::default() };
     let found = with_control(|control| {
-        engine.run_batch(&plain, &batch, &CorpusValues::default(), &Watch { keep, observer: None }, control)
+        engine.run_batch(&plain, &batch, &CorpusValues::default(), &Watch { keep, ..Watch::nothing() }, control)
     })
     .unwrap();
     let activations = question.activations(&engine, &prompts[1], &found.cache, 1).unwrap();

@@ -7,6 +7,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -15,10 +16,16 @@ use common::{
     fixture,
     hub::FakeHub,
     program::{program, refused},
+    spec,
 };
+use proptest::prelude::*;
 use pythia_tui::{
-    experiment::Results,
-    table::{Cell, Reader},
+    analysis::ObjectiveKind,
+    engine::Spec,
+    experiment::{Grid, GridProgress, GridRun, ModelChoice, Results, Shard},
+    explorer::SavedView,
+    model::{Dictionary, Placement, Processing},
+    table::{Cell, Metadata, Reader},
 };
 use serde_json::{Value, json};
 
@@ -124,6 +131,160 @@ fn every_row_equals_its_own_run() {
         close("kl", kl.as_f64().unwrap());
     }
     assert_eq!(rows[2]["distractor"], Value::Null);
+}
+
+/// What is drawn for a grid: prompts, edits, a metric, and after how many cells it is stopped.
+type Drawn = (Vec<(Vec<u32>, Vec<u32>, u32)>, Vec<&'static str>, &'static str, usize);
+
+fn drawn() -> impl Strategy<Value = Drawn> {
+    let prompt = (1usize..5).prop_flat_map(|n| {
+        let tokens = || prop::collection::vec(0u32..50, n);
+        (tokens(), tokens(), 0u32..50)
+    });
+    let edits = [
+        "blocks.1.attn.hook_z[head=2] = 0",
+        "blocks.0.hook_mlp_out[pos=-1] = patch",
+        "blocks.*.hook_resid_pre *= 0.5",
+        "blocks.0.attn.hook_pattern[query=0 key=0] += 1",
+        "hook_embed[pos=1] = 0",
+    ];
+    let edits = prop::sample::subsequence(edits.to_vec(), 0..4);
+    (
+        prop::collection::vec(prompt, 1..40),
+        edits,
+        prop::sample::select(vec!["logit-diff", "prob", "kl", "loss"]),
+        0usize..40,
+    )
+}
+
+/// A grid's progress that stops it.
+struct StopAfter<'a>(usize, &'a AtomicBool);
+
+impl GridProgress for StopAfter<'_> {
+    fn begins(&mut self, _: &str, _: Option<&str>, _: usize) {}
+    fn fetches(&mut self, _: pythia_tui::model::Progress) {}
+    fn ends(&mut self, _: Option<&str>) {
+        self.0 = self.0.saturating_sub(1);
+        self.1.store(self.0 == 0, Ordering::Relaxed);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(40) })]
+
+    /// Prompts of many lengths in batches, stopped and started again: each row is that of the single run.
+    #[test]
+    fn every_cell_of_a_batch_has_the_numbers_of_its_own_run((prompts, edits, metric, stop) in drawn()) {
+        let tables: String = prompts.iter().map(|(tokens, contrast, target)| {
+            format!("[[grid.prompt]]\ntokens = {tokens:?}\ncontrast-tokens = {contrast:?}\ntarget = '#{target}'\ndistractor = '#7'\n")
+        }).collect();
+        let lines: String = edits.iter().map(|line| format!("[[edit]]\nline = '{line}'\n")).collect();
+        let dir = experiment(&format!("version = 1\nmodel = {:?}\n[grid]\nmetric = '{metric}'\n{tables}{lines}", fixture("parallel-25")));
+        let choice = ModelChoice {
+            name: None,
+            revision: None,
+            processing: Processing::Folded,
+            device: "cpu".parse().unwrap(),
+            dtype: "f32".parse().unwrap(),
+            offline: true,
+        };
+        let grid = Grid::<SavedView>::read(&dir.path().join("grid.toml"), &choice, &[]).unwrap();
+        let out = dir.path().join("t.parquet");
+        let (mut done, mut failed) = (0, 0);
+        for after in [stop, usize::MAX] {
+            let cancel = AtomicBool::new(after == 0);
+            let run = GridRun { shard: Shard::default(), keep_cache: true, cancel: &cancel };
+            let mut journal = grid.journal(&out, Shard::default()).unwrap();
+            // cells that failed are tried again
+            prop_assert_eq!(journal.len(), done - failed);
+            let ran = grid.run(&run, &mut journal, &mut StopAfter(after, &cancel)).unwrap();
+            (done, failed) = (journal.len(), ran.failed);
+            prop_assert!(ran.cells == prompts.len() && (done == prompts.len() || ran.stopped));
+            if after == usize::MAX {
+                journal.finish(&out, &Metadata::new()).unwrap();
+            }
+        }
+        let mut engine = common::engine("parallel-25", Processing::Folded, &[]);
+        let rows = rows(&out);
+        prop_assert_eq!(rows.len(), prompts.len());
+        for ((tokens, contrast, target), row) in prompts.iter().zip(&rows) {
+            let spec = Spec { contrast: Some(contrast.clone()), ..spec(tokens, &edits) };
+            let outcome = match common::run(&mut engine, &spec) {
+                Ok(outcome) if metric != "loss" || tokens.len() > 1 => outcome,
+                Ok(_) | Err(_) => {
+                    prop_assert!(row["error"].is_string() && tokens.len() == 1, "{}", row);
+                    continue;
+                }
+            };
+            prop_assert_eq!(&row["error"], &Value::Null);
+            let objective = metric.parse::<ObjectiveKind>().unwrap().of(tokens.len() - 1, Some(*target), Some(7)).unwrap();
+            for (column, run) in [("value", &outcome.run), ("baseline", &outcome.baseline)] {
+                let expected = engine.objective(objective, run, &outcome.baseline).unwrap();
+                let found = row[column].as_f64().unwrap_or(f64::NAN);
+                let near = (found - expected).abs() < 1e-5 * expected.abs().max(1.0) || found.is_nan() && expected.is_nan();
+                prop_assert!(near, "{column}: {found} for {expected}, {row}");
+            }
+            prop_assert_eq!(row["kl"].is_null(), edits.is_empty());
+            if let Some(kl) = row["kl"].as_f64() {
+                prop_assert!((kl - outcome.kl.last().unwrap()).abs() < 1e-5, "{}", row);
+            }
+            let notes = outcome.effects.iter().zip(&edits);
+            let notes: Vec<String> = notes.filter_map(|(effect, edit)| Some(format!("{edit}: no effect: {}", effect.no_effect.as_ref()?))).collect();
+            prop_assert_eq!(row["note"].as_str().unwrap_or_default(), notes.join("\n"));
+        }
+    }
+}
+
+/// Features of a dictionary that the arguments or the file name, as `run` edits them; of the demo, its own.
+#[test]
+fn features_of_dictionaries_are_edited() {
+    let micro = fixture("parallel-25").display().to_string();
+    let sae = fixture("dictionaries").join("sae-lens-standard").display().to_string();
+    let demo_hook = Dictionary::demo(&Placement::cpu()).unwrap().hook.unwrap();
+    let own = format!("{demo_hook}.hook_sae_acts_post *= 0.5");
+    let edit = "blocks.0.hook_resid_post.hook_sae_acts_post *= 0.5";
+    for (model, line, args, table, named) in [
+        (micro.as_str(), edit, &["--sae", sae.as_str()][..], String::new(), true),
+        (&micro, edit, &[], format!("[[dictionary]]\nsource = '{sae}'\n"), true),
+        // arguments come before the file
+        (
+            &micro,
+            edit,
+            &["--sae", sae.as_str()],
+            "[[dictionary]]\nsource = 'blocks.0.hook_resid_post=/none'\n".into(),
+            true,
+        ),
+        ("demo", &own, &[], String::new(), false),
+        ("demo", &own, &["--sae", "demo"], String::new(), true),
+    ] {
+        let dir = experiment(&format!(
+            "version = 1\nmodel = '{model}'\nmetric = 'kl'\n[[grid.prompt]]\ntokens = [5, 9, 7]\n[[grid.prompt]]\ntokens = [3, 4]\n[[grid.prompt]]\ntokens = [8, 4, 9]\n{table}[[edit]]\nline = '{line}'\n"
+        ));
+        ok(grid(dir.path(), &[&["--out", "t.parquet"], args].concat()).output().unwrap());
+        let rows = rows(&dir.path().join("t.parquet"));
+        assert_eq!(rows.len(), 3);
+        let saes = if model == "demo" { vec![] } else { vec!["--sae", &sae] };
+        for row in &rows {
+            let tokens = row["tokens"].as_str().unwrap();
+            let run = ["run", "--json", "--model", model, "--tokens", tokens, "--metric", "kl", "--edit", line];
+            let run: Value = serde_json::from_str(&ok(program(&[&run[..], &saes].concat()).output().unwrap())).unwrap();
+            let expected = run["metric"]["value"].as_f64().unwrap();
+            let found = row["value"].as_f64().unwrap();
+            assert!(expected > 0.0 && (found - expected).abs() < 1e-6 * expected.max(1.0), "{found} for {expected}");
+            assert_eq!(row["dictionaries"].as_str().is_some_and(|text| text.contains("=")), named, "{row}");
+        }
+        // without it, or with another, it is another experiment
+        if let ["--sae", _] = args {
+            let other = grid(dir.path(), &["--out", "t.parquet"]).output().unwrap();
+            assert_eq!(other.status.code(), Some(2), "{}", text(&other.stderr));
+        }
+    }
+    // a dictionary that does not fit is the reason why a cell failed
+    let dir = demo();
+    let output = grid(dir.path(), &["--out", "t.parquet", "--sae", &sae]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let failed = rows(&dir.path().join("t.parquet"));
+    assert!(failed.iter().all(|row| row["error"].as_str().unwrap().contains("sae-lens-standard")), "{failed:?}");
 }
 
 #[test]
@@ -341,7 +502,7 @@ fn many() -> tempfile::TempDir {
         "version = 1\nmodel = 'demo'\nmetric = 'kl'\n[grid]\nprompts = 'prompts.txt'\n[[edit]]\nline = 'hook_embed *= 0.5'\n",
     );
     let prompts: Vec<String> =
-        (0..400).map(|i| format!("Mary and John {}", "went to the store, ".repeat(i % 7 + 1))).collect();
+        (0..3000).map(|i| format!("Mary and John {}", "went to the store, ".repeat(i % 7 + 1))).collect();
     fs::write(dir.path().join("prompts.txt"), prompts.join("\n")).unwrap();
     dir
 }
@@ -357,7 +518,7 @@ fn a_killed_run_goes_on_with_nothing_lost_and_nothing_twice() {
     ok(grid(dir.path(), &["--out", "whole.parquet"]).output().unwrap());
     let journal = dir.path().join("t.parquet.journal");
     let mut kills = 0;
-    for (signal, code) in [("-KILL", None), ("-KILL", None), ("-INT", Some(130)), ("-TERM", Some(130))] {
+    for (signal, code) in [("-KILL", None), ("-KILL", None), ("-INT", Some(130)), ("-TERM", Some(143))] {
         let before = lines(&journal);
         let mut command = grid(dir.path(), &["--out", "t.parquet"]);
         let child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -373,7 +534,9 @@ fn a_killed_run_goes_on_with_nothing_lost_and_nothing_twice() {
         assert_eq!(output.status.code(), code, "{}", text(&output.stderr));
         if code.is_some() {
             let said = text(&output.stderr);
-            assert!(said.contains("of 400 cells are done, and the same command goes on from there"), "{said}");
+            assert!(said.contains("of 3000 cells are done, and the same command goes on from there"), "{said}");
+            let name = if signal == "-INT" { "stopped by Ctrl-C; " } else { "stopped by SIGTERM; " };
+            assert!(said.contains(name), "{said}");
         }
         assert!(!dir.path().join("t.parquet").exists());
     }

@@ -27,7 +27,7 @@ fn grid(models: &[&str], revisions: usize, prompts: &[usize]) -> Grid<SavedView>
         dtype: "f32".parse().unwrap(),
         offline: true,
     };
-    Grid::read(&path, &choice).unwrap()
+    Grid::read(&path, &choice, &[]).unwrap()
 }
 
 const MODELS: [&str; 4] = ["pythia-14m", "pythia-70m-seed1", "pythia-1.4b", "some/other"];

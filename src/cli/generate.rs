@@ -9,7 +9,7 @@ use super::{
     breakpoints::given_breakpoints,
     generate_args::GenerateArgs,
     generate_output::{Output, Times},
-    interrupted::{Interrupted, stopped_by_ctrl_c},
+    interrupted::Signals,
     prepare::{self, Prepared},
     run::note_undefined_rows,
 };
@@ -30,7 +30,8 @@ pub(super) fn main(args: &GenerateArgs) -> Result<()> {
     let Prepared { mut engine, setup, .. } = prepare::headless(&args.model, &args.prompt, &args.edits)?;
     let spec = setup.spec();
     let mut times = Times { load: ms(began), ..Times::default() };
-    let cancel = stopped_by_ctrl_c()?;
+    let signals = Signals::catch()?;
+    let cancel = signals.stopped.clone();
     let reading = Instant::now();
     let context = engine.loaded.model.config.context;
     let new = usize::try_from(args.max_new_tokens).unwrap_or(usize::MAX);
@@ -41,6 +42,12 @@ pub(super) fn main(args: &GenerateArgs) -> Result<()> {
     let given = given.into_iter().map(|when| TokenBreakpoint::new(when, false));
     let breakpoints: Vec<TokenBreakpoint> = given.chain(kept).collect();
     let control = Control { cancel: &cancel, progress: &|_, _| {} };
+    let interrupted = |error: RunError| -> anyhow::Error {
+        match error {
+            RunError::Cancelled => signals.interrupted("").into(),
+            other => other.into(),
+        }
+    };
     let generation = engine.watched_generation(&spec, &breakpoints, args.save_cache.is_some(), control);
     let generation = generation.map_err(interrupted)?;
     times.prompt = ms(reading);
@@ -83,15 +90,7 @@ pub(super) fn main(args: &GenerateArgs) -> Result<()> {
     times.total = ms(began);
     note_undefined_rows(samples.iter().map(|made| made.undefined_rows).sum());
     ended.finish((&engine, &spec), &samples, &sampling, args.samples > 1, &times)?;
-    if is_stopped { Err(Interrupted(String::new()).into()) } else { Ok(()) }
-}
-
-/// Cancellation is Ctrl-C.
-fn interrupted(error: RunError) -> anyhow::Error {
-    match error {
-        RunError::Cancelled => Interrupted(String::new()).into(),
-        other => other.into(),
-    }
+    if is_stopped { Err(signals.interrupted("").into()) } else { Ok(()) }
 }
 
 /// Say on stderr what stopped a sample, and what its logging breakpoints found.

@@ -119,7 +119,7 @@ impl<'a> Output<'a> {
             }
             StopReason::NoToken => ", stopped because the logits give no next token".into(),
             StopReason::Breakpoint => ", stopped by a breakpoint".into(),
-            StopReason::Cancelled => ", stopped by Ctrl-C".into(),
+            StopReason::Cancelled => ", stopped".into(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     Usage,
     grid_args::{GridArgs, KeepCache},
     grid_output::Output,
-    interrupted::{Interrupted, stopped_by_signals},
+    interrupted::Signals,
 };
 use crate::{
     experiment::{Grid, GridRun, ModelChoice, Ran, Shard},
@@ -25,8 +25,9 @@ pub(super) fn main(args: &GridArgs) -> Result<()> {
     };
     let out = shard.named(&args.out);
     Format::of(&out)?;
-    let grid = Grid::<SavedView>::read(&args.file, &ModelChoice::from(&args.model))?;
-    let cancel = stopped_by_signals()?;
+    let grid = Grid::<SavedView>::read(&args.file, &ModelChoice::from(&args.model), &args.dictionaries.sae)?;
+    let signals = Signals::catch()?;
+    let cancel = signals.stopped.clone();
     let mut journal = grid.journal(&out, shard)?;
     let cells: usize = grid.units(shard).iter().map(|unit| unit.prompts.len()).sum();
     let mut output = Output::new(cells - journal.len().min(cells), cancel.clone());
@@ -38,7 +39,7 @@ pub(super) fn main(args: &GridArgs) -> Result<()> {
     if ran.stopped {
         let done = journal.len();
         let said = format!("; {done} of {cells} cells are done, and the same command goes on from there");
-        return Err(Interrupted(said).into());
+        return Err(signals.interrupted(said).into());
     }
     let mut metadata = Metadata::new();
     grid.part(shard).write(&mut metadata);

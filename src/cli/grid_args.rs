@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::shared_args::{ModelArgs, path};
+use super::shared_args::{ModelArgs, SaeArgs, path};
 use crate::experiment::ShardChoice;
 
 #[derive(Debug, clap::Args)]
@@ -14,6 +14,8 @@ pub(super) struct GridArgs {
     pub file: PathBuf,
     #[command(flatten)]
     pub model: ModelArgs,
+    #[command(flatten)]
+    pub dictionaries: SaeArgs,
     /// Where the rows go, one a cell: .parquet, .csv or .jsonl; `{shard}` in the name becomes 03-of-64
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub out: PathBuf,

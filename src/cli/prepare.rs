@@ -42,7 +42,7 @@ pub(super) fn given(prompt: &PromptArgs, edits: &EditArgs) -> Given {
         enable: prompt.enable.clone(),
         vectors: edits.vector.clone(),
         edits: edits.edit.clone(),
-        dictionaries: edits.sae.clone(),
+        dictionaries: edits.dictionaries.sae.clone(),
         labels: edits.labels.clone(),
         d_sae: BTreeMap::new(),
         corpus: None,

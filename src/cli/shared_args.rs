@@ -66,6 +66,14 @@ fn token_id(text: &str) -> Result<u32, String> {
 }
 
 #[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct SaeArgs {
+    /// A sparse dictionary: a directory, a name on the hub followed by a folder in it, or `demo`; preceded by its hook where its
+    /// config names none (repeatable)
+    #[arg(long, value_name = "[HOOK=]NAME|DIR")]
+    pub sae: Vec<DictionaryChoice>,
+}
+
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct EditArgs {
     /// Experiment file; other options override it, and --edit lines are appended
     #[arg(long, value_name = "FILE", value_parser = path())]
@@ -77,10 +85,8 @@ pub(super) struct EditArgs {
     /// `NAME=embed:TOKEN` or `NAME=sae:HOOK#FEATURE` (repeatable)
     #[arg(long, value_name = "NAME=SOURCE")]
     pub vector: Vec<String>,
-    /// A sparse dictionary: a directory, a name on the hub followed by a folder in it, or `demo`; preceded by its hook where its
-    /// config names none (repeatable)
-    #[arg(long, value_name = "[HOOK=]NAME|DIR")]
-    pub sae: Vec<DictionaryChoice>,
+    #[command(flatten)]
+    pub dictionaries: SaeArgs,
     /// Labels of a dictionary's features: Neuronpedia's export, as JSON or JSON lines (repeatable, in the order of `--sae`)
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub labels: Vec<PathBuf>,

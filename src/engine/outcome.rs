@@ -40,7 +40,7 @@ struct Plans {
 }
 
 /// A divergence in nats that is rounding.
-const ROUNDING: f64 = 1e-10;
+pub(super) const ROUNDING: f64 = 1e-10;
 
 /// Positions whose logits are processed together.
 const AT_ONCE: usize = 64;

@@ -53,7 +53,7 @@ pub use model::{DEFAULT_MODEL, ModelChoice, Named};
 pub use prepare::{Prepared, engine, prepare};
 pub use prompt::{PromptParser, Token};
 pub use results::{Curve, CurvePoint, Measured, ResultPrompt, ResultRow, Results, SeedMean, Spread};
-pub use setup::{Distractor, Given, Setup};
+pub use setup::{Distractor, Given, Setup, Text};
 pub use shard::{Dealer, Shard, balanced};
 pub use shard_choice::ShardChoice;
 pub use stops::{BreakpointTable, KeptBreakpoint, WatchTable};

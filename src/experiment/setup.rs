@@ -23,6 +23,9 @@ use crate::{
     predicate::Quantity,
 };
 
+/// A text and its tokens.
+pub type Text = (String, Vec<Token>);
+
 /// The token whose logit is subtracted from the target's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Distractor {
@@ -73,9 +76,8 @@ impl Given {
 /// An experiment resolved against a model: it specifies a run, and how the explorer opens or continues.
 #[derive(Clone, Debug)]
 pub struct Setup<V> {
-    /// Text and tokens.
-    pub prompt: (String, Vec<Token>),
-    pub contrast: Option<(String, Vec<Token>)>,
+    pub prompt: Text,
+    pub contrast: Option<Text>,
     /// Whether the beginning-of-sequence token is prepended to the prompts.
     pub prepend_bos: bool,
     pub enabled: BTreeSet<HookPoint>,
@@ -153,15 +155,13 @@ impl<V: View> Setup<V> {
         for name in &given.enable {
             schema.enable(name).map_err(ExperimentError::Enable)?;
         }
-        let mut setup = Self { prepend_bos: given.prepend_bos, ..Self::default() };
+        let mut setup = Self { prepend_bos: prepends_bos(given, file), ..Self::default() };
         if let Some(file) = file {
-            setup.prepend_bos |= file.experiment.prepend_bos;
             for name in &file.experiment.enable {
                 schema.enable(name.get_ref()).map_err(|e| file.wrong(name.span(), e))?;
             }
         }
-        setup.prompt = prompt(parser, given, file, setup.prepend_bos)?;
-        setup.contrast = contrast(parser, given, file, setup.prepend_bos)?;
+        (setup.prompt, setup.contrast) = Self::texts(parser, given, file)?;
         let with = VectorParser { prompts: parser, d_sae: &given.d_sae, prepend_bos: setup.prepend_bos };
         let vectors = given.vectors.iter().map(|given| given_vector(with, given));
         setup.vectors = vectors.collect::<Result<_, _>>()?;
@@ -181,6 +181,19 @@ impl<V: View> Setup<V> {
         setup.edits.extend(added.into_iter().map(|edit| EditLine { edit, on: true }));
         setup.enabled.clone_from(schema.enabled());
         Ok(setup)
+    }
+
+    /// The prompt and the contrast prompt, each as a text and its tokens.
+    ///
+    /// # Errors
+    /// No prompt, or one that does not fit the model.
+    pub(super) fn texts(
+        parser: PromptParser<'_>,
+        given: &Given,
+        file: Option<&File<V>>,
+    ) -> Result<(Text, Option<Text>), ExperimentError> {
+        let bos = prepends_bos(given, file);
+        Ok((prompt(parser, given, file, bos)?, contrast(parser, given, file, bos)?))
     }
 
     /// Take what only a file can specify, and its defaults for the rest: edits, target, distractor, metric, circuit and
@@ -239,12 +252,16 @@ impl<V: View> Setup<V> {
     }
 }
 
+fn prepends_bos<V>(given: &Given, file: Option<&File<V>>) -> bool {
+    given.prepend_bos || file.is_some_and(|file| file.experiment.prepend_bos)
+}
+
 fn prompt<V>(
     parser: PromptParser<'_>,
     given: &Given,
     file: Option<&File<V>>,
     prepend_bos: bool,
-) -> Result<(String, Vec<Token>), ExperimentError> {
+) -> Result<Text, ExperimentError> {
     if let Some(corpus) = &given.corpus {
         let first = first(corpus, parser)?;
         return parser.text(None, Some(&first.tokens), false).map_err(misfit("the first prompt"));
@@ -264,7 +281,7 @@ fn contrast<V>(
     given: &Given,
     file: Option<&File<V>>,
     prepend_bos: bool,
-) -> Result<Option<(String, Vec<Token>)>, ExperimentError> {
+) -> Result<Option<Text>, ExperimentError> {
     if given.has_contrast() {
         let read = parser.text(given.contrast.as_deref(), given.contrast_tokens.as_deref(), prepend_bos);
         return read.map(Some).map_err(misfit("the contrast prompt"));

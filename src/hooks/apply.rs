@@ -141,15 +141,15 @@ impl op_facts::Site for Site<'_> {
     }
 
     fn corpus_mean(&self) -> Result<Tensor, RunError> {
-        let mean = required(self.sources.corpus.and_then(|(corpus, _)| corpus.mean(self.step.source())))?;
+        let mean = required(self.sources.corpus.and_then(|(corpus, _)| corpus.mean(self.step)))?;
         // the last units first: a position of its own, or one value for each
         let whole = mean.broadcast_as(self.value.shape())?.contiguous()?;
         Ok(gather(&whole, self.here)?.to_dtype(self.before.dtype())?)
     }
 
     fn resampled(&self, seed: u64) -> Result<Tensor, RunError> {
-        let point = self.step.source();
-        let other = self.sources.corpus.map(|(corpus, row)| corpus.resampled(seed, point, row)).transpose()?.flatten();
+        let other = self.sources.corpus.map(|(corpus, row)| corpus.resampled(seed, self.step, row));
+        let other = other.transpose()?.flatten();
         Ok(gather(&required(other.as_ref())?.contiguous()?, &self.step.indices)?.to_dtype(self.before.dtype())?)
     }
 

@@ -67,8 +67,6 @@ pub enum EditError {
     Overlaps { axis: Axis, times: usize },
     #[error("`{edit}`: only runs of a corpus have values for it: `pythia-tui corpus FILE --edit ...`")]
     NoCorpus { edit: String },
-    #[error("`{edit}`: features of a dictionary are not taken from a corpus; edit the hook itself")]
-    FeaturesOfCorpus { edit: String },
     #[error("`{edit}`: {hook} has a mean over a corpus only where its size does not depend on the prompt's length")]
     NoCorpusMean { edit: String, hook: HookPoint },
     #[error("`{edit}`: patching needs a contrast prompt (--contrast)")]

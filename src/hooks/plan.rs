@@ -155,14 +155,13 @@ fn corpus_needs(edit: &Edit, line: &str, schema: &Schema) -> Result<(), EditErro
     if !schema.has_corpus() {
         return Err(EditError::NoCorpus { edit: line() });
     }
-    if edit.features {
-        return Err(EditError::FeaturesOfCorpus { edit: line() });
-    }
     let target = edit.sender.as_ref().map_or(&edit.target, |sender| &sender.target);
     let square = |point: &HookPoint| schema.axes(*point).first() != Some(&Axis::Pos) || *point == HookPoint::Tokens;
     let points = target.points(&schema.dims).map_err(|reason| EditError::Hook { edit: line(), reason })?;
     match points.into_iter().find(square) {
-        Some(hook) if edit.op == Op::CorpusMean => Err(EditError::NoCorpusMean { edit: line(), hook }),
+        Some(hook) if edit.op == Op::CorpusMean && !edit.features => {
+            Err(EditError::NoCorpusMean { edit: line(), hook })
+        }
         _ => Ok(()),
     }
 }

@@ -1,13 +1,13 @@
 //! What is done of a table, kept in a file beside it until all of it is.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    num::NonZeroU64,
     path::{Path, PathBuf},
 };
 
-use super::{Cell, Columns, Format, Kind, Metadata, Part, Reader, Sink, TableError, record, write};
+use super::{Cell, Columns, Format, Kind, Metadata, Numbered, Part, Reader, Sink, TableError, record, write};
 use crate::fs::WriteError;
 
 /// The units of a part that are done, with their rows. Each unit is written at once, so that a process that is killed loses only
@@ -19,7 +19,7 @@ pub struct Journal {
     file: File,
     columns: Columns,
     /// Where the line of each unit begins.
-    lines: BTreeMap<usize, u64>,
+    lines: Numbered<NonZeroU64>,
     end: u64,
 }
 
@@ -44,7 +44,7 @@ impl Journal {
         name.push(".journal");
         let path = out.with_file_name(name);
         let file = locked(&path)?;
-        let mut journal = Self { path, file, columns: columns.clone(), lines: BTreeMap::new(), end: 0 };
+        let mut journal = Self { path, file, columns: columns.clone(), lines: Numbered::default(), end: 0 };
         journal.begin(&record::heading(part, columns), &is_done)?;
         if let Some(finished) = finished {
             journal.take_from(out, finished, &part.key, is_done)?;
@@ -56,7 +56,7 @@ impl Journal {
     fn begin(&mut self, heading: &str, is_done: impl Fn(&[Cell]) -> bool) -> Result<(), TableError> {
         let mut lines = BufReader::new(&self.file);
         let mut line = String::new();
-        let mut found = BTreeMap::new();
+        let mut found = Numbered::default();
         let mut end = 0;
         loop {
             line.clear();
@@ -70,9 +70,9 @@ impl Journal {
             } else {
                 let Some((unit, rows)) = record::parsed(whole, &self.columns) else { break };
                 // the latest line of a unit counts
-                found.remove(&unit);
-                if rows.iter().all(|row| is_done(row)) {
-                    found.insert(unit, end);
+                found.remove(unit);
+                if let Some(at) = NonZeroU64::new(end).filter(|_| rows.iter().all(|row| is_done(row))) {
+                    found.insert(unit, at);
                 }
             }
             end += read as u64;
@@ -112,7 +112,7 @@ impl Journal {
     }
 
     fn take(&mut self, unit: usize, rows: &[Vec<Cell>], is_done: impl Fn(&[Cell]) -> bool) -> Result<(), TableError> {
-        match !self.lines.contains_key(&unit) && rows.iter().all(|row| is_done(row)) {
+        match !self.lines.contains(unit) && rows.iter().all(|row| is_done(row)) {
             true => self.add(unit, rows),
             false => Ok(()),
         }
@@ -121,7 +121,7 @@ impl Journal {
     /// Whether the rows of a unit are there.
     #[must_use]
     pub fn contains(&self, unit: usize) -> bool {
-        self.lines.contains_key(&unit)
+        self.lines.contains(unit)
     }
 
     /// The number of units that are done.
@@ -140,9 +140,12 @@ impl Journal {
     /// # Errors
     /// The disk is full.
     pub fn add(&mut self, unit: usize, rows: &[Vec<Cell>]) -> Result<(), TableError> {
-        let at = self.end;
+        let at = NonZeroU64::new(self.end);
         self.append(&record::written(unit, rows))?;
-        self.lines.insert(unit, at);
+        // the heading comes first, so this is not 0
+        if let Some(at) = at {
+            self.lines.insert(unit, at);
+        }
         Ok(())
     }
 
@@ -155,18 +158,19 @@ impl Journal {
         let mut at = 0;
         lines.rewind()?;
         let mut line = String::new();
-        for (unit, start) in &self.lines {
+        for (unit, start) in self.lines.iter() {
+            let start = start.get();
             // units are mostly done in their order, and then nothing is sought
-            if *start != at {
-                lines.seek(SeekFrom::Start(*start))?;
+            if start != at {
+                lines.seek(SeekFrom::Start(start))?;
             }
             line.clear();
             at = start + lines.read_line(&mut line)? as u64;
             let read = record::parsed(line.trim_end_matches('\n'), &self.columns);
-            let (_, rows) = read.filter(|(found, _)| found == unit).ok_or_else(|| {
+            let (_, rows) = read.filter(|(found, _)| *found == unit).ok_or_else(|| {
                 io::Error::new(io::ErrorKind::InvalidData, "its journal was changed by another program")
             })?;
-            each(*unit, rows)?;
+            each(unit, rows)?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod error;
 mod format;
 mod journal;
 mod merge;
+mod numbered;
 mod parquet_file;
 mod parquet_rows;
 mod part;
@@ -23,6 +24,7 @@ pub use error::TableError;
 pub use format::{Format, Sink, write};
 pub use journal::Journal;
 pub use merge::{MergeError, Merged, merge};
+pub use numbered::Numbered;
 pub use part::Part;
 pub use reader::{Reader, Rows};
 

@@ -62,9 +62,21 @@ def tl2():
     torch.save(out, OUT / "hf-output.pt")
     torch.save(out.hidden_states, OUT / "hf-hidden-states.pt")
     torch.save({"input_ids": tokens, "attentions": out.attentions}, OUT / "hf-attentions.pt")
+    stacked(out, tokens)
     out = hugging_face(torch.float16)(tokens, output_hidden_states=True)
     states = {f"hidden_states.{i}": state for i, state in enumerate(out.hidden_states)}
     save_file(states | {"input_ids": tokens, "logits": out.logits}, OUT / "hf-f16.safetensors")
+
+
+def stacked(out, tokens):
+    """The entries of a tuple as one tensor, with and without the batch axis."""
+    from safetensors.torch import save_file
+    states, patterns = torch.stack(out.hidden_states), torch.stack(out.attentions)
+    torch.save({"input_ids": tokens, "hidden_states": states.transpose(0, 2).contiguous().transpose(0, 2), "attentions": patterns},
+               OUT / "hf-stacked.pt")
+    save_file({"input_ids": tokens, "hidden_states": states[:, 0].contiguous()}, OUT / "hf-stacked.safetensors")
+    np.savez_compressed(OUT / "hf-stacked.npz", input_ids=np.array(IDS), hidden_states=states[:, 0].numpy(),
+                        attentions=np.asfortranarray(patterns[:, 0].numpy()))
 
 
 def tl4():

@@ -62,13 +62,13 @@ impl Collected {
     /// It is of another experiment, or can't be read.
     pub fn open(args: &CorpusArgs, set: &Set, surveyed: &Surveyed) -> Result<Self> {
         let dims = &set.engine.schema.dims;
-        let asked = !set.tops.is_empty() || !set.saved.is_empty() || args.scores || set.ablation.is_some();
+        let asked = !set.tops.is_empty() || !set.saved.is_empty() || args.scores || set.task.ablation.is_some();
         let path = out(args).filter(|_| asked).map(|out| beside(&out));
         let made_of = format!(
             "1 {} {} {:?} {:?} {} {:?} {}",
-            made_of(args, set, surveyed),
+            made_of(set, surveyed),
             args.scores,
-            set.ablation,
+            set.task.ablation,
             args.top_contexts,
             args.top,
             set.saved,
@@ -78,7 +78,7 @@ impl Collected {
             fingerprint: fingerprint(&made_of),
             done: Ranges::default(),
             scores: args.scores.then(|| HeadSums::new(dims)),
-            effects: set.ablation.is_some().then(|| HeadEffects::new(dims)),
+            effects: set.task.ablation.is_some().then(|| HeadEffects::new(dims)),
             tops: set.tops.iter().map(|_| TopContexts::new(args.top.into())).collect(),
             shards: vec![],
             undefined_rows: 0,

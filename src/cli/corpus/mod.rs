@@ -11,19 +11,11 @@ mod setup;
 mod shards;
 mod times;
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
-};
+use std::{sync::atomic::AtomicBool, time::Instant};
 
 use anyhow::{Context, Result};
 
-use super::{
-    Usage,
-    corpus_args::CorpusArgs,
-    interrupted::{Interrupted, stopped_by_ctrl_c},
-    run::note_undefined_rows,
-};
+use super::{Usage, corpus_args::CorpusArgs, interrupted::Signals, run::note_undefined_rows};
 use crate::{
     engine::{Batch, Control, CorpusMeans, Measured, Watch, WatchHeads, groups},
     experiment::{Entry, PromptParser, Shard},
@@ -50,16 +42,17 @@ pub(super) fn main(args: &CorpusArgs) -> Result<()> {
     let mut set = Set::new(args)?;
     times.load = ms(began);
     let reading = Instant::now();
-    let cancel = stopped_by_ctrl_c()?;
+    let signals = Signals::catch()?;
+    let cancel = signals.stopped.clone();
     let surveyed = Surveyed::of(&set.corpus, &set.engine, &set.task, shard, &cancel);
     let surveyed = match surveyed {
-        Err(error) if is_cancelled(&error) => return Err(Interrupted(", before any prompt was run".into()).into()),
+        Err(error) if is_cancelled(&error) => return Err(signals.interrupted(", before any prompt was run").into()),
         surveyed => surveyed?,
     };
     times.read = ms(reading);
     let averaging = Instant::now();
     let means = match means(&mut set, &surveyed, &cancel) {
-        Err(error) if is_cancelled(&error) => return Err(Interrupted(", before any prompt was run".into()).into()),
+        Err(error) if is_cancelled(&error) => return Err(signals.interrupted(", before any prompt was run").into()),
         means => means?,
     };
     times.means = ms(averaging);
@@ -85,7 +78,7 @@ pub(super) fn main(args: &CorpusArgs) -> Result<()> {
             (None, None) => "; with --out FILE a stopped run goes on where it was",
             (Some(_), _) | (None, Some(_)) => "; start the same command again to go on",
         };
-        return Err(Interrupted(format!(" with {left} of {} prompts left{on}", surveyed.prompts)).into());
+        return Err(signals.interrupted(format!(" with {left} of {} prompts left{on}", surveyed.prompts)).into());
     }
     rows.finish()?;
     collected.finish()
@@ -98,10 +91,7 @@ fn is_cancelled(error: &anyhow::Error) -> bool {
 /// What `= mean@corpus` takes, from a pass over the corpus without edits.
 fn means(set: &mut Set, surveyed: &Surveyed, cancel: &AtomicBool) -> Result<CorpusValues> {
     let Set { corpus, engine, task, .. } = set;
-    if CorpusMeans::points(engine, &task.spec).is_empty() {
-        return Ok(CorpusValues::default());
-    }
-    let mut sums = CorpusMeans::default();
+    let Some(mut sums) = CorpusMeans::of(engine, task) else { return Ok(CorpusValues::default()) };
     let mut whole = Surveyed::default();
     (whole.prompts, whole.positions) = surveyed.all;
     let mut progress = Progress::new("means over the corpus", &whole, 0);
@@ -192,17 +182,10 @@ fn batch(
         }
     }
     let heads = collected.wants_scores().then(|| WatchHeads::new(&batch.prompts));
-    let watch = Watch { keep: collected.keeps(&set.engine), observer: heads.as_ref().map(|heads| heads as _) };
+    let observer = heads.as_ref().map(|heads| heads as _);
+    let watch = Watch { keep: collected.keeps(&set.engine), observer, ..Watch::nothing() };
     let outcome = set.engine.run_batch(&set.task, &batch, means, &watch, control)?;
-    let mut effects = vec![];
-    if let Some(op) = set.ablation {
-        for entry in entries {
-            if cancel.load(Ordering::Relaxed) {
-                return Err(RunError::Cancelled.into());
-            }
-            effects.push(set.engine.ablate_heads_of(&set.task, op, &entry.prompt, control)?);
-        }
-    }
+    let effects = set.engine.ablate_heads_of(&set.task, &batch, means, control)?;
     collected.add(&set.engine, entries, &outcome, heads, &effects)?;
     Ok(outcome.measured)
 }

@@ -78,7 +78,8 @@ impl Surveyed {
     pub fn of(corpus: &Corpus, engine: &Engine, task: &CorpusTask, shard: Shard, cancel: &AtomicBool) -> Result<Self> {
         let mut found = Self { shard, ..Self::default() };
         let mut dealer = found.dealer();
-        let seeds: BTreeSet<u64> = task.spec.edits.iter().filter_map(|edit| seed(edit.op)).collect();
+        let edits = task.edits(&engine.schema.dims);
+        let seeds: BTreeSet<u64> = edits.iter().filter_map(|edit| seed(edit.op)).collect();
         found.donors = seeds.into_iter().map(|seed| (seed, Donors::default())).collect();
         let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
         let mut checked = BTreeSet::new();
@@ -91,7 +92,7 @@ impl Surveyed {
             let contrast = contrast.as_ref().or(task.spec.contrast.as_ref()).map(Vec::len);
             // whether an edit fits depends on the lengths alone; vectors are computed later
             if checked.insert((tokens.len(), contrast)) {
-                let fits = Plan::resolve(&task.spec.edits, &engine.schema, tokens.len(), contrast);
+                let fits = Plan::resolve(&edits, &engine.schema, tokens.len(), contrast);
                 fits.map_err(|error| anyhow::Error::from(RunError::from(error)).context(place(corpus, entry.line)))?;
             }
             digest.update(format!("{:?}", entry.prompt).as_bytes());

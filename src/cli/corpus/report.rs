@@ -83,7 +83,7 @@ impl Report<'_> {
         });
         if let Some(effects) = self.collected.effects() {
             json["ablate_heads"] = json!({
-                "op": self.set.ablation.map(|op| op.to_string()),
+                "op": self.set.task.ablation.map(|op| op.to_string()),
                 "prompts": effects.prompts(),
                 "effect": effects.means(),
                 "standard_error": effects.standard_errors(),
@@ -147,7 +147,7 @@ impl Report<'_> {
         if summary.not_finite > 0 {
             writeln!(out, "{} left out: the metric is not finite", summary.not_finite)?;
         }
-        if let (Some(effects), Some(op)) = (self.collected.effects(), self.set.ablation) {
+        if let (Some(effects), Some(op)) = (self.collected.effects(), self.set.task.ablation) {
             let change = if metric == "kl" { "kl" } else { "change of the metric" };
             writeln!(out, "\nevery head {op}: mean {change} over {} prompts (± standard error)", effects.prompts())?;
             let errors = effects.standard_errors();

@@ -12,8 +12,9 @@ use super::{
 use crate::{
     engine::Measured,
     experiment::Entry,
+    hooks::Needs,
     printed,
-    table::{Cell, Columns, Journal, Kind, Metadata, Part, fingerprint},
+    table::{Cell, Columns, Journal, Kind, Metadata, Numbered, Part, fingerprint},
 };
 
 /// The metric of a prompt, without the edits and with them.
@@ -42,7 +43,7 @@ pub(super) struct Rows {
     /// The cells that are the same in every row.
     constant: Constant,
     /// None for a prompt that was left out.
-    done: BTreeMap<u64, Option<Pair>>,
+    done: Numbered<Option<Pair>>,
     left_out: BTreeMap<String, u64>,
 }
 
@@ -53,6 +54,7 @@ struct Constant {
     device: String,
     corpus: String,
     edits: String,
+    dictionaries: String,
     metric: &'static str,
 }
 
@@ -71,6 +73,7 @@ fn columns() -> Columns {
         ("device", Kind::Text),
         ("corpus", Kind::Text),
         ("edits", Kind::Text),
+        ("dictionaries", Kind::Text),
         ("metric", Kind::Text),
         ("target", Kind::Int),
         ("distractor", Kind::Int),
@@ -82,9 +85,9 @@ fn columns() -> Columns {
 }
 
 /// The places of what is read back from a row.
-const BASELINE: usize = 16;
-const VALUE: usize = 17;
-const LEFT_OUT: usize = 19;
+const BASELINE: usize = 17;
+const VALUE: usize = 18;
+const LEFT_OUT: usize = 20;
 
 /// Where the table is written: as asked for, else beside the saved activations.
 pub(super) fn out(args: &CorpusArgs) -> Option<PathBuf> {
@@ -92,12 +95,12 @@ pub(super) fn out(args: &CorpusArgs) -> Option<PathBuf> {
 }
 
 /// A hash of everything that the rows depend on.
-pub(super) fn made_of(args: &CorpusArgs, set: &Set, surveyed: &Surveyed) -> String {
+pub(super) fn made_of(set: &Set, surveyed: &Surveyed) -> String {
     let Set { engine, task, weights, .. } = set;
     let model = &engine.loaded.model;
     let edits: Vec<String> = task.spec.edits.iter().map(ToString::to_string).collect();
     fingerprint(&format!(
-        "1 {weights} {} {} {} {edits:?} {:?} {:?} {:?} {:?} {:?}",
+        "1 {weights} {} {} {} {edits:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         model.processing.name(),
         model.place(),
         surveyed.digest,
@@ -105,7 +108,8 @@ pub(super) fn made_of(args: &CorpusArgs, set: &Set, surveyed: &Surveyed) -> Stri
         task.spec.vectors,
         task.spec.contrast,
         task.question,
-        args.edits.sae,
+        set.dictionaries,
+        task.ablation.filter(|op| op.needs() == Some(Needs::Corpus)),
     ))
 }
 
@@ -124,11 +128,12 @@ impl Rows {
             device: loaded.model.place().to_string(),
             corpus: set.corpus.path.display().to_string(),
             edits: edits.join("\n"),
+            dictionaries: set.dictionaries.join("\n"),
             metric: set.task.question.metric.name(),
         };
         let part = Part {
             of: "corpus".into(),
-            fingerprint: made_of(args, set, surveyed),
+            fingerprint: made_of(set, surveyed),
             shard: (surveyed.shard.at, surveyed.shard.of),
             units: usize::try_from(surveyed.all.0).unwrap_or(usize::MAX),
             key: "prompt".into(),
@@ -139,11 +144,11 @@ impl Rows {
                 .map_err(|source| crate::fs::WriteError { path: directory.clone(), source })?;
         }
         let journal = out.as_ref().map(|out| Journal::open(out, &part, &columns(), |_| true)).transpose()?;
-        let mut rows = Self { journal, out, part, constant, done: BTreeMap::new(), left_out: BTreeMap::new() };
+        let mut rows = Self { journal, out, part, constant, done: Numbered::default(), left_out: BTreeMap::new() };
         if let Some(journal) = &rows.journal {
             let mut found = vec![];
             journal.for_each(|unit, all| {
-                found.extend(all.iter().map(|row| (unit as u64, Noted::of(row))));
+                found.extend(all.iter().map(|row| (unit, Noted::of(row))));
                 Ok(())
             })?;
             for (number, noted) in found {
@@ -162,12 +167,12 @@ impl Rows {
     }
 
     pub fn contains(&self, number: u64) -> bool {
-        self.done.contains_key(&number)
+        usize::try_from(number).is_ok_and(|number| self.done.contains(number))
     }
 
     /// The metric of every prompt that has one, in order.
     pub fn values(&self) -> impl Iterator<Item = Pair> {
-        self.done.values().filter_map(|pair| *pair)
+        self.done.iter().filter_map(|(_, pair)| *pair)
     }
 
     /// How many prompts were left out, by the reason.
@@ -183,7 +188,7 @@ impl Rows {
         let ids = |tokens: &[u32]| tokens.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let id = |token: Option<u32>| token.map(i64::from);
         let count = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
-        let Constant { model, revision, processing, device, corpus, edits, metric } = &self.constant;
+        let Constant { model, revision, processing, device, corpus, edits, dictionaries, metric } = &self.constant;
         let of = |value: fn(&Measured) -> f64| Cell::from(measured.as_ref().ok().map(value));
         let row = vec![
             count(entry.number),
@@ -199,6 +204,7 @@ impl Rows {
             device.as_str().into(),
             corpus.as_str().into(),
             edits.as_str().into(),
+            dictionaries.as_str().into(),
             (*metric).into(),
             measured.as_ref().ok().and_then(|measured| id(measured.target)).into(),
             measured.as_ref().ok().and_then(|measured| id(measured.distractor)).into(),
@@ -207,14 +213,15 @@ impl Rows {
             of(|measured| measured.value - measured.baseline),
             measured.as_ref().err().map(|why| why.name()).into(),
         ];
+        let number = usize::try_from(entry.number)?;
         if let Some(journal) = &mut self.journal {
-            journal.add(usize::try_from(entry.number)?, std::slice::from_ref(&row))?;
+            journal.add(number, std::slice::from_ref(&row))?;
         }
-        self.note(entry.number, Noted::of(&row));
+        self.note(number, Noted::of(&row));
         Ok(())
     }
 
-    fn note(&mut self, number: u64, Noted { pair, left_out }: Noted) {
+    fn note(&mut self, number: usize, Noted { pair, left_out }: Noted) {
         let before = self.done.insert(number, pair);
         if let (None, Some(why)) = (before, left_out) {
             *self.left_out.entry(why).or_default() += 1;

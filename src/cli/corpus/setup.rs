@@ -22,10 +22,10 @@ pub(super) struct Set {
     pub engine: Engine,
     pub corpus: Corpus,
     pub task: CorpusTask,
-    /// What is done to each head with `--ablate-heads`.
-    pub ablation: Option<Op>,
     pub tops: Vec<(String, TopQuestion)>,
     pub saved: Vec<HookPoint>,
+    /// As `--sae` takes them.
+    pub dictionaries: Vec<String>,
     /// Everything about the weights that numbers depend on.
     pub weights: String,
 }
@@ -72,18 +72,12 @@ impl Set {
             alone,
         };
         let pairs = format == CorpusFormat::Csv;
+        let dictionaries = setup.dictionaries.iter().map(|line| line.source.get_ref().clone()).collect();
         let spec = setup.spec();
         // a table has a corrupted prompt for every clean one
         let contrast = spec.contrast.filter(|_| !pairs);
-        let task = CorpusTask { spec: Spec { tokens: vec![], contrast, ..spec }, question };
-        let of_corpus = |edit: &&crate::hooks::Edit| edit.op.operation().needs_corpus();
-        if let (true, Some(edit)) = (args.ablate_heads, task.spec.edits.iter().find(of_corpus)) {
-            return Err(Usage(format!(
-                "--ablate-heads ablates heads of single runs, beside edits that need no corpus; leave out `{edit}`"
-            ))
-            .into());
-        }
-        let ablation = args.ablate_heads.then(|| operation(args, question.metric)).transpose()?;
+        let ablation = args.ablate_heads.then(|| operation(args)).transpose()?;
+        let task = CorpusTask { spec: Spec { tokens: vec![], contrast, ..spec }, question, ablation };
         let mut tops = vec![];
         for text in &args.top_contexts {
             let found = TopQuestion::parse(text, &engine).with_context(|| format!("--top-contexts {}", escaped(text)));
@@ -97,7 +91,7 @@ impl Set {
             Source::Directory(path) => format!("{:?}", WeightHashes::of_directory(path, &|| true)?.0),
             Source::Cache(path) => return Err(ModelError::NoWeights(path.clone()).into()),
         };
-        Ok(Self { engine, corpus, task, ablation, tops, saved, weights })
+        Ok(Self { engine, corpus, task, tops, saved, dictionaries, weights })
     }
 }
 
@@ -116,22 +110,10 @@ fn check(args: &CorpusArgs, format: CorpusFormat) -> Result<(), Usage> {
 }
 
 /// What is done to each head.
-fn operation(args: &CorpusArgs, metric: ObjectiveKind) -> Result<Op> {
+fn operation(args: &CorpusArgs) -> Result<Op, Usage> {
     let text = args.op.as_deref().unwrap_or("= 0");
     let op = text.trim().parse::<Op>();
-    let op = op.map_err(|error| Usage(format!("--op `{}`: {}", escaped(text), escaped(&error.message))))?;
-    if op.operation().needs_corpus() {
-        return Err(Usage(format!(
-            "--op `{op}`: heads are ablated by what a prompt has itself, as `= 0`, `= mean` or `= patch`"
-        ))
-        .into());
-    }
-    match metric {
-        ObjectiveKind::Loss => {
-            Err(Usage("--ablate-heads measures kl, logit-diff or prob: give --metric".into()).into())
-        }
-        ObjectiveKind::LogitDiff | ObjectiveKind::Prob | ObjectiveKind::Kl => Ok(op),
-    }
+    op.map_err(|error| Usage(format!("--op `{}`: {}", escaped(text), escaped(&error.message))))
 }
 
 /// The hooks that are saved.

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{Control, Engine, Measure, Metric, Question, Spec, Swept},
-    CorpusPrompt, CorpusTask,
+    super::{Control, Engine, Measure, Metric, Question, Spec, Swept, control::go_on},
+    Batch, CorpusPrompt, CorpusTask, Watch,
 };
 use crate::{
     analysis::ObjectiveKind,
-    hooks::{Axis, BlockHook, Capture, Dims, Edit, HookPoint, Op, RunError},
+    hooks::{Axis, BlockHook, Capture, CorpusValues, Dims, Edit, HookPoint, Needs, Op, Plan, RunError},
 };
 
 /// The mean effect of ablating each head over the prompts so far, and its standard error.
@@ -62,32 +62,47 @@ impl HeadEffects {
 }
 
 impl Engine {
-    /// What ablating each head by `op` does to the metric in a prompt, `[layer * head]`, beside the task's edits: `kl`, or the
-    /// change of the logit difference or of the probability.
+    /// What ablating each head as a task says does to the metric in each prompt of a batch, `[prompt][layer * head]`, beside the
+    /// task's edits: `kl` from the run with those, or the change of another metric.
     ///
     /// # Errors
-    /// An operation or an edit that can't be carried out; a loss, which heads are not compared by; cancellation, tensor
-    /// errors.
+    /// An operation or an edit that can't be carried out; cancellation, tensor errors.
     pub fn ablate_heads_of(
         &mut self,
         task: &CorpusTask,
-        op: Op,
+        batch: &Batch<'_>,
+        means: &CorpusValues,
+        control: Control<'_>,
+    ) -> Result<Vec<Vec<f64>>, RunError> {
+        let Some(op) = task.ablation else { return Ok(vec![]) };
+        let heads = heads(&self.schema.dims, op);
+        let of_corpus = |edit: &Edit| edit.op.needs() == Some(Needs::Corpus);
+        let swept = match task.question.metric {
+            ObjectiveKind::LogitDiff => Some(Metric::LogitDiff),
+            ObjectiveKind::Prob => Some(Metric::Prob),
+            ObjectiveKind::Kl => Some(Metric::Kl),
+            // a sweep has the last prediction alone
+            ObjectiveKind::Loss => None,
+        };
+        match swept.filter(|_| !task.spec.edits.iter().chain(&heads).any(of_corpus)) {
+            Some(metric) => {
+                batch.prompts.iter().map(|prompt| self.swept_heads(task, &heads, metric, prompt, control)).collect()
+            }
+            None => self.batched_heads(task, &heads, batch, means, control),
+        }
+    }
+
+    /// The heads of a prompt as rows of a batch.
+    fn swept_heads(
+        &mut self,
+        task: &CorpusTask,
+        heads: &[Edit],
+        metric: Metric,
         prompt: &CorpusPrompt,
         control: Control<'_>,
     ) -> Result<Vec<f64>, RunError> {
-        let metric = match task.question.metric {
-            ObjectiveKind::LogitDiff => Metric::LogitDiff,
-            ObjectiveKind::Prob => Metric::Prob,
-            ObjectiveKind::Kl => Metric::Kl,
-            ObjectiveKind::Loss => {
-                return Err(candle_core::Error::Msg("heads are not compared by the loss".into()).into());
-            }
-        };
-        let spec = Spec {
-            tokens: prompt.tokens.clone(),
-            contrast: prompt.contrast.clone().or_else(|| task.spec.contrast.clone()),
-            ..task.spec.clone()
-        };
+        go_on(control.cancel)?;
+        let spec = Batch::spec(task, prompt);
         let (target, distractor) = match metric {
             Metric::Kl => (None, None),
             Metric::LogitDiff | Metric::Prob => {
@@ -95,10 +110,7 @@ impl Engine {
                 task.question.tokens(prompt, &run.logit_rows()?.pop().unwrap_or_default())
             }
         };
-        let Dims { n_layers, n_heads, .. } = self.schema.dims;
-        let head =
-            |cell: usize| Edit::at(HookPoint::Block(cell / n_heads, BlockHook::Z), &[(Axis::Head, cell % n_heads)], op);
-        let cells: Vec<Vec<Edit>> = (0..n_layers * n_heads).map(|cell| vec![head(cell)]).collect();
+        let cells: Vec<Vec<Edit>> = heads.iter().map(|head| vec![head.clone()]).collect();
         let mut effects = vec![f64::NAN; cells.len()];
         let mut without: Option<Measure> = None;
         // of kl, no token matters
@@ -114,6 +126,63 @@ impl Engine {
         })?;
         Ok(effects)
     }
+
+    /// The prompts as rows of a batch, a head at a time.
+    fn batched_heads(
+        &mut self,
+        task: &CorpusTask,
+        heads: &[Edit],
+        batch: &Batch<'_>,
+        means: &CorpusValues,
+        control: Control<'_>,
+    ) -> Result<Vec<Vec<f64>>, RunError> {
+        self.ready(&task.spec, control)?;
+        let with = |head: Option<&Edit>| task.spec.edits.iter().chain(head).cloned().collect::<Vec<Edit>>();
+        let lines: Vec<Vec<Edit>> = [None].into_iter().chain(heads.iter().map(Some)).map(with).collect();
+        let plans = lines.iter().map(|lines| self.batch_plan(task, batch, lines)).collect::<Result<Vec<Plan>, _>>()?;
+        let base = self.batch_base(task, batch, &plans.iter().collect::<Vec<_>>(), means, true, control)?;
+        let of_loss = task.question.metric == ObjectiveKind::Loss;
+        let mut effects = vec![Vec::with_capacity(heads.len()); batch.prompts.len()];
+        let (mut own, mut without) = (vec![], vec![]);
+        if !of_loss {
+            let unedited = self.last_logits(&base.normalized)?;
+            own = batch.prompts.iter().zip(&unedited).map(|(prompt, row)| task.question.tokens(prompt, row)).collect();
+        }
+        for (number, (plan, lines)) in plans.iter().zip(&lines).enumerate() {
+            go_on(control.cancel)?;
+            let passed = match plan.steps.is_empty() {
+                true => base.normalized.clone(),
+                false => self.edited_batch(&base, plan, lines, &Watch::nothing(), !of_loss, control)?.normalized,
+            };
+            // the first is the run without an ablated head
+            let values: Vec<f64> = if of_loss {
+                self.losses(&passed, &batch.prompts)?
+            } else {
+                let logits = self.last_logits(&passed)?;
+                if number == 0 {
+                    without.clone_from(&logits);
+                }
+                let value = |(prompt, at): (&&CorpusPrompt, usize)| {
+                    let (target, distractor): (Option<u32>, Option<u32>) = own[at];
+                    let objective = task.question.metric.of(0, target, distractor);
+                    let n_pos = prompt.tokens.len();
+                    objective.map_or(f64::NAN, |objective| objective.at(&logits[at], &without[at], 0, n_pos))
+                };
+                batch.prompts.iter().zip(0..).map(value).collect()
+            };
+            effects.iter_mut().zip(values).for_each(|(effects, value)| effects.push(value));
+        }
+        // adding 0 turns -0 into 0
+        Ok(effects.into_iter().map(|all| all[1..].iter().map(|value| 0.0 + value - all[0]).collect()).collect())
+    }
+}
+
+/// The edits that ablate each head, `[layer * head]`.
+pub(super) fn heads(dims: &Dims, op: Op) -> Vec<Edit> {
+    let Dims { n_layers, n_heads, .. } = *dims;
+    let head =
+        |cell: usize| Edit::at(HookPoint::Block(cell / n_heads, BlockHook::Z), &[(Axis::Head, cell % n_heads)], op);
+    (0..n_layers * n_heads).map(head).collect()
 }
 
 #[cfg(test)]

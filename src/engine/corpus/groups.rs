@@ -10,6 +10,9 @@ pub type Group = Vec<usize>;
 /// About how many positions go through the model together.
 const POSITIONS: usize = 4096;
 
+/// The most prompts that go through the model together: the logits after their last positions are held at once.
+const ROWS: usize = 256;
+
 /// About how many values of an attention pattern are computed together.
 const PATTERN: usize = 1 << 26;
 
@@ -22,7 +25,7 @@ impl Engine {
             return 1;
         }
         let n_pos = n_pos.max(1);
-        (POSITIONS / n_pos).min(PATTERN / (self.schema.dims.n_heads * n_pos * n_pos)).max(1)
+        (POSITIONS / n_pos).min(ROWS).min(PATTERN / (self.schema.dims.n_heads * n_pos * n_pos)).max(1)
     }
 }
 

@@ -8,17 +8,20 @@ mod groups;
 mod head_sums;
 mod means;
 mod metric;
+mod passes;
 mod top_contexts;
 
 pub use ablation::HeadEffects;
-pub use batch::{Batch, BatchOutcome, Watch};
+pub use batch::{BatchOutcome, Felt};
 pub use groups::{Group, groups};
 pub use head_sums::{HeadSums, WatchHeads};
 pub use means::CorpusMeans;
 pub use metric::{CorpusQuestion, Measured, measured_objective};
+pub use passes::{Batch, Watch};
 pub use top_contexts::{Context, TopContexts, TopQuestion};
 
 use super::Spec;
+use crate::hooks::{Dims, Edit, Op};
 
 /// A prompt of a corpus, with what the corpus says about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,4 +39,15 @@ pub struct CorpusTask {
     /// The edits, opt-in hooks and vectors; the contrast prompt of prompts without their own. Its tokens are not used.
     pub spec: Spec,
     pub question: CorpusQuestion,
+    /// What is done to each head by itself, beside the edits.
+    pub ablation: Option<Op>,
+}
+
+impl CorpusTask {
+    /// Every edit that is made in some run: those of `spec`, and those that ablate each head.
+    #[must_use]
+    pub fn edits(&self, dims: &Dims) -> Vec<Edit> {
+        let heads = self.ablation.map(|op| ablation::heads(dims, op)).unwrap_or_default();
+        self.spec.edits.iter().cloned().chain(heads).collect()
+    }
 }

@@ -1,5 +1,6 @@
 //! A grid: an experiment over models, seeds, revisions and prompts. Every cell is a row of a table, with everything that made it.
 
+mod cells;
 mod checkpoints;
 mod cost;
 mod plan;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     analysis::ObjectiveKind,
-    experiment::{ExperimentError, File, ModelChoice, View, shard::Shard, wrong::Wrong},
+    experiment::{DictionaryChoice, ExperimentError, File, Given, ModelChoice, View, shard::Shard, wrong::Wrong},
     fs, printed,
     table::{Part, fingerprint},
 };
@@ -22,6 +22,7 @@ use crate::{
 pub struct Grid<V> {
     pub(super) file: File<V>,
     pub(super) choice: ModelChoice,
+    dictionaries: Vec<DictionaryChoice>,
     pub checkpoints: Vec<GridCheckpoint>,
     pub prompts: Vec<GridPrompt>,
     pub metric: ObjectiveKind,
@@ -30,12 +31,13 @@ pub struct Grid<V> {
 }
 
 impl<V: View> Grid<V> {
-    /// The grid of an experiment. A model or a revision in `choice` stands in place of those of the file.
+    /// The grid of an experiment. A model or a revision in `choice` stands in place of those of the file, and dictionaries in
+    /// place of the file's at the same hooks.
     ///
     /// # Errors
     /// The file, or a file that it names, can't be read; a list is empty or says the same twice; the metric needs a target and a
     /// prompt has none.
-    pub fn read(path: &Path, choice: &ModelChoice) -> Result<Self, ExperimentError> {
+    pub fn read(path: &Path, choice: &ModelChoice, dictionaries: &[DictionaryChoice]) -> Result<Self, ExperimentError> {
         let file = File::<V>::read(path)?;
         let mut table = file.experiment.grid.clone().unwrap_or_default();
         let choice = choice.with_file(Some(&file));
@@ -51,9 +53,15 @@ impl<V: View> Grid<V> {
         let checkpoints = checkpoints(&table, &name, choice.revision.as_deref()).map_err(placed)?;
         let metric = table.metric.or(file.experiment.metric.map(ObjectiveKind::from)).unwrap_or_default();
         let prompts = all_prompts(&file, &table, metric)?;
-        let mut grid = Self { file, choice, checkpoints, prompts, metric, fingerprint: String::new() };
+        let dictionaries = dictionaries.to_vec();
+        let mut grid = Self { file, choice, dictionaries, checkpoints, prompts, metric, fingerprint: String::new() };
         grid.fingerprint = fingerprint(&grid.written()?);
         Ok(grid)
+    }
+
+    /// What stands beside the file.
+    pub(super) fn given(&self) -> Given {
+        Given { dictionaries: self.dictionaries.clone(), ..Given::default() }
     }
 
     /// The number of cells.
@@ -108,6 +116,9 @@ impl<V: View> Grid<V> {
             vectors.push(json!([vector.name.get_ref(), source, contents]));
         }
         let enable: Vec<&String> = experiment.enable.iter().map(toml::Spanned::get_ref).collect();
+        let given = self.dictionaries.iter().map(ToString::to_string);
+        let dictionaries: Vec<String> =
+            given.chain(experiment.dictionary.iter().map(|one| one.source.get_ref().clone())).collect();
         Ok(json!({
             "version": 1,
             "checkpoints": self.checkpoints,
@@ -118,7 +129,7 @@ impl<V: View> Grid<V> {
             "prepend-bos": experiment.prepend_bos,
             "enable": enable,
             "edits": edits,
-            "dictionaries": experiment.dictionary.iter().map(|one| one.source.get_ref()).collect::<Vec<_>>(),
+            "dictionaries": dictionaries,
             "vectors": vectors,
         })
         .to_string())

@@ -26,6 +26,7 @@ pub fn grid_columns() -> Columns {
         ("contrast", Kind::Text),
         ("contrast_tokens", Kind::Text),
         ("edits", Kind::Text),
+        ("dictionaries", Kind::Text),
         ("metric", Kind::Text),
         ("target", Kind::Text),
         ("distractor", Kind::Text),
@@ -39,7 +40,7 @@ pub fn grid_columns() -> Columns {
 }
 
 /// Where the error stands.
-const ERROR: usize = 24;
+const ERROR: usize = 25;
 
 /// Whether the cell was computed.
 pub(super) fn is_computed(row: &[Cell]) -> bool {
@@ -66,11 +67,13 @@ pub(super) struct Weights {
     pub hash: Option<String>,
     /// The hub's revision, or the directory's name.
     pub revision: Option<String>,
+    /// The dictionaries that were loaded for it, as `--sae` takes them, one a line.
+    pub dictionaries: Option<String>,
 }
 
 impl Weights {
     pub fn unknown(revision: Option<String>) -> Self {
-        Self { commit: None, hash: None, revision }
+        Self { commit: None, hash: None, revision, dictionaries: None }
     }
 }
 
@@ -125,6 +128,7 @@ pub(super) fn row(
         contrast.into(),
         contrast_ids.as_deref().map(ids).into(),
         Some(place.edits).filter(|edits| !edits.is_empty()).into(),
+        weights.dictionaries.clone().into(),
         place.metric.into(),
         known.map_or(target, |values| values.target.map(token)).into(),
         known.map_or(distractor, |values| values.distractor.map(token)).into(),

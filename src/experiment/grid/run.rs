@@ -6,17 +6,15 @@ use std::{
 };
 
 use super::{
+    cells::Cells,
     cost::Unit,
     plan::Grid,
-    prompts::GridPrompt,
-    row::{Place, Values, Weights, grid_columns, is_computed, row},
+    row::{Place, Weights, grid_columns, is_computed, row},
 };
 use crate::{
-    engine::{Control, Engine},
-    experiment::{
-        Distractor, ExperimentError, Given, ModelChoice, Named, PromptParser, Setup, View, dictionaries, shard::Shard,
-    },
-    hooks::{Capture, HookPoint, RunError, Schema},
+    engine::Engine,
+    experiment::{ExperimentError, ModelChoice, Named, View, dictionaries, shard::Shard},
+    hooks::{HookPoint, Schema},
     model::{Fetched, Hub, Progress, Source, WeightHashes},
     table::{Cell, Journal, TableError, fingerprint},
 };
@@ -37,7 +35,7 @@ pub struct GridRun<'a> {
     pub shard: Shard,
     /// Whether models that are downloaded for it stay in the cache.
     pub keep_cache: bool,
-    /// Set from outside to stop after the cell at hand.
+    /// Set from outside to stop; the cells at hand are then not done.
     pub cancel: &'a AtomicBool,
 }
 
@@ -133,22 +131,14 @@ impl<V: View> Grid<V> {
         };
         let mut fetched = None;
         let opened = self.open(&choice, how, &mut fetched, progress);
-        let mut result = Ok(false);
+        let mut result = Ok(());
         match opened {
-            Ok(Opened { mut engine, weights, d_sae }) => {
-                for number in prompts {
-                    let values = match self.values(&mut engine, &d_sae, &self.prompts[*number], how.cancel) {
-                        Err(Failed::Stopped) => break,
-                        Err(Failed::Because(reason)) => Err(reason),
-                        Ok(values) => Ok(values),
-                    };
-                    let place = place(*number);
-                    let row = row(place, &weights, Some(&engine.loaded), values);
-                    if let Err(error) = add(row, place.cell, progress) {
-                        result = Err(error);
-                        break;
-                    }
-                }
+            Ok(Opened { engine, weights, d_sae }) => {
+                let mut cells = Cells::new(self, engine, d_sae);
+                result = cells.run(prompts, how.cancel, &mut |number, loaded, values| {
+                    let place = place(number);
+                    add(row(place, &weights, Some(loaded), values), place.cell, progress)
+                });
             }
             Err(_) if stopped() => {}
             Err(reason) => {
@@ -165,59 +155,7 @@ impl<V: View> Grid<V> {
         if let Some(fetched) = fetched {
             fetched.remove();
         }
-        Ok(result.map(|_| stopped())?)
-    }
-
-    /// The metric of a prompt, without the edits and with them.
-    fn values(
-        &self,
-        engine: &mut Engine,
-        d_sae: &BTreeMap<HookPoint, usize>,
-        prompt: &GridPrompt,
-        cancel: &AtomicBool,
-    ) -> Result<Values, Failed> {
-        let parser = PromptParser::from(&engine.loaded);
-        let given = Given {
-            prompt: prompt.prompt.clone(),
-            tokens: prompt.tokens.clone(),
-            contrast: prompt.contrast.clone(),
-            contrast_tokens: prompt.contrast_tokens.clone(),
-            d_sae: d_sae.clone(),
-            ..Given::default()
-        };
-        let setup = Setup::new(parser, &given, Some(&self.file))?;
-        let token = |text: &String| parser.token(text).map(|token| token.id);
-        let target = prompt.target.as_ref().map(token).transpose()?;
-        let distractor = match prompt.distractor.as_deref() {
-            None | Some("") => match &setup.distractor {
-                Distractor::Chosen(token) if prompt.distractor.is_none() => Some(token.id),
-                Distractor::Chosen(_) | Distractor::Likeliest | Distractor::None => None,
-            },
-            Some(text) => Some(parser.token(text)?.id),
-        };
-        let last = setup.prompt.1.len().saturating_sub(1);
-        let objective = self.metric.of(last, target, distractor);
-        let objective = objective.ok_or_else(|| Failed::Because(format!("{} needs a target", self.metric)))?;
-        let spec = setup.spec();
-        let control = Control { cancel, progress: &|_, _| {} };
-        let outcome = engine.run(&spec, &Capture::None, objective.positions(spec.tokens.len()).start, control)?;
-        let notes: Vec<String> = outcome
-            .effects
-            .iter()
-            .zip(&spec.edits)
-            .filter_map(|(effect, edit)| Some(format!("{edit}: no effect: {}", effect.no_effect.as_ref()?)))
-            .collect();
-        Ok(Values {
-            value: engine.objective(objective, &outcome.run, &outcome.baseline)?,
-            baseline: engine.objective(objective, &outcome.baseline, &outcome.baseline)?,
-            kl: outcome.kl.last().copied(),
-            note: (!notes.is_empty()).then(|| notes.join("\n")),
-            prompt: setup.prompt.0,
-            tokens: spec.tokens,
-            contrast: setup.contrast.map(|(text, tokens)| (text, tokens.iter().map(|token| token.id).collect())),
-            target,
-            distractor,
-        })
+        Ok(result.map(|()| stopped())?)
     }
 
     /// Load a checkpoint with the experiment's dictionaries. What was downloaded for it, if that is to be removed, is in `fetched`,
@@ -245,7 +183,7 @@ impl<V: View> Grid<V> {
             *fetched = before.zip(source.commit()).map(|(before, commit)| before.fetched(commit));
             let loaded = source.load_while(choice.processing, choice.placement()?, &keep_going)?;
             let place = dictionaries::Place { source: &source, loaded: &loaded, offline: choice.offline };
-            let found = dictionaries::load(&place, &Given::default(), Some(&self.file), &mut on_progress)?;
+            let found = dictionaries::load(&place, &self.given(), Some(&self.file), &mut on_progress)?;
             let hash = match &source {
                 Source::Snapshot { directory, .. } => {
                     let hashes = WeightHashes::of_directory(directory, &keep_going)?;
@@ -253,8 +191,14 @@ impl<V: View> Grid<V> {
                 }
                 Source::Demo | Source::Directory(_) | Source::Cache(_) => None,
             };
-            let weights =
-                Weights { commit: loaded.revision.clone(), hash, revision: source.revision().map(String::from) };
+            let lines = found.iter().filter_map(dictionaries::Found::line);
+            let sources: Vec<String> = lines.map(|line| line.source.into_inner()).collect();
+            let weights = Weights {
+                commit: loaded.revision.clone(),
+                hash,
+                revision: source.revision().map(String::from),
+                dictionaries: (!sources.is_empty()).then(|| sources.join("\n")),
+            };
             let schema = Schema::new(loaded.model.config.dims());
             let mut engine = Engine::new(loaded, schema);
             let d_sae = found.iter().map(|one| (one.hook, one.dictionary.d_sae)).collect();
@@ -273,25 +217,4 @@ struct Opened {
     weights: Weights,
     /// The number of features of its dictionaries.
     d_sae: BTreeMap<HookPoint, usize>,
-}
-
-/// Why a cell has no numbers.
-enum Failed {
-    Stopped,
-    Because(String),
-}
-
-impl From<ExperimentError> for Failed {
-    fn from(error: ExperimentError) -> Self {
-        Self::Because(error.to_string())
-    }
-}
-
-impl From<RunError> for Failed {
-    fn from(error: RunError) -> Self {
-        match error {
-            RunError::Cancelled => Self::Stopped,
-            other => Self::Because(other.to_string()),
-        }
-    }
 }

@@ -40,7 +40,7 @@ impl<'a> Backward<'a> {
                     let (delta, _) = self.written.delta(step, sent, &self.references.at(sent.point, 0)?, 0, 0)?;
                     added(&value, &delta, &step.indices)?
                 }
-                None if step.features => changed(through.dictionaries, step, &value, through.run, 0)?.0,
+                None if step.features => changed(through.dictionaries, step, &value, through.run, (None, 0))?.0,
                 None => apply(&value, step, &self.references.at(step.point, 0)?, 0)?.0,
             };
         }
@@ -51,7 +51,7 @@ impl<'a> Backward<'a> {
     pub(super) fn pull_features(&mut self, step: &Step, value: &Tensor, gradient: &Tensor) -> Result<Tensor, RunError> {
         let Some(Through { dictionaries, run, .. }) = self.through else { return Err(aside(step)) };
         let change = &mut |features: Tensor| -> Result<Tensor, RunError> {
-            Ok(apply(&features, step, &sources(dictionaries, step.point), 0)?.0)
+            Ok(apply(&features, step, &sources(dictionaries, step.point, None), 0)?.0)
         };
         let back = &mut |gradient: Tensor| -> Result<Tensor, RunError> { Ok(pull(&gradient, step)?) };
         let pulled = dictionaries.pull(step.point, At { value, gradient }, run, change, back)?;

@@ -17,7 +17,8 @@ impl<'a> Interventions<'a> {
     pub(super) fn edit_features(&self, value: &Tensor, step: &Step, row: usize) -> Result<(Tensor, Change), RunError> {
         let none = || EditError::NoDictionary { edit: self.line(step), hook: step.point };
         let dictionaries = self.dictionaries.ok_or_else(none)?;
-        changed(dictionaries, step, value, &self.before.of_row(row)?, self.past)
+        let corpus = self.references.corpus.map(|corpus| (corpus, row));
+        changed(dictionaries, step, value, &self.before.of_row(row)?, (corpus, self.past))
     }
 
     pub(super) fn line(&self, step: &Step) -> String {

@@ -11,7 +11,7 @@ use crate::{
     printed::escaped,
 };
 pub use names::Holds;
-use names::{Style, meaning};
+use names::{Style, is_stack, meaning};
 
 /// The program that wrote a cache, judging by its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl CacheSource {
 /// A tensor of a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachePart {
-    /// In the file.
+    /// In the file; of an entry of a stacked tensor with its number, as in `hidden_states[3]`.
     pub name: String,
     pub holds: Holds,
     /// In the file, with a batch axis if it has one.
@@ -88,10 +88,16 @@ impl CacheFile {
     /// The file can't be read, or holds no activation under a known name.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let misfit = |reason: String| ModelError::Misfit { path: path.into(), reason };
-        let tensors = Checkpoint::cache(path).map_err(|error| match error {
+        let mut tensors = Checkpoint::cache(path).map_err(|error| match error {
             ModelError::Broken { reason, .. } => misfit(format!("not a readable cache: {reason}")),
             other => other,
         })?;
+        let stacked =
+            |name: &&str| tensors.shape(name).is_ok_and(|shape| shape.is_some_and(|shape| is_stack(name, shape)));
+        let stacks: Vec<String> = tensors.names().filter(stacked).map(String::from).collect();
+        for name in &stacks {
+            tensors.split(name);
+        }
         let names: Vec<String> = tensors.names().map(String::from).collect();
         let (mut parts, mut styles, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         for name in names {

@@ -35,7 +35,7 @@ pub(super) enum Style {
 pub(super) fn meaning(name: &str) -> Option<(Holds, Style)> {
     let name = name.replace('[', ".").replace(']', "");
     let name = name.strip_prefix("_cache.entries.").unwrap_or(&name);
-    let output = name.strip_prefix("model.0.output.").unwrap_or(name);
+    let output = output(name);
     match output {
         "tokens" | "input_ids" | "hook_tokens" => return Some((Holds::Tokens, Style::Any)),
         "logits" => return Some((Holds::Logits, Style::Any)),
@@ -52,6 +52,22 @@ pub(super) fn meaning(name: &str) -> Option<(Holds, Style)> {
     }
     let bridge = || Some((bridge(name)?, Style::Bridge));
     bridge().or_else(|| Some((module(name)?, Style::Module)))
+}
+
+/// Whether a tensor has the entries of Hugging Face's `hidden_states` or `attentions` along its first axis, as `torch.stack` puts
+/// them: `[layer, pos, d_model]` or `[layer, head, query, key]`, with or without a batch axis after the first.
+pub(super) fn is_stack(name: &str, shape: &[usize]) -> bool {
+    match (output(name), shape) {
+        ("hidden_states", [count, _, _] | [count, _, _, _]) => *count > 1,
+        ("attentions", [count, _, query, key] | [count, _, _, query, key]) => *count > 1 && query == key,
+        _ => false,
+    }
+}
+
+/// A name without what nnsight's cache writes before the entries of the model's output.
+fn output(name: &str) -> &str {
+    let name = name.strip_prefix("_cache.entries.").unwrap_or(name);
+    name.strip_prefix("model.0.output.").unwrap_or(name)
 }
 
 /// The number of an entry of a tuple: `hidden_states.3` or `hidden_states_3`.
@@ -200,6 +216,19 @@ mod tests {
             ("embed_out", Holds::Logits, Style::Module),
         ] {
             assert_eq!(meaning(name), Some((holds, style)), "{name}");
+        }
+        for (name, shape, stacked) in [
+            ("hidden_states", &[7, 4, 32][..], true),
+            ("_cache.entries.model.0.output.hidden_states", &[7, 1, 4, 32], true),
+            ("attentions", &[6, 4, 9, 9], true),
+            ("attentions", &[6, 1, 4, 9, 9], true),
+            // perhaps one of several entries, with a batch axis
+            ("hidden_states", &[1, 4, 32], false),
+            ("attentions", &[1, 4, 9, 9], false),
+            ("attentions", &[6, 4, 9, 8], false),
+            ("last_hidden_state", &[7, 4, 32], false),
+        ] {
+            assert_eq!(is_stack(name, shape), stacked, "{name} {shape:?}");
         }
         for name in [
             "",

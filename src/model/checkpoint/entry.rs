@@ -13,6 +13,27 @@ pub(super) struct Entry {
     pub packed: Option<Packed>,
 }
 
+impl Entry {
+    /// The tensors along the first axis.
+    pub fn split(&self) -> Vec<Self> {
+        let Some((count, shape)) = self.shape.split_first() else { return vec![] };
+        let width = self.dtype.bitsize() / 8;
+        let contiguous = || (0..self.shape.len()).map(|axis| self.shape[axis + 1..].iter().product()).collect();
+        let strides: Vec<usize> = self.strides.clone().unwrap_or_else(contiguous);
+        let last: usize = shape.iter().zip(&strides[1..]).map(|(n, stride)| n.saturating_sub(1) * stride).sum();
+        let one = |number: usize| {
+            let (skip, size) = (number * strides[0] * width, (last + 1) * width);
+            let (bytes, packed) = match &self.packed {
+                None => (self.bytes.start + skip..self.bytes.start + skip + size, None),
+                Some(packed) => (self.bytes.clone(), Some(Packed { skip: packed.skip + skip, size })),
+            };
+            let strides = self.strides.as_ref().map(|strides| strides[1..].to_vec());
+            Self { dtype: self.dtype, shape: shape.to_vec(), bytes, strides, packed }
+        };
+        (0..*count).map(one).collect()
+    }
+}
+
 /// Bytes that are deflated.
 pub(super) struct Packed {
     /// The number of unpacked bytes before the values.

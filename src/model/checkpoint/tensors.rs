@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 
 use super::{
-    entry::{Entry, Found, Packed},
+    entry::{Entry, Found, MOST_TENSORS, Packed},
     files::{Files, Format, files},
     npz_file, safetensors_file, sniff,
     torch_file::{self, Contents},
@@ -125,6 +125,18 @@ impl<'a> Checkpoint<'a> {
             Some((_, Ok(entry))) => Ok(Some(entry.shape.as_slice())),
             Some((shard, Err(reason))) => Err(self.broken(*shard, format!("{name} {reason}"))),
         }
+    }
+
+    /// Replace a tensor by those along its first axis, `NAME[0]` and so on, if it has values and there are not too many.
+    pub(in crate::model) fn split(&mut self, name: &str) {
+        let Some((shard, Ok(entry))) = self.tensors.get(name) else { return };
+        if entry.shape.contains(&0) || entry.shape.first().is_none_or(|count| *count > MOST_TENSORS) {
+            return;
+        }
+        let (shard, all) = (*shard, entry.split());
+        self.tensors.remove(name);
+        let named = all.into_iter().enumerate().map(|(at, entry)| (format!("{name}[{at}]"), (shard, Ok(entry))));
+        self.tensors.extend(named);
     }
 
     /// The values of a tensor, row-major, converted to f32.
