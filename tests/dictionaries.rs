@@ -5,7 +5,7 @@ mod common;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use common::{
     fixture,
     golden::{Golden, TOLERANCE, error_of, ids},
@@ -34,7 +34,7 @@ fn dense(features: &[(u32, f32)]) -> Vec<f32> {
 #[test]
 fn every_layout_equals_its_library() {
     let golden = Golden::open("dictionaries");
-    let x = Tensor::from_vec(golden.tensors["x"].clone(), (7, D_IN), &Device::Cpu).unwrap();
+    let x = Tensor::from_vec(golden.tensors["x"].clone(), (7, D_IN), &common::placement().device).unwrap();
     let names: Vec<&str> = golden.tensors.keys().filter_map(|key| key.strip_suffix("/back")).collect();
     assert_eq!(names.len(), 15);
     let mut worst = 0.0f64;

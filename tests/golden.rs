@@ -96,7 +96,10 @@ fn the_logit_lens_and_the_head_scores_equal_the_reference() {
                 let columns = engine.lens(&engine.lenses[0], &lens, &question, &AtomicBool::new(false)).unwrap();
                 for (column, row) in columns.iter().zip(found.chunks(found.len() / 17).skip(3)) {
                     let most = row.iter().copied().fold(f32::MIN, f32::max);
-                    assert_eq!(column.cells[layer].top[0].logit, most, "{checkpoint} {kind}: lens at {point}");
+                    let top = column.cells[layer].top[0].logit;
+                    // a GPU's sums depend on the number of rows
+                    let off = if engine.loaded.model.place().device.is_cpu() { 0.0 } else { 1e-6 * most.abs() };
+                    assert!((top - most).abs() <= off, "{checkpoint} {kind}: lens at {point}: {top}, not {most}");
                 }
                 assert_eq!(columns.len(), 6);
             }

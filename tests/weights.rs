@@ -3,7 +3,7 @@
 
 mod common;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use common::{
     engine,
     golden::{Golden, error_of},
@@ -150,7 +150,7 @@ fn between_tokens(engine: &Engine, circuit: Circuit) -> Vec<f64> {
     let (block, head) = HEAD;
     let d_model = model.config.d_model;
     let exact = |tensor: Tensor| tensor.to_dtype(DType::F64).unwrap();
-    let identity = Tensor::eye(d_model, DType::F32, &Device::Cpu).unwrap();
+    let identity = Tensor::eye(d_model, DType::F32, &model.place().device).unwrap();
     let embedding = exact(model.embedded_along(&identity).unwrap()).t().unwrap();
     let weight = |which| exact(model.head_matrices(block, which).unwrap().get(head).unwrap());
     let product = match circuit {
