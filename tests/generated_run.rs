@@ -105,18 +105,18 @@ fn every_activation_equals_that_of_a_run_of_the_text() {
 }
 
 #[test]
-fn so_it_does_at_hooks_that_are_off_by_default() {
+fn opt_in_hooks_equal_a_run_of_the_text() {
     let enable = ["hook_tokens", "hook_q_input", "hook_mlp_in", "attn.hook_result"].map(String::from);
     check_random_edits(engine("parallel-100", Processing::None, &enable));
 }
 
 #[test]
-fn so_it_does_where_scores_and_patterns_are_left_out() {
+fn scores_and_patterns_that_are_left_out_equal_a_run_of_the_text() {
     check_random_edits(engine("sequential-25", Processing::Folded, &[]).keeping_scores(0));
 }
 
 #[test]
-fn so_it_does_beside_breakpoints_and_in_half_precision() {
+fn with_breakpoints_and_in_half_precision_it_equals_a_run_of_the_text() {
     let edits = ["blocks.0.hook_mlp_out += 2", "blocks.1.attn.hook_z[head=1 pos=-1] = 0"];
     let when = |text: &str| TokenBreakpoint::new(text.parse().unwrap(), true);
     let breakpoints = ["blocks.*.attn.hook_pattern[key=0] > 0.1", "norm(blocks.1.hook_mlp_out) > 0"].map(when);

@@ -521,11 +521,12 @@ fn a_killed_run_goes_on_with_nothing_lost_and_nothing_twice() {
     for (signal, code) in [("-KILL", None), ("-KILL", None), ("-INT", Some(130)), ("-TERM", Some(143))] {
         let before = lines(&journal);
         let mut command = grid(dir.path(), &["--out", "t.parquet"]);
-        let child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        while lines(&journal) < before + 3 {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        while lines(&journal) < before + 3 && child.try_wait().unwrap().is_none() {
             thread::sleep(Duration::from_millis(1));
         }
-        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        // it may have ended by itself
+        let _ = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
         let output = child.wait_with_output().unwrap();
         if output.status.success() {
             break;

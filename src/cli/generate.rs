@@ -78,19 +78,23 @@ pub(super) fn main(args: &GenerateArgs) -> Result<()> {
         }
     }
     times.generate = ms(generating);
-    let ended = output.ended();
-    let is_stopped = cancel.load(Ordering::Relaxed);
-    if let (Some(path), Some(made), false) = (&args.save_cache, samples.first(), is_stopped) {
+    let mut save = || -> Result<()> {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(signals.interrupted("").into());
+        }
+        let (Some(path), Some(made)) = (&args.save_cache, samples.first()) else { return Ok(()) };
         let saving = Instant::now();
         let new = made.edited.as_ref().unwrap_or(&made.unedited).tokens.iter().map(|token| token.id);
         let run = generation.run(&engine, &new.collect::<Vec<_>>(), control).map_err(interrupted)?;
         times.cache = Some(ms(saving));
-        save_cache(&engine, &run, path)?;
-    }
+        Ok(save_cache(&engine, &run, path)?)
+    };
+    // what was generated is printed also where it can't be saved
+    let saved = save();
     times.total = ms(began);
     note_undefined_rows(samples.iter().map(|made| made.undefined_rows).sum());
-    ended.finish((&engine, &spec), &samples, &sampling, args.samples > 1, &times)?;
-    if is_stopped { Err(signals.interrupted("").into()) } else { Ok(()) }
+    output.finish(&samples, &sampling, args.samples > 1, &times)?;
+    saved
 }
 
 /// Say on stderr what stopped a sample, and what its logging breakpoints found.

@@ -17,7 +17,7 @@ pub(super) struct Times {
     /// Reading the prompt.
     pub prompt: f64,
     pub generate: f64,
-    /// The run that keeps every activation.
+    /// The pass over the new tokens that keeps their activations.
     pub cache: Option<f64>,
     pub total: f64,
 }
@@ -123,23 +123,9 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Let go of the engine, which can then run again.
-    pub fn ended(self) -> Ended {
-        Ended { to: self.to, json: self.json }
-    }
-}
-
-/// The output after all samples.
-pub(super) struct Ended {
-    to: Printed<BufWriter<StdoutLock<'static>>>,
-    json: bool,
-}
-
-impl Ended {
     /// What comes after all samples.
     pub fn finish(
         mut self,
-        (engine, spec): (&Engine, &Spec),
         samples: &[Continued],
         sampling: &Sampling,
         several: bool,
@@ -148,7 +134,7 @@ impl Ended {
         let tokens = |made: &Continued| made.edited.as_ref().unwrap_or(&made.unedited).tokens.len();
         let tokens: usize = samples.iter().map(tokens).sum();
         if self.json {
-            let report = report((engine, spec), samples, sampling, several, times);
+            let report = report((self.engine, self.spec), samples, sampling, several, times);
             writeln!(self.to, "{report}")?;
         } else if tokens > 0 {
             #[allow(clippy::cast_precision_loss, reason = "a number of tokens")]

@@ -20,7 +20,7 @@ pub(super) struct Interrupted {
 }
 
 impl Interrupted {
-    /// That of a process that the signal ends: 128 and its number.
+    /// The code of a process that the signal killed: 128 plus its number.
     pub fn exit_code(&self) -> u8 {
         self.signal.exit_code()
     }
@@ -57,7 +57,7 @@ impl Signal {
     }
 }
 
-/// Whether Ctrl-C or SIGTERM came. The first sets a flag; a second one ends the process.
+/// Catches Ctrl-C and SIGTERM. The first sets a flag; a second one ends the process.
 pub(super) struct Signals {
     pub stopped: Arc<AtomicBool>,
     /// The number of the signal that came last.
@@ -79,7 +79,7 @@ impl Signals {
         Ok(Self { stopped, latest })
     }
 
-    /// The command ended by the signal that came; `rest` stands after its name.
+    /// The error for the signal received; `rest` follows its name.
     pub fn interrupted(&self, rest: impl Into<String>) -> Interrupted {
         let latest = self.latest.load(Ordering::Relaxed);
         let came = Signal::ALL.into_iter().find(|signal| usize::try_from(signal.number()) == Ok(latest));

@@ -39,9 +39,8 @@ pub(super) fn save(
     })
 }
 
-/// Why there is no script of a run with edits beside another model's, which is in the place of its baseline.
-const ONE_MODEL: &str =
-    "a script also checks the run without the edits, which is not made with --against: start without it";
+/// Why an edited run has no script with `--against`: its baseline was not run.
+const ONE_MODEL: &str = "a script also checks the unedited run, which --against does not make: start without --against";
 
 /// A TransformerLens script of the run on the screen or, in Circuit with edges, of the circuit.
 fn script(state: &State) -> Result<String, String> {

@@ -40,7 +40,7 @@ impl Engine {
     ) -> Result<Base, RunError> {
         let frozen: BTreeSet<HookPoint> = plans.iter().flat_map(|plan| plan.frozen()).collect();
         let patched: BTreeSet<HookPoint> = plans.iter().flat_map(|plan| plan.patched()).collect();
-        // unprocessed activations are made of much that comes before
+        // unprocessed activations need those of earlier blocks
         let reads = |of: Needs| plans.iter().any(|plan| plan.reads_features(of));
         let capture = if reads(Needs::Baseline) { &Capture::All } else { capture };
         let baseline = self.unedited(&spec.tokens, capture, first, control)?;
@@ -97,7 +97,7 @@ impl Engine {
     /// None if that is the beginning, or if the baseline does not hold what is needed. Unless `causal`, the pass begins
     /// at the first position.
     pub(super) fn resume<'a>(&self, baseline: &'a Run, plans: &[Plan], causal: bool) -> Option<Start<'a>> {
-        // unprocessed activations are made of much that comes before
+        // unprocessed activations need those of earlier blocks
         if plans.iter().any(Plan::has_features) {
             return None;
         }

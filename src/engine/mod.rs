@@ -67,8 +67,8 @@ pub use compare::{Compare, WithBaseline};
 pub use compared::without_stream_edits;
 pub use control::Control;
 pub use corpus::{
-    Batch, BatchOutcome, Context, CorpusMeans, CorpusPrompt, CorpusQuestion, CorpusTask, Felt, Group, HeadEffects,
-    HeadSums, Measured, TopContexts, TopQuestion, Watch, WatchHeads, groups, measured_objective,
+    Batch, BatchOutcome, Context, CorpusMeans, CorpusPrompt, CorpusQuestion, CorpusTask, Group, HeadEffects, HeadSums,
+    Measured, PromptEffect, TopContexts, TopQuestion, Watch, WatchHeads, groups, measured_objective,
 };
 pub use dose::{Dose, DoseCurve, DosePoint, amounts, usual_amounts};
 pub use edit_effect::{EditEffect, NoEffect};

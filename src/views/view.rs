@@ -220,7 +220,7 @@ pub trait View {
         false
     }
 
-    /// Escape stopped what filled in, or the run that it would have been about.
+    /// Escape cancelled the view's answer, or the run that it needs.
     fn stop(&mut self, _scene: &Scene) {}
 
     /// [`Action::Rerun`] lets what was stopped go on.

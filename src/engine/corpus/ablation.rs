@@ -62,7 +62,7 @@ impl HeadEffects {
 }
 
 impl Engine {
-    /// What ablating each head as a task says does to the metric in each prompt of a batch, `[prompt][layer * head]`, beside the
+    /// The effect on the metric of ablating each head with the task's operation, in each prompt of a batch, `[prompt][layer * head]`, beside the
     /// task's edits: `kl` from the run with those, or the change of another metric.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Engine {
             ObjectiveKind::LogitDiff => Some(Metric::LogitDiff),
             ObjectiveKind::Prob => Some(Metric::Prob),
             ObjectiveKind::Kl => Some(Metric::Kl),
-            // a sweep has the last prediction alone
+            // a sweep computes only the last prediction
             ObjectiveKind::Loss => None,
         };
         match swept.filter(|_| !task.spec.edits.iter().chain(&heads).any(of_corpus)) {

@@ -20,7 +20,7 @@ pub struct BatchOutcome {
     /// One for each prompt.
     pub measured: Vec<Measured>,
     /// One for each prompt, if [`Watch::effects`] asks for them and there are edits.
-    pub effects: Vec<Felt>,
+    pub effects: Vec<PromptEffect>,
     /// What [`Watch::keep`] names, of the run with the edits: `[prompt, axes of the hook]`.
     pub cache: ActivationCache,
     /// Attention rows without a finite score, set to 0.
@@ -29,7 +29,7 @@ pub struct BatchOutcome {
 
 /// What the edits did in a prompt.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Felt {
+pub struct PromptEffect {
     /// KL(without || with the edits) after the last position, in nats.
     pub kl: f64,
     /// For each edit, why it has no effect, if it has none.
@@ -95,7 +95,7 @@ impl Engine {
         plan: &Plan,
         (kl, applied): (Vec<f64>, &[Vec<Effect>]),
         control: Control<'_>,
-    ) -> Result<Vec<Felt>, RunError> {
+    ) -> Result<Vec<PromptEffect>, RunError> {
         let edits = &task.spec.edits;
         let mut all = vec![];
         for ((prompt, kl), applied) in batch.prompts.iter().zip(kl).zip(applied) {
@@ -107,7 +107,7 @@ impl Engine {
                 let alone = self.run(&spec, &Capture::None, last, control)?;
                 no_effect = alone.effects.into_iter().map(|effect| effect.no_effect).collect();
             }
-            all.push(Felt { kl, no_effect });
+            all.push(PromptEffect { kl, no_effect });
         }
         Ok(all)
     }

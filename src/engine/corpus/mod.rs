@@ -12,7 +12,7 @@ mod passes;
 mod top_contexts;
 
 pub use ablation::HeadEffects;
-pub use batch::{BatchOutcome, Felt};
+pub use batch::{BatchOutcome, PromptEffect};
 pub use groups::{Group, groups};
 pub use head_sums::{HeadSums, WatchHeads};
 pub use means::CorpusMeans;

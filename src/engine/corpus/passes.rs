@@ -38,7 +38,7 @@ impl Batch<'_> {
         self.prompts.iter().map(|prompt| prompt.contrast.clone().or_else(|| task.spec.contrast.clone())).collect()
     }
 
-    /// What is run of a prompt alone.
+    /// The experiment on one prompt by itself.
     pub(super) fn spec(task: &CorpusTask, prompt: &CorpusPrompt) -> Spec {
         let contrast = prompt.contrast.clone().or_else(|| task.spec.contrast.clone());
         Spec { tokens: prompt.tokens.clone(), contrast, ..task.spec.clone() }
@@ -84,7 +84,7 @@ pub(super) struct Pass<'a> {
     watch: Watch<'a>,
     references: References<'a>,
     dictionaries: Option<&'a dyn FeatureEdits>,
-    /// Only the last position is needed at the end.
+    /// Only the last position is computed at the end.
     last: bool,
 }
 
@@ -213,7 +213,7 @@ impl Engine {
 
     /// The block where a pass with a plan can begin, and the hook with the stream into it.
     fn resumed(&self, plan: &Plan) -> Option<(usize, HookPoint)> {
-        // unprocessed activations are made of much that comes before
+        // unprocessed activations need those of earlier blocks
         let block = plan.first_block(self.schema.dims.n_layers).filter(|_| !plan.has_features())?;
         Some((block, self.stream_into(block)?))
     }

@@ -21,7 +21,7 @@ impl Generation {
         let tokens = [own.tokens.as_slice(), new].concat();
         memory::check(model, &engine.schema, &Capture::All, 0, tokens.len(), true)?;
         own.keep_all(engine)?;
-        // earlier rows of scores and patterns grow with the text, and an edit may touch what is added to them
+        // a kept score or pattern gains columns as the text grows, and an edit may change them
         let grows = own.watched.points.iter().any(|point| point.is_square());
         if self.keeps_prompt && !grows && model.is_exact_by_position() {
             texts.read_own(engine, new, control.cancel)?;

@@ -96,7 +96,7 @@ pub struct Continued {
 pub struct Beginning {
     pub unedited: Option<Vec<u32>>,
     pub edited: Option<Vec<u32>>,
-    /// What the unedited text and the edited one go on with before tokens are chosen; unlike the above, these count as generated.
+    /// Tokens that the unedited and the edited text must go on with before any is chosen; unlike those above, they count as generated.
     pub then: [Vec<u32>; 2],
 }
 

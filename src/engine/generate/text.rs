@@ -111,7 +111,7 @@ impl Text {
         engine: &Engine,
         tokens: &[u32],
         unedited: (References<'_>, &Unedited),
-        capture: Capture,
+        capture: &Capture,
         cancel: &AtomicBool,
     ) -> Result<Kept, PassError> {
         let (model, schema) = (&engine.loaded.model, &engine.schema);
@@ -132,12 +132,12 @@ impl Text {
             }
             None => Start::Tokens(&rows_of_tokens),
         };
-        let capture = self.watched.with(capture);
-        let hooks = Interventions::new(&plans, &self.edits, capture, references, schema.dims.d_vocab);
+        let kept = self.watched.with(capture);
+        let hooks = Interventions::new(&plans, &self.edits, kept, references, schema.dims.d_vocab);
         let mut hooks = hooks.after(past).with_dictionaries(&dictionaries).cancelled_by(cancel);
         let normalized = model.pass(start, schema, &mut hooks, true)?;
         self.logits = rows(&model.unembed(&normalized)?)?.pop().unwrap_or_default();
-        self.watched.add(&hooks.cache, past, schema).map_err(RunError::from)?;
+        self.watched.add(&mut hooks.cache, capture, past, schema).map_err(RunError::from)?;
         self.undefined_rows = hooks.undefined_rows + if past > 0 { self.undefined_rows } else { 0 };
         let (cache, tokens) = (hooks.cache, all[past..].to_vec());
         self.tokens = all;

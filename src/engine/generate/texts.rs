@@ -124,7 +124,7 @@ impl Texts {
         self.read_beside(true, engine, tokens, cancel)
     }
 
-    /// Read tokens in the edited text, and without the edits only if those read that.
+    /// Read tokens in the edited text, and the unedited text only if an edit reads it.
     pub(super) fn read_own(&mut self, engine: &Engine, tokens: &[u32], cancel: &AtomicBool) -> Result<(), RunError> {
         self.read_beside(!self.frozen.is_empty() || !self.frozen_features.is_empty(), engine, tokens, cancel)
     }
@@ -154,7 +154,7 @@ impl Texts {
             }
             let nothing = (References::default(), &Unedited::default());
             let read = match baseline {
-                true => self.baseline.read(engine, new, nothing, Capture::Only(kept), cancel),
+                true => self.baseline.read(engine, new, nothing, &Capture::Only(kept), cancel),
                 false => Ok(Kept::default()),
             };
             let read = read.and_then(|Kept { cache, tokens: of }| {
@@ -162,7 +162,7 @@ impl Texts {
                 let baseline = engine.features_at(&of, &frozen, self.frozen_features.clone())?;
                 let features = Unedited { baseline, contrast: self.patched_features.clone() };
                 let references = References { baseline: Some(&frozen), contrast: Some(&self.patched), corpus: None };
-                edited.read(engine, tokens, (references, &features), Capture::None, cancel)
+                edited.read(engine, tokens, (references, &features), &Capture::None, cancel)
             });
             match read {
                 Err(PassError::NotCausal) => {
@@ -180,11 +180,11 @@ fn read_unedited(text: &mut Text, engine: &Engine, tokens: &[u32], cancel: &Atom
         return Ok(());
     }
     let nothing = (References::default(), &Unedited::default());
-    let mut read = || text.read(engine, tokens, nothing, Capture::None, cancel);
+    let mut read = || text.read(engine, tokens, nothing, &Capture::None, cancel);
     let read = match read() {
         Err(PassError::NotCausal) => {
             text.read_all_again();
-            text.read(engine, tokens, nothing, Capture::None, cancel)
+            text.read(engine, tokens, nothing, &Capture::None, cancel)
         }
         read => read,
     };

@@ -15,23 +15,33 @@ pub(super) struct Watched {
 
 impl Watched {
     /// What a pass keeps for it beside what `capture` names.
-    pub fn with(&self, capture: Capture) -> Capture {
+    pub fn with(&self, capture: &Capture) -> Capture {
         match capture {
-            _ if self.points.is_empty() => capture,
+            _ if self.points.is_empty() => capture.clone(),
             Capture::All => Capture::All,
             Capture::None => Capture::Only(self.points.clone()),
             Capture::Only(points) => Capture::Only(points.union(&self.points).copied().collect()),
         }
     }
 
-    /// Take what a pass kept of the positions from `past` on.
-    pub fn add(&mut self, new: &ActivationCache, past: usize, schema: &Schema) -> candle_core::Result<()> {
+    /// Take what a pass kept of the positions from `past` on. Only what `asked` names stays in `new`, too: the memory of the rest is
+    /// used again at once, which is faster than fresh memory.
+    pub fn add(
+        &mut self,
+        new: &mut ActivationCache,
+        asked: &Capture,
+        past: usize,
+        schema: &Schema,
+    ) -> candle_core::Result<()> {
         for point in &self.points {
             let Some(value) = new.get(*point) else { continue };
             let whole = match self.cache.get(*point).filter(|_| past > 0) {
                 Some(before) => grown(*point, before, value, schema)?,
                 None => value.clone(),
             };
+            if !asked.wants(*point) {
+                new.forget(*point);
+            }
             self.cache.insert(*point, whole);
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::ControlFlow,
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -9,8 +10,8 @@ use super::{plan::Grid, prompts::GridPrompt, row::Values};
 use crate::{
     analysis::ObjectiveKind,
     engine::{
-        Batch, BatchOutcome, Control, CorpusPrompt, CorpusQuestion, CorpusTask, Engine, Felt, Measured, Spec, Watch,
-        groups,
+        Batch, BatchOutcome, Control, CorpusPrompt, CorpusQuestion, CorpusTask, Engine, Measured, PromptEffect, Spec,
+        Watch, groups,
     },
     experiment::{ExperimentError, Given, PromptParser, Setup, Text, View},
     hooks::{CorpusValues, HookPoint, RunError},
@@ -41,7 +42,7 @@ struct Cell {
     prompt: CorpusPrompt,
 }
 
-/// Takes what became of the prompt with a number.
+/// Receives a prompt's number and its result.
 type Done<'a> = &'a mut dyn FnMut(usize, &Loaded, Result<Values, String>) -> Result<(), TableError>;
 
 impl<'a, V: View> Cells<'a, V> {
@@ -50,7 +51,7 @@ impl<'a, V: View> Cells<'a, V> {
         Self { grid, engine, tokenizer, config, d_sae, fits: BTreeMap::new() }
     }
 
-    /// Run the prompts with these numbers, in an order of its own, until `cancel` is set.
+    /// Run the prompts with these numbers, in any order, until `cancel` is set.
     ///
     /// # Errors
     /// Those of `done`.
@@ -70,26 +71,36 @@ impl<'a, V: View> Cells<'a, V> {
             let prompts = cells.iter().map(|cell| &cell.prompt).enumerate();
             for group in groups(prompts, |length| self.engine.corpus_rows(&task, length)) {
                 let group: Vec<&Cell> = group.into_iter().map(|at| &cells[at]).collect();
-                match self.batch(&task, &group, cancel) {
-                    Err(RunError::Cancelled) => return Ok(()),
-                    Ok(outcome) => self.tell(&task, &group, outcome, done)?,
-                    Err(reason) if group.len() == 1 => {
-                        done(group[0].number, &self.engine.loaded, Err(reason.to_string()))?;
-                    }
-                    // perhaps only one of them fails
-                    Err(_) => {
-                        for cell in group {
-                            match self.batch(&task, &[cell], cancel) {
-                                Err(RunError::Cancelled) => return Ok(()),
-                                Ok(outcome) => self.tell(&task, &[cell], outcome, done)?,
-                                Err(reason) => done(cell.number, &self.engine.loaded, Err(reason.to_string()))?,
-                            }
-                        }
-                    }
+                if self.group(&task, &group, cancel, done)?.is_break() {
+                    return Ok(());
                 }
             }
         }
         Ok(())
+    }
+
+    /// Run prompts together; breaks off if `cancel` is set.
+    fn group(
+        &mut self,
+        task: &CorpusTask,
+        group: &[&Cell],
+        cancel: &AtomicBool,
+        done: Done<'_>,
+    ) -> Result<ControlFlow<()>, TableError> {
+        match self.batch(task, group, cancel) {
+            Err(RunError::Cancelled) => return Ok(ControlFlow::Break(())),
+            Ok(outcome) => self.tell(task, group, outcome, done)?,
+            Err(reason) if group.len() == 1 => done(group[0].number, &self.engine.loaded, Err(reason.to_string()))?,
+            // perhaps only one of them fails
+            Err(_) => {
+                for cell in group {
+                    if self.group(task, &[cell], cancel, done)?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// A prompt as this checkpoint has it, and the experiment.
@@ -148,7 +159,7 @@ impl<'a, V: View> Cells<'a, V> {
     ) -> Result<(), TableError> {
         let mut effects = outcome.effects.into_iter();
         for (cell, Measured { value, baseline, .. }) in cells.iter().zip(outcome.measured) {
-            let felt = effects.next();
+            let effect = effects.next();
             let CorpusPrompt { tokens, contrast, target, distractor } = cell.prompt.clone();
             let values = Values {
                 prompt: cell.text.clone(),
@@ -158,8 +169,8 @@ impl<'a, V: View> Cells<'a, V> {
                 distractor,
                 baseline,
                 value,
-                kl: felt.as_ref().map(|felt| felt.kl),
-                note: felt.as_ref().and_then(|felt| note(task, felt)),
+                kl: effect.as_ref().map(|effect| effect.kl),
+                note: effect.as_ref().and_then(|effect| note(task, effect)),
             };
             done(cell.number, &self.engine.loaded, Ok(values))?;
         }
@@ -168,8 +179,8 @@ impl<'a, V: View> Cells<'a, V> {
 }
 
 /// The edits that had no effect, and why.
-fn note(task: &CorpusTask, felt: &Felt) -> Option<String> {
-    let why = felt.no_effect.iter().zip(&task.spec.edits);
+fn note(task: &CorpusTask, effect: &PromptEffect) -> Option<String> {
+    let why = effect.no_effect.iter().zip(&task.spec.edits);
     let notes: Vec<String> =
         why.filter_map(|(why, edit)| Some(format!("{edit}: no effect: {}", why.as_ref()?))).collect();
     (!notes.is_empty()).then(|| notes.join("\n"))

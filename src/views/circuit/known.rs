@@ -93,7 +93,7 @@ impl Known {
     }
 
     /// The scores of this model less those of another, the largest difference first. A feature that only one of them lists is 0 in
-    /// the other. A circuit of the strongest edges is of each model's own.
+    /// the other. Each model runs the circuit of its own strongest edges.
     pub fn less(&self, that: &Self, ask: &OfParts) -> Scores {
         let mut others: BTreeMap<Part, (f64, Option<f64>)> =
             that.parts.iter().map(|(part, estimate, exact)| (*part, (*estimate, *exact))).collect();

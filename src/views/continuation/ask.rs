@@ -29,8 +29,8 @@ pub struct Job {
 pub struct OfContinuation {
     pub job: Option<Job>,
     pub at: Option<usize>,
-    /// Which of two models goes on. Of both, that model's text is in the place of the unedited one and this model's in that of the
-    /// edited one; then either has the edits.
+    /// Which of two models goes on. For the difference, `unedited` is the other model's text and `edited` this one's; both have the
+    /// edits.
     pub compare: Compare,
 }
 

@@ -167,7 +167,7 @@ fn tokens(frame: &mut Frame<'_>, area: Rect, view: &Continue, scene: &Scene, hit
 
 /// Why the texts on the screen do not go on, where that is not their number of tokens.
 fn ends(branches: &[Option<&Branch>; 2], view: &Continue, scene: &Scene) -> String {
-    let stopped = view.is_stopped().then(|| format!("stopped by Esc: {} goes on", scene.key(Action::Rerun)));
+    let stopped = view.is_stopped().then(|| format!("stopped by Esc: {} resumes", scene.key(Action::Rerun)));
     let said = Side::ALL.into_iter().zip(branches).filter_map(|(side, branch)| {
         let why = match branch.as_ref()?.stop? {
             StopReason::Length | StopReason::Cancelled => return None,

@@ -156,7 +156,7 @@ impl View for Continue {
         }
     }
 
-    /// The texts with and without edits are both on the screen.
+    /// Only two models are compared: the texts with and without edits are on the screen anyway.
     fn compares(&self, scene: &Scene) -> bool {
         scene.against.is_some()
     }

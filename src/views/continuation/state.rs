@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     ask::{Job, Made, OfContinuation, Progress},
@@ -21,6 +21,9 @@ struct Key {
     sampling: Sampling,
 }
 
+/// What the texts on the screen are made of, whichever of two models is looked at and whatever hooks are on.
+type Texts = (ModelInfo, Spec, Sampling);
+
 /// A run, and which of two models' runs.
 type OfRun = (u64, Compare);
 
@@ -36,8 +39,8 @@ pub struct Continue {
     opened: [Vec<KeptBranch>; 2],
     /// What is being generated, in which run and of which model, and the branches that it adds to.
     going: Option<(OfRun, Job, [Option<usize>; 2])>,
-    /// What was stopped by Escape: nothing is generated for it until a key asks for it. Empty if nothing was.
-    stopped: Vec<Key>,
+    /// The texts that Escape stopped: nothing is generated for them until a key asks for it.
+    stopped: Option<Texts>,
     /// The side of the cursor.
     pub(super) side: Side,
     /// The list of branches is shown, with its cursor.
@@ -57,7 +60,7 @@ impl Default for Continue {
             trees: vec![],
             opened: [vec![], vec![]],
             going: None,
-            stopped: vec![],
+            stopped: None,
             side: Side::Edited,
             listing: None,
             choosing: None,
@@ -82,6 +85,11 @@ impl Continue {
             (Compare::Edited | Compare::Baseline, Side::Edited) | (Compare::Difference, _) => spec,
         };
         Some(Key { model: scene.model.clone(), compare, side, spec, sampling: self.settings.sampling })
+    }
+
+    fn texts(&self, scene: &Scene) -> Texts {
+        let spec = Spec { enabled: BTreeSet::new(), ..scene.spec().of_prompt() };
+        (scene.model.clone(), spec, self.settings.sampling)
     }
 
     /// What the trees on the screen are of.
@@ -166,19 +174,19 @@ impl Continue {
 
     /// Whether Escape stopped the texts.
     pub(super) fn is_stopped(&self) -> bool {
-        !self.stopped.is_empty()
+        self.stopped.is_some()
     }
 
     /// Generate nothing more of these texts, if there is more.
     pub(super) fn stop_texts(&mut self, scene: &Scene) {
         if self.job(scene).is_some() {
-            (self.stopped, self.going) = (self.keys(scene), None);
+            (self.stopped, self.going) = (Some(self.texts(scene)), None);
         }
     }
 
     /// Generate on from what is known.
     pub(super) fn go_on(&mut self) {
-        self.stopped.clear();
+        self.stopped = None;
         self.going = None;
     }
 
@@ -309,8 +317,8 @@ impl Continue {
     pub(super) fn update(&mut self, scene: &Scene) {
         let samples = self.settings.distinct();
         let keys = self.keys(scene);
-        if self.stopped != keys {
-            self.stopped.clear();
+        if self.stopped.as_ref().is_some_and(|stopped| *stopped != self.texts(scene)) {
+            self.stopped = None;
         }
         // trees in which nothing was generated are not worth keeping
         self.trees.retain(|(of, tree)| keys.contains(of) || tree.branches.iter().any(Branch::has_tokens));

@@ -25,7 +25,9 @@ impl Branch {
     fn goes_on(&self, count: usize, watched: bool) -> bool {
         let count = count.max(self.given.len());
         match self.stop {
-            None | Some(StopReason::Length | StopReason::Cancelled) => self.tokens.len() < count,
+            // also with all of its tokens: what is known only at the end is still missing
+            None | Some(StopReason::Cancelled) => true,
+            Some(StopReason::Length) => self.tokens.len() < count,
             Some(StopReason::Breakpoint) => !watched && self.tokens.len() < count,
             Some(StopReason::EndOfText | StopReason::Context | StopReason::NoToken) => false,
         }
@@ -125,10 +127,8 @@ impl Tree {
     pub(super) fn leave(&mut self, after: usize, other: Made, ends: bool) {
         let Some(branch) = self.branch() else { return };
         let tokens: Vec<Made> = branch.tokens.iter().take(after).cloned().chain([other]).collect();
-        let same = |one: &Branch| {
-            let ids = one.tokens.iter().map(|made| made.token.id);
-            one.tokens.len() >= tokens.len() && ids.take(tokens.len()).eq(tokens.iter().map(|made| made.token.id))
-        };
+        let given: Vec<u32> = tokens.iter().map(|made| made.token.id).collect();
+        let same = |one: &Branch| one.sample == branch.sample && [one.ids(), one.ahead()].concat().starts_with(&given);
         if let Some(there) = self.branches.iter().position(same) {
             self.shown = there;
             return;
@@ -136,7 +136,6 @@ impl Tree {
         let (sample, stop) = (branch.sample, ends.then_some(StopReason::EndOfText));
         let from = Some((self.shown, after));
         self.shown = self.branches.len();
-        let given = tokens.iter().map(|made| made.token.id).collect();
         self.branches.push(Branch { sample, from, tokens, given, stop, ..Branch::default() });
     }
 
@@ -209,7 +208,22 @@ mod tests {
         opened.branches[0].tokens = [made(0), made(1)].to_vec();
         assert_eq!(opened.unfinished(2, 1, true), Some(1));
         opened.branches[1].tokens = [0, 1, 9].map(made).to_vec();
-        assert_eq!((opened.branches[1].ahead(), opened.unfinished(2, 1, true)), (vec![], Some(2)));
+        // until it is known why it stopped, its change bars are missing, too
+        assert_eq!((opened.branches[1].ahead(), opened.unfinished(2, 1, true)), (vec![], Some(1)));
+        opened.branches[1].stop = Some(StopReason::Length);
+        assert_eq!(opened.unfinished(2, 1, true), Some(2));
+        // a branch whose tokens are still ahead is not left twice
+        opened.shown = 0;
+        opened.branches[0].tokens.push(made(2));
+        let before = opened.branches.len();
+        opened.branches[1].tokens.clear();
+        opened.leave(2, made(9), false);
+        assert_eq!((opened.shown, opened.branches.len()), (1, before));
+        // and a branch of another sample is another one
+        opened.shown = opened.branches.iter().position(|branch| branch.sample == 1).unwrap();
+        opened.branches[opened.shown].tokens = vec![made(0), made(1)];
+        opened.leave(2, made(9), false);
+        assert_eq!(opened.branches.len(), before + 1);
     }
 
     #[test]

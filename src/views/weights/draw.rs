@@ -189,7 +189,7 @@ fn neuron(frame: &mut Frame<'_>, area: Rect, found: &Sides, scene: &Scene, theme
     let half = area.width / 2;
     let (what, names) = match scene.compared_models() {
         Compare::Edited | Compare::Baseline => ("what it adds to logits", ["promotes", "suppresses"]),
-        Compare::Difference => ("what it adds to logits here, less what it adds there", ["more here", "less here"]),
+        Compare::Difference => ("what it adds to logits, this minus that", ["more here", "less here"]),
     };
     let said = format!("neuron {}: {what}", Weights::neuron(scene));
     frame.render_widget(Span::styled(text::cut(&said, area.width.into(), theme), theme.title()), row(area, 0));
