@@ -7,8 +7,10 @@ use super::{super::Engine, CorpusPrompt, CorpusTask};
 /// Indices of prompts that go through the model together: they are equally long, and so are their contrast prompts.
 pub type Group = Vec<usize>;
 
-/// About how many positions go through the model together.
-const POSITIONS: usize = 4096;
+/// About how many positions go through the model together: on a CPU, where fewer stay in the caches and need less fresh memory,
+/// and on a GPU.
+const POSITIONS: usize = 1024;
+const POSITIONS_ON_GPU: usize = 4 * POSITIONS;
 
 /// The most prompts that go through the model together: the logits after their last positions are held at once.
 const ROWS: usize = 256;
@@ -25,7 +27,8 @@ impl Engine {
             return 1;
         }
         let n_pos = n_pos.max(1);
-        (POSITIONS / n_pos).min(ROWS).min(PATTERN / (self.schema.dims.n_heads * n_pos * n_pos)).max(1)
+        let positions = if self.loaded.model.place().device.is_cpu() { POSITIONS } else { POSITIONS_ON_GPU };
+        (positions / n_pos).min(ROWS).min(PATTERN / (self.schema.dims.n_heads * n_pos * n_pos)).max(1)
     }
 }
 
