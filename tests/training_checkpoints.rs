@@ -170,7 +170,7 @@ fn this_model_moves_while_the_other_one_stays() {
     // a script of a run with edits asserts its baseline, in whose place the other model is
     let script = dir.path().join("run.py");
     session.press(&format!(":save {}\r", script.display()));
-    session.wait_for("start without it");
+    session.wait_for("which --against does not make");
     session.press("\x1b");
     session.wait_until("the line is closed", || !session.text().contains("Esc close"));
     session.press("4x");

@@ -80,7 +80,7 @@ impl Engine {
         let effects = match logits.filter(|_| watch.effects) {
             Some(LastLogits { before, after: Some(after) }) => {
                 let kl = before.par_iter().zip(&after).map(|(before, after)| kl_divergence(before, after)).collect();
-                self.felt(task, batch, &plan, (kl, &edited.effects), control)?
+                self.prompt_effects(task, batch, &plan, (kl, &edited.effects), control)?
             }
             Some(LastLogits { after: None, .. }) | None => vec![],
         };
@@ -88,7 +88,7 @@ impl Engine {
     }
 
     /// What the edits did in each prompt, from the divergence of its last prediction and what was applied.
-    fn felt(
+    fn prompt_effects(
         &mut self,
         task: &CorpusTask,
         batch: &Batch<'_>,
