@@ -31,6 +31,13 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     out.into()
 }
 
+/// A number of things: `1 token`, `2 tokens`.
+#[must_use]
+pub fn counted<N: Copy + Display + PartialEq + From<u8>>(n: N, what: &str) -> String {
+    let plural = if n == N::from(1) { "" } else { "s" };
+    format!("{n} {what}{plural}")
+}
+
 /// A path for messages, escaped.
 #[must_use]
 pub fn path(path: &Path) -> String {

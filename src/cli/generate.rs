@@ -34,8 +34,8 @@ pub(super) fn main(args: &GenerateArgs) -> Result<()> {
     let cancel = signals.stopped.clone();
     let reading = Instant::now();
     let context = engine.loaded.model.config.context;
-    let new = usize::try_from(args.max_new_tokens).unwrap_or(usize::MAX);
-    let longest = spec.tokens.len().saturating_add(new).min(context.max(spec.tokens.len()));
+    let count = usize::try_from(args.max_new_tokens).unwrap_or(usize::MAX);
+    let longest = spec.tokens.len().saturating_add(count).min(context.max(spec.tokens.len()));
     let given = given_breakpoints(&args.breakpoints, &mut engine, &spec, longest)?;
     let kept = setup.breakpoints.iter().filter(|breakpoint| breakpoint.on);
     let kept = kept.map(|breakpoint| TokenBreakpoint::new(breakpoint.when.clone(), breakpoint.log));
@@ -53,7 +53,6 @@ pub(super) fn main(args: &GenerateArgs) -> Result<()> {
     times.prompt = ms(reading);
     let mut output = Output::new(args.json, &engine, &spec, &times)?;
     let generating = Instant::now();
-    let count = usize::try_from(args.max_new_tokens).unwrap_or(usize::MAX);
     let mut samples = Vec::new();
     for number in 0..u64::from(args.samples) {
         if args.samples > 1 {
@@ -84,7 +83,7 @@ pub(super) fn main(args: &GenerateArgs) -> Result<()> {
         }
         let (Some(path), Some(made)) = (&args.save_cache, samples.first()) else { return Ok(()) };
         let saving = Instant::now();
-        let new = made.edited.as_ref().unwrap_or(&made.unedited).tokens.iter().map(|token| token.id);
+        let new = made.own().tokens.iter().map(|token| token.id);
         let run = generation.run(&engine, &new.collect::<Vec<_>>(), control).map_err(interrupted)?;
         times.cache = Some(ms(saving));
         Ok(save_cache(&engine, &run, path)?)
@@ -100,7 +99,7 @@ pub(super) fn main(args: &GenerateArgs) -> Result<()> {
 /// Say on stderr what stopped a sample, and what its logging breakpoints found.
 fn note_breakpoints(made: &Continued, sample: Option<u64>, engine: &Engine) {
     let sample = sample.map_or_else(String::new, |number| format!("sample {}: ", number + 1));
-    let text = made.edited.as_ref().unwrap_or(&made.unedited);
+    let text = made.own();
     let at = |hit: &TokenHit| {
         let token = text.tokens.get(hit.token).map(|token| engine.loaded.tokenizer.token(token.id)).unwrap_or_default();
         let (place, value) = (&hit.found.place, short_number(hit.found.value));
@@ -110,8 +109,8 @@ fn note_breakpoints(made: &Continued, sample: Option<u64>, engine: &Engine) {
         match (first, logs) {
             (Some(hit), false) => printed::note(format_args!("{sample}stopped after {} ({when})", at(hit))),
             (Some(hit), true) => {
-                let plural = if *tokens == 1 { "" } else { "s" };
-                printed::note(format_args!("{sample}{when}: true at {tokens} token{plural}, first {}", at(hit)));
+                let tokens = printed::counted(*tokens, "token");
+                printed::note(format_args!("{sample}{when}: true at {tokens}, first {}", at(hit)));
             }
             (None, true) => printed::note(format_args!("{sample}{when}: true at no token")),
             (None, false) => {}

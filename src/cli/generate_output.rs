@@ -101,10 +101,9 @@ impl<'a> Output<'a> {
         for (name, made) in [(name, Some(&made.unedited)), ("edited", made.edited.as_ref())] {
             let Some(Continuation { tokens, stop }) = made else { continue };
             let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
-            let (text, n) = (self.engine.loaded.tokenizer.decode(&ids), ids.len());
-            let tokens = if n == 1 { "token" } else { "tokens" };
+            let (text, tokens) = (self.engine.loaded.tokenizer.decode(&ids), printed::counted(ids.len(), "token"));
             let why = stop.map_or(String::new(), |stop| self.why(stop));
-            writeln!(self.to, "{name}, {n} {tokens}{why}: {text:?}")?;
+            writeln!(self.to, "{name}, {tokens}{why}: {text:?}")?;
         }
         self.to.flush()
     }
@@ -131,7 +130,7 @@ impl<'a> Output<'a> {
         several: bool,
         times: &Times,
     ) -> io::Result<()> {
-        let tokens = |made: &Continued| made.edited.as_ref().unwrap_or(&made.unedited).tokens.len();
+        let tokens = |made: &Continued| made.own().tokens.len();
         let tokens: usize = samples.iter().map(tokens).sum();
         if self.json {
             let report = report((self.engine, self.spec), samples, sampling, several, times);
@@ -169,7 +168,7 @@ fn report(
         })
     };
     let sample = |made: &Continued| {
-        let (unedited, edited) = (&made.unedited, made.edited.as_ref().unwrap_or(&made.unedited));
+        let (unedited, edited) = (&made.unedited, made.own());
         json!({
             "new_tokens": tokens(edited),
             "unedited": tokens(unedited),

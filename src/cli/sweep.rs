@@ -113,9 +113,8 @@ fn note_stops(swept: &Filled) {
         printed::note(format_args!("stopped at {name}, after {done} of {all} runs: {value}"));
     }
     for CellBreakpoint { when, cells, first, .. } in swept.breakpoints.iter().filter(|breakpoint| breakpoint.logs) {
-        let plural = if *cells == 1 { "" } else { "s" };
         let first = first.as_ref().map_or_else(String::new, |hit| format!(", first {}: {}", name(hit), value(hit)));
-        printed::note(format_args!("{when}: true in {cells} cell{plural}{first}"));
+        printed::note(format_args!("{when}: true in {}{first}", printed::counted(*cells, "cell")));
     }
 }
 

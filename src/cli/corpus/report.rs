@@ -111,13 +111,10 @@ impl Report<'_> {
     fn text(&self, out: &mut impl Write, args: &CorpusArgs, summary: &Summary) -> Result<()> {
         let loaded = &self.set.engine.loaded;
         let Surveyed { prompts, positions, .. } = self.surveyed;
+        let (prompts, positions) = (printed::counted(*prompts, "prompt"), printed::counted(*positions, "token"));
         let (name, place) = (escaped(&loaded.name), loaded.model.place());
         let path = printed::path(&self.set.corpus.path);
-        writeln!(
-            out,
-            "{name} · {} · {place} · {path}: {prompts} prompts, {positions} tokens",
-            loaded.model.processing.name()
-        )?;
+        writeln!(out, "{name} · {} · {place} · {path}: {prompts}, {positions}", loaded.model.processing.name())?;
         for edit in &self.set.task.spec.edits {
             writeln!(out, "  {edit}")?;
         }

@@ -135,7 +135,7 @@ pub fn measured_objective(question: CorpusQuestion, measured: &Measured, n_pos: 
     question.metric.of(n_pos.saturating_sub(1), measured.target, measured.distractor)
 }
 
-/// The same, computed on the device of the logits `[rows, vocab]`: copying them from a GPU would take longer than the whole pass.
+/// The cross-entropy of each row's next token, computed on the device of the logits `[rows, vocab]`: copying them from a GPU would take longer than the whole pass.
 fn cross_entropies_in_f32(logits: &Tensor, next: &[u32]) -> candle_core::Result<Vec<f64>> {
     let logits = logits.to_dtype(DType::F32)?;
     let own = logits.gather(&Tensor::new(next, logits.device())?.unsqueeze(1)?, 1)?;

@@ -271,7 +271,7 @@ impl Generation {
             let edited = made.edited.as_ref().and_then(|made| on(edited, made, watches));
             read = texts.go_on(engine, unedited, edited, cancel);
             let is_new = if is_edited { edited.is_some() } else { unedited.is_some() };
-            let token = made.edited.as_ref().unwrap_or(&made.unedited).tokens.len().saturating_sub(1);
+            let token = made.own().tokens.len().saturating_sub(1);
             if read.is_ok() && is_new && texts.look(engine, &mut made.breakpoints, token)? {
                 made.stopped_by_breakpoint();
                 break;
@@ -283,6 +283,12 @@ impl Generation {
 }
 
 impl Continued {
+    /// The edited text or, without edits, the only one.
+    #[must_use]
+    pub fn own(&self) -> &Continuation {
+        self.edited.as_ref().unwrap_or(&self.unedited)
+    }
+
     fn stopped_by_breakpoint(&mut self) {
         match &mut self.edited {
             Some(edited) => {

@@ -214,7 +214,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Rows that go through the model together: as many as take about a second.
+    /// Rows that go through the model between two checks for cancellation.
     fn rows_at_once(&self, n_pos: usize) -> usize {
         let dims = &self.schema.dims;
         let weights = dims.n_layers * dims.d_model * (4 * dims.n_heads * dims.d_head + 2 * dims.d_mlp);

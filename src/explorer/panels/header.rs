@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::{
     paint::{Theme, text},
+    printed::counted,
     views::{Phase, Scene},
 };
 
@@ -54,8 +55,7 @@ pub(in crate::explorer) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene
         right.push(Span::raw(format!("{:.0} ms", shown.summary.elapsed_ms.max(1.0))));
         let edits = shown.spec.edits.len();
         if edits > 0 {
-            let plural = if edits == 1 { "" } else { "s" };
-            right.extend([sep(), Span::raw(format!("{edits} edit{plural}"))]);
+            right.extend([sep(), Span::raw(counted(edits, "edit"))]);
         }
         if scene.is_compared() {
             let kl = format!("KL {}", text::number(shown.summary.kl_at_end()));

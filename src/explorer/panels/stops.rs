@@ -15,6 +15,7 @@ use crate::{
     keys::Action,
     paint::{Theme, row, text},
     predicate::Predicate,
+    printed::counted,
 };
 
 /// The panel beside the edits.
@@ -52,11 +53,10 @@ pub(in crate::explorer) fn line(
             (true, false) => "[x] ",
             (true, true) => "log ",
         };
-        let plural = if breakpoint.hits == 1 { "" } else { "s" };
         let hits = match (&breakpoint.last, breakpoint.hits) {
             (_, 0) => String::new(),
-            (Some(last), hits) => format!("{hits} hit{plural}, {} {}", last.place, short_number(last.value)),
-            (None, hits) => format!("{hits} hit{plural}"),
+            (Some(last), hits) => format!("{}, {} {}", counted(hits, "hit"), last.place, short_number(last.value)),
+            (None, hits) => counted(hits, "hit"),
         };
         let hits = [hits, if breakpoint.logs { over_checkpoints(&breakpoint.predicate, state) } else { String::new() }];
         let hits = hits.into_iter().filter(|said| !said.is_empty()).collect::<Vec<_>>().join("; ");

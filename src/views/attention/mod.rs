@@ -197,10 +197,9 @@ impl View for Attention {
         if before.short_name() == scene.point().short_name() {
             return;
         }
-        match scene.point().block_hook() {
-            Some(BlockHook::AttnScores) => self.which = WhichAttention::Scores,
-            Some(BlockHook::Pattern) => self.which = WhichAttention::Pattern,
-            _ => {}
+        let hook = scene.point().block_hook();
+        if let Some(which) = WhichAttention::ALL.into_iter().find(|which| Some(which.hook()) == hook) {
+            self.which = which;
         }
     }
 

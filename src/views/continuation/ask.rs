@@ -189,7 +189,7 @@ impl OfContinuation {
 }
 
 impl Job {
-    /// Generate on from `beginning`; `each` is told the new token of the unedited text, and that of the edited one.
+    /// Continue from `beginning`. `each` receives each step's new tokens: the unedited text's, then the edited one's.
     fn generate(
         &self,
         beginning: &Beginning,

@@ -10,7 +10,7 @@ use crate::{
 pub(super) const NAMES: usize = 9;
 pub(super) const CELL: usize = 9;
 
-/// Positions are requested in whole chunks, so that most steps need no new request.
+/// Positions are requested a chunk at a time, so most cursor moves need no new request.
 pub(super) const CHUNK: usize = 8;
 
 #[derive(Clone, Debug)]

@@ -15,6 +15,7 @@ use crate::{
     experiment::Token,
     keys::{Action, Motion},
     paint::{Region, Theme, below, grid::Grid, row, say, scale::Scale, text, titled},
+    printed::counted,
     views::Scene,
 };
 
@@ -114,9 +115,8 @@ fn alignment(filling: &Filling, view: &Sweep, scene: &Scene, theme: Theme) -> Op
 /// The cells in which a breakpoint was true.
 fn found(breakpoint: &CellBreakpoint, filling: &Filling) -> Option<String> {
     let CellHit { cell, hit } = breakpoint.first.as_ref()?;
-    let plural = if breakpoint.cells == 1 { "" } else { "s" };
-    let (name, n) = (filling.grid.cell_name(*cell), breakpoint.cells);
-    Some(format!("{}: true in {n} cell{plural}, first {name} ({})", breakpoint.when, hit.first.place))
+    let (name, cells) = (filling.grid.cell_name(*cell), counted(breakpoint.cells, "cell"));
+    Some(format!("{}: true in {cells}, first {name} ({})", breakpoint.when, hit.first.place))
 }
 
 /// The cell under the cursor by every metric, the progress of the map, and random heads for comparison.

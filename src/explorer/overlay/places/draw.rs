@@ -10,6 +10,7 @@ use super::list::PlaceList;
 use crate::{
     analysis::short_number,
     paint::{Theme, heatmap::around, overlay, row, say, text},
+    printed::counted,
     views::Scene,
 };
 
@@ -34,8 +35,7 @@ pub(in crate::explorer) fn draw(frame: &mut Frame<'_>, screen: Rect, list: &Plac
     }
     let listed = places.listed.len();
     let more = if places.count > listed as u64 { format!(", the first {listed} are listed") } else { String::new() };
-    let plural = if places.count == 1 { "" } else { "s" };
-    let head = format!("{} place{plural}{so_far}{more}", places.count);
+    let head = format!("{}{so_far}{more}", counted(places.count, "place"));
     frame.render_widget(Line::from(Span::styled(head, theme.dim())), row(inner, 0));
     let visible = around(list.cursor, usize::from(inner.height) - 1, listed);
     for (number, y) in visible.zip(1..inner.height) {

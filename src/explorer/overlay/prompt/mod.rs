@@ -11,6 +11,7 @@ use crate::{
         state::State,
     },
     keys::Action,
+    printed::counted,
     views::{Focus, Tab},
 };
 use crossterm::event::{KeyCode, KeyEvent};
@@ -197,11 +198,8 @@ fn prompt_to_cursor(state: &mut State) {
     let new = &tokens[prompt..];
     prompts.text.extend(new.iter().map(|token| token.text.as_str()));
     prompts.appended += new.len();
-    let (n, take_back) = (new.len(), scene.key(Action::TakeBack));
-    let plural = if n == 1 { "" } else { "s" };
-    scene.say(format!(
-        "{n} token{plural} of the continuation became part of the prompt; {take_back} takes the last back"
-    ));
+    let (new, take_back) = (counted(new.len(), "token"), scene.key(Action::TakeBack));
+    scene.say(format!("{new} of the continuation became part of the prompt; {take_back} takes the last back"));
     step(state, tokens);
 }
 
