@@ -62,8 +62,8 @@ impl HeadEffects {
 }
 
 impl Engine {
-    /// The effect on the metric of ablating each head with the task's operation, in each prompt of a batch, `[prompt][layer * head]`, beside the
-    /// task's edits: `kl` from the run with those, or the change of another metric.
+    /// The effect on the metric of ablating each head with the task's operation, in each prompt of a batch and beside the task's edits:
+    /// `kl` from the run with those edits, or the change of another metric. `[prompt][layer * head]`
     ///
     /// # Errors
     /// An operation or an edit that can't be carried out; cancellation, tensor errors.

@@ -105,8 +105,11 @@ impl Continue {
 
     /// The tree of a side; None without edits for the edited one, and before there is any.
     pub(super) fn tree(&self, scene: &Scene, side: Side) -> Option<&Tree> {
-        let key = self.key(scene, side)?;
-        self.trees.iter().find(|(of, _)| *of == key).map(|(_, tree)| tree)
+        self.tree_of(&self.key(scene, side)?)
+    }
+
+    fn tree_of(&self, key: &Key) -> Option<&Tree> {
+        self.trees.iter().find(|(of, _)| of == key).map(|(_, tree)| tree)
     }
 
     pub(super) fn tree_mut(&mut self, scene: &Scene, side: Side) -> Option<&mut Tree> {
@@ -297,9 +300,8 @@ impl Continue {
     #[must_use]
     pub fn kept(&self, scene: &Scene) -> Continuations {
         let branches = Side::ALL.map(|side| {
-            let key = self.key_of(scene, Compare::Edited, side);
-            let tree = self.trees.iter().find(|(of, _)| Some(of) == key.as_ref());
-            tree.map(|(_, tree)| tree.kept()).unwrap_or_default()
+            let tree = self.key_of(scene, Compare::Edited, side).and_then(|key| self.tree_of(&key));
+            tree.map(Tree::kept).unwrap_or_default()
         });
         Continuations { settings: self.settings, branches }
     }
